@@ -1,0 +1,33 @@
+//! The vocabulary that the server and every client share, and its bytes.
+//!
+//! Both ends depend on this one crate, so a value, a name or a predicate cannot come to mean two
+//! things. It does no I/O and reads no clock; it builds for every platform an SDK runs on.
+//!
+//! | to find | look in |
+//! | --- | --- |
+//! | how large anything may be | [`limits`] |
+//! | names, positions and identities | [`ids`] |
+//! | what a column can hold, and in which order | [`value`] |
+//! | how text written by people becomes a value | [`literal`] |
+//! | the text of a point in time | [`timestamp`] |
+//! | tables, columns, keys and indexes | [`schema`] |
+//! | what a subscription may ask of a row | [`predicate`] |
+//! | how any of these becomes bytes | [`codec`] |
+//! | the codes that applications match on | [`error_code`] |
+
+pub mod limits;
+
+pub mod ids;
+pub mod value;
+
+pub mod literal;
+pub mod schema;
+pub mod timestamp;
+
+pub mod predicate;
+
+pub mod codec;
+pub mod error_code;
+
+#[cfg(feature = "testing")]
+pub mod testing;

@@ -1,0 +1,58 @@
+//! Every bound of the protocol, with its unit and its reason.
+//!
+//! Whoever meets one of them is told its name and its size (`too_large`), before anything is
+//! stored. Raising a bound is compatible; lowering one is not.
+
+/// Longest name of a namespace, table or column, in bytes: what PostgreSQL users are used to.
+pub const NAME_BYTES_MAX: usize = 63;
+
+/// Longest user id, in bytes. It is part of every storage key of the user's rows.
+pub const TENANT_ID_BYTES_MAX: usize = 128;
+
+/// Most columns of a table. A set of columns then still fits 32 bytes as a bit map.
+pub const COLUMNS_MAX: usize = 256;
+
+/// Most columns of a primary key or of an index.
+pub const KEY_COLUMNS_MAX: usize = 8;
+
+/// Most indexes of a table. Every write of a row may write each of them twice.
+pub const INDEXES_MAX: usize = 16;
+
+/// Largest encoded commit, in bytes: it is applied in one piece on every device.
+pub const COMMIT_BYTES_MAX: usize = 1024 * 1024;
+
+/// Largest message of any kind, in bytes: a commit with what is said about it.
+pub const FRAME_BYTES_MAX: usize = COMMIT_BYTES_MAX + 64 * 1024;
+
+/// Largest encoded row, in bytes: half of a commit, so that a row fits one together with its key
+/// and what is said about it. Files belong beside rows, not in them.
+pub const ROW_BYTES_MAX: usize = 512 * 1024;
+
+/// Largest encoded primary key or index entry of one row, in bytes.
+pub const KEY_BYTES_MAX: usize = 1024;
+
+/// Most nodes of a predicate. It is evaluated for every changed row of its partition.
+pub const PREDICATE_NODES_MAX: usize = 256;
+
+/// Deepest nesting of a predicate. Evaluation recurses this deep, and no deeper.
+pub const PREDICATE_DEPTH_MAX: usize = 32;
+
+/// Most values of one `IN (…)` list.
+pub const IN_LIST_MAX: usize = 1_000;
+
+/// Most values of all lists of a predicate together. Each is a parameter of the SQL that a replica
+/// runs, where SQLite takes at most 32,766.
+pub const PREDICATE_VALUES_MAX: usize = 4_000;
+
+/// Longest `LIKE` pattern, in bytes. Matching takes at most pattern × text steps.
+pub const LIKE_PATTERN_BYTES_MAX: usize = 1024;
+
+/// Longest life of a row in a table with a TTL, in seconds: ten years of 365 days.
+pub const TTL_SECONDS_MAX: u32 = 10 * 365 * 24 * 60 * 60;
+
+/// Deepest nesting of any encoded message. A predicate is the deepest thing there is, and each
+/// of its levels takes up to four levels of MessagePack.
+pub const CODEC_DEPTH_MAX: usize = 4 * PREDICATE_DEPTH_MAX + 16;
+
+const _: () = assert!(ROW_BYTES_MAX * 2 <= COMMIT_BYTES_MAX);
+const _: () = assert!(COLUMNS_MAX <= u16::MAX as usize);

@@ -1,0 +1,100 @@
+//! What a subscription may ask of a row: the typed form of its WHERE clause.
+//!
+//! SQL is compiled into this form once. The live engine evaluates it ([`Predicate::evaluate`]),
+//! the replica runs the SQL that it emits ([`Predicate::to_sql`]), DataFusion gets it as a typed
+//! expression. All three must select the same rows; a differential test holds them together.
+//!
+//! Logic is three-valued, as in SQL: a comparison with NULL is unknown, and a row is selected only
+//! where the predicate is true.
+
+mod check;
+mod evaluate;
+mod like;
+mod sql;
+
+use serde::{Deserialize, Serialize};
+
+pub use check::PredicateError;
+pub use evaluate::Truth;
+pub use like::{LikePattern, LikePatternError};
+pub use sql::PredicateSql;
+
+use crate::ids::ColumnId;
+use crate::value::Value;
+
+/// A condition on one row. Valid for a table when [`Predicate::check`] says so.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Predicate {
+    /// `TRUE`, `FALSE` or `NULL`.
+    Constant(Truth),
+    /// `column op operand`. Unknown when either side is NULL.
+    Compare {
+        /// The left side.
+        column: ColumnId,
+        /// The comparison.
+        op: CompareOp,
+        /// The right side.
+        operand: Operand,
+    },
+    /// `column IS NULL`; never unknown.
+    IsNull(ColumnId),
+    /// `column IN (values)`. Unknown when the column is NULL, or when a value is NULL and no other
+    /// one is equal.
+    In {
+        /// The left side.
+        column: ColumnId,
+        /// At least one value.
+        values: Vec<Value>,
+    },
+    /// `column LIKE pattern`. Unknown when the column is NULL.
+    Like {
+        /// A TEXT column.
+        column: ColumnId,
+        /// The pattern.
+        pattern: LikePattern,
+    },
+    /// `NOT …`
+    Not(Box<Predicate>),
+    /// `… AND …`; true when it is empty.
+    And(Vec<Predicate>),
+    /// `… OR …`; false when it is empty.
+    Or(Vec<Predicate>),
+}
+
+/// A comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CompareOp {
+    /// `=`
+    Equal,
+    /// `<>`
+    NotEqual,
+    /// `<`
+    Less,
+    /// `<=`
+    LessOrEqual,
+    /// `>`
+    Greater,
+    /// `>=`
+    GreaterOrEqual,
+}
+
+/// The right side of a comparison.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Operand {
+    /// A constant, already of the column's type.
+    Value(Value),
+    /// Another column of the row.
+    Column(ColumnId),
+}
+
+impl Predicate {
+    /// `low <= column AND column <= high`, which is what BETWEEN means.
+    #[must_use]
+    pub fn between(column: ColumnId, low: Value, high: Value) -> Self {
+        let side = |op, value| Self::Compare { column, op, operand: Operand::Value(value) };
+        Self::And(vec![side(CompareOp::GreaterOrEqual, low), side(CompareOp::LessOrEqual, high)])
+    }
+}

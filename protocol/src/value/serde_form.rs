@@ -1,0 +1,116 @@
+//! A value in a message: the MessagePack type tells its kind, without a tag of ours. A UUID is
+//! extension type [`UUID_EXTENSION`] of 16 bytes.
+
+use std::fmt;
+
+use serde::de::{Error, SeqAccess, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{Double, Text, Value, ValueRef};
+
+/// The MessagePack extension type of a UUID.
+pub(crate) const UUID_EXTENSION: i8 = 1;
+
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.as_ref().serialize(serializer)
+    }
+}
+
+impl Serialize for ValueRef<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match *self {
+            Self::Null => serializer.serialize_unit(),
+            Self::Boolean(value) => serializer.serialize_bool(value),
+            Self::Integer(value) => serializer.serialize_i64(value),
+            Self::Double(value) => serializer.serialize_f64(value.get()),
+            Self::Text(value) => serializer.serialize_str(value),
+            Self::Bytes(value) => serializer.serialize_bytes(value),
+            Self::Uuid(value) => serializer.serialize_newtype_struct(
+                rmp_serde::MSGPACK_EXT_STRUCT_NAME,
+                &(UUID_EXTENSION, serde_bytes::Bytes::new(value)),
+            ),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValueVisitor)
+    }
+}
+
+struct ValueVisitor;
+
+impl<'de> Visitor<'de> for ValueVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nil, a boolean, a 64-bit integer, a finite number, text, bytes or a UUID")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Boolean(value))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Integer(value))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
+        i64::try_from(value)
+            .map(Value::Integer)
+            .map_err(|_| E::invalid_value(Unexpected::Unsigned(value), &self))
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
+        Double::new(value).map(Value::Double).map_err(E::custom)
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
+        Text::new(value).map(Value::Text).map_err(E::custom)
+    }
+
+    fn visit_string<E: Error>(self, value: String) -> Result<Value, E> {
+        Text::new(value).map(Value::Text).map_err(E::custom)
+    }
+
+    fn visit_bytes<E: Error>(self, value: &[u8]) -> Result<Value, E> {
+        Ok(Value::Bytes(value.to_vec()))
+    }
+
+    fn visit_byte_buf<E: Error>(self, value: Vec<u8>) -> Result<Value, E> {
+        Ok(Value::Bytes(value))
+    }
+
+    /// How `rmp-serde` presents an extension: a pair of its type and its bytes.
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<Value, D::Error> {
+        inner.deserialize_any(ExtensionVisitor)
+    }
+}
+
+struct ExtensionVisitor;
+
+impl<'de> Visitor<'de> for ExtensionVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "extension type {UUID_EXTENSION} (a UUID) of 16 bytes")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Value, A::Error> {
+        let kind: i8 = parts.next_element()?.ok_or_else(|| Error::invalid_length(0, &self))?;
+        if kind != UUID_EXTENSION {
+            return Err(Error::invalid_value(Unexpected::Signed(kind.into()), &self));
+        }
+        let bytes: serde_bytes::ByteBuf =
+            parts.next_element()?.ok_or_else(|| Error::invalid_length(1, &self))?;
+        let bytes = bytes.into_vec();
+        let length = bytes.len();
+        bytes.try_into().map(Value::Uuid).map_err(|_| Error::invalid_length(length, &self))
+    }
+}

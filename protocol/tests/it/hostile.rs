@@ -1,0 +1,186 @@
+//! Bytes from somebody who means harm: an error, without a panic and without much memory.
+
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseResult;
+use protocol::codec::{DecodeError, decode, encode};
+use protocol::ids::{ClientId, ColumnId, Lane, SeqId};
+use protocol::limits::{FRAME_BYTES_MAX, PREDICATE_DEPTH_MAX};
+use protocol::predicate::Predicate;
+use protocol::schema::TableSchema;
+use protocol::testing;
+use protocol::value::{ColumnType, Value};
+use serde::de::DeserializeOwned;
+
+fn refused<T: DeserializeOwned>(bytes: &[u8]) -> String {
+    match decode::<T>(bytes, FRAME_BYTES_MAX) {
+        Ok(_) => panic!("{bytes:02x?} was accepted"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn a_message_over_its_limit_is_not_looked_at() {
+    let refused = decode::<Value>(&[0xc1; 11], 10);
+    assert_eq!(refused, Err(DecodeError::TooLarge { bytes: 11, bytes_max: 10 }));
+}
+
+#[test]
+fn what_is_no_value_is_refused() {
+    for (bytes, reason) in [
+        (&b"\xcb\x7f\xf8\0\0\0\0\0\0"[..], "finite"),
+        (b"\xcb\xff\xf0\0\0\0\0\0\0", "finite"),
+        (b"\xa3a\0b", "U+0000"),
+        (b"\xcf\xff\xff\xff\xff\xff\xff\xff\xff", "integer"),
+        (b"\x90", "expected nil, a boolean"),
+        (b"\xd4\x01\0", "extension type 1"),
+        (b"\xd8\x020123456789abcdef", "extension type 1"),
+        (b"\xc0\xc0", "1 bytes follow"),
+        (b"", "not a valid message"),
+        (b"\xc1", "not a valid message"),
+    ] {
+        let told = refused::<Value>(bytes);
+        assert!(told.contains(reason), "{bytes:02x?}: {told}");
+    }
+}
+
+/// The decoder reads text that is not UTF-8 as bytes. So it is told apart where it matters: no
+/// TEXT column takes it.
+#[test]
+fn text_that_is_not_utf_8_is_no_text() {
+    let value = decode::<Value>(b"\xa2\xff\xff", 10).unwrap();
+    assert_eq!(value, Value::Bytes(vec![0xff, 0xff]));
+    assert!(ColumnType::Text.admit(value.as_ref()).is_err());
+    assert!(ColumnType::Json.admit(value.as_ref()).is_err());
+    assert!(refused::<Lane>(b"\xa2\xff\xff").contains("not a valid message"));
+}
+
+#[test]
+fn an_announced_length_costs_nothing_until_the_bytes_are_there() {
+    for bytes in [
+        &b"\xdd\xff\xff\xff\xff"[..],
+        b"\xc6\xff\xff\xff\xff",
+        b"\xdb\xff\xff\xff\xff",
+        b"\xdf\xff\xff\xff\xff",
+        b"\xc9\xff\xff\xff\xff\x01",
+    ] {
+        refused::<Value>(bytes);
+        refused::<Vec<Value>>(bytes);
+        refused::<Predicate>(bytes);
+    }
+}
+
+#[test]
+fn positions_and_names_are_checked_as_they_arrive() {
+    assert!(refused::<SeqId>(&encode(&(1_u64 << 53))).contains("below 2^53"));
+    assert!(refused::<Lane>(&encode("user/")).contains("user/<user id>"));
+    assert!(refused::<ClientId>(&encode(&[0_u8; 15])).contains("not a valid message"));
+}
+
+fn nested(levels: usize) -> Predicate {
+    (1..levels).fold(Predicate::IsNull(ColumnId(0)), |inner, _| {
+        Predicate::And(vec![Predicate::Not(inner.into())])
+    })
+}
+
+#[test]
+fn nesting_ends_before_the_stack_does() {
+    // Two nodes a level: the deepest predicate that a check lets pass also travels.
+    let deepest = nested(PREDICATE_DEPTH_MAX / 2);
+    deepest.check(&testing::table()).unwrap();
+    let bytes = encode(&deepest);
+    assert_eq!(decode::<Predicate>(&bytes, bytes.len()), Ok(deepest));
+    assert!(refused::<Predicate>(&encode(&nested(1_000))).contains("depth"));
+    assert!(refused::<Value>(&[0x91; 100_000]).contains("expected nil"));
+    assert!(refused::<Vec<Vec<Vec<Value>>>>(&[0x91; 100_000]).contains("expected nil"));
+}
+
+#[test]
+fn fields_of_a_later_version_are_passed_over() {
+    let table = testing::table();
+    let mut bytes = encode(&table);
+    // A map of up to 15 fields says how many in its first byte.
+    assert_eq!(bytes[0] & 0xf0, 0x80, "a table is a small map");
+    bytes[0] += 1;
+    bytes.extend(encode("field_of_a_later_version"));
+    bytes.extend(encode(&vec![Value::Null, Value::Bytes(vec![1; 100])]));
+    assert_eq!(decode::<TableSchema>(&bytes, bytes.len()), Ok(table));
+}
+
+/// What a mutator does to the bytes of a valid message.
+#[derive(Clone, Debug)]
+enum Mutation {
+    Flip(prop::sample::Index, u8),
+    Insert(prop::sample::Index, u8),
+    Remove(prop::sample::Index),
+    Cut(prop::sample::Index),
+    Repeat(prop::sample::Index, prop::sample::Index),
+}
+
+fn mutation() -> impl Strategy<Value = Mutation> {
+    let index = any::<prop::sample::Index>;
+    prop_oneof![
+        4 => (index(), any::<u8>()).prop_map(|(at, byte)| Mutation::Flip(at, byte)),
+        1 => (index(), any::<u8>()).prop_map(|(at, byte)| Mutation::Insert(at, byte)),
+        1 => index().prop_map(Mutation::Remove),
+        1 => index().prop_map(Mutation::Cut),
+        1 => (index(), index()).prop_map(|(from, to)| Mutation::Repeat(from, to)),
+    ]
+}
+
+fn mutate(bytes: &mut Vec<u8>, mutation: &Mutation) {
+    if bytes.is_empty() {
+        return;
+    }
+    match mutation {
+        Mutation::Flip(at, byte) => *at.get_mut(bytes) ^= byte,
+        Mutation::Insert(at, byte) => bytes.insert(at.index(bytes.len()), *byte),
+        Mutation::Remove(at) => drop(bytes.remove(at.index(bytes.len()))),
+        Mutation::Cut(at) => bytes.truncate(at.index(bytes.len())),
+        Mutation::Repeat(from, to) => {
+            let (from, to) = (from.index(bytes.len()), to.index(bytes.len()));
+            bytes.extend_from_within(from.min(to)..from.max(to));
+        }
+    }
+}
+
+/// Decodes; where that succeeds after all, the message is a sound one: it reads back, and the
+/// checks of it do not panic.
+fn survives<T>(bytes: &[u8], check: impl Fn(&T)) -> TestCaseResult
+where
+    T: DeserializeOwned + serde::Serialize + PartialEq + std::fmt::Debug,
+{
+    if let Ok(message) = decode::<T>(bytes, FRAME_BYTES_MAX) {
+        check(&message);
+        let again = encode(&message);
+        prop_assert_eq!(decode::<T>(&again, FRAME_BYTES_MAX), Ok(message));
+    }
+    Ok(())
+}
+
+#[test]
+fn mutated_messages_do_no_harm() {
+    let table = testing::table();
+    let strategy =
+        (testing::predicate(&table), testing::row(&table), prop::collection::vec(mutation(), 1..5));
+    seeds::check("decode", 5_000, &strategy, |(predicate, row, mutations)| {
+        let mut bytes = [encode(&predicate), encode(&row), encode(&table)];
+        for bytes in &mut bytes {
+            mutations.iter().for_each(|mutation| mutate(bytes, mutation));
+        }
+        survives::<Predicate>(&bytes[0], |predicate| {
+            if predicate.check(&table).is_ok() {
+                let row = |_| protocol::value::ValueRef::Null;
+                let _: protocol::predicate::Truth = predicate.evaluate(&row);
+                let _: protocol::predicate::PredicateSql = predicate.to_sql(&table);
+            }
+        })?;
+        survives::<Vec<Value>>(&bytes[1], |row| {
+            for (value, column) in row.iter().zip(&table.columns) {
+                let _: Result<(), _> = column.column_type.admit(value.as_ref());
+            }
+        })?;
+        survives::<TableSchema>(&bytes[2], |table| {
+            let _: Result<(), _> = table.check();
+        })
+    });
+}

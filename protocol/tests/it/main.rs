@@ -1,0 +1,10 @@
+//! The protocol through its public face: bytes that never change, bytes that are hostile, and the
+//! rules of schemas and predicates.
+
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+
+mod errors;
+mod golden;
+mod hostile;
+mod predicates;
+mod schemas;
