@@ -1,0 +1,187 @@
+//! The store on RocksDB.
+
+mod options;
+mod scan;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rocksdb::{
+    ColumnFamily, DB, ErrorKind, FlushOptions, ReadOptions, ReadTier, WriteBatch, WriteOptions,
+};
+
+pub use options::RocksOptions;
+
+use crate::{
+    Batch, Direction, Family, Journal, KeyRange, Layout, Operation, Scan, Snapshot, StorageError,
+    Store,
+};
+use scan::RocksScan;
+
+/// A store in a directory of its own.
+///
+/// Without a journal ([`Journal::Elsewhere`]) it relies on atomic flushes: RocksDB then writes the
+/// memory of all families out together, so that after a crash every family is at the same batch.
+/// A flush of one family alone would break that, and so would one write with a journal; neither is
+/// possible through this type.
+pub struct RocksStore {
+    database: DB,
+    layout: Layout,
+    write_options: WriteOptions,
+    /// Set by the first write or persist that failed: see [`Store::write`].
+    stopped: AtomicBool,
+}
+
+impl RocksStore {
+    /// Opens the store in `directory`, and creates it where there is none.
+    ///
+    /// # Errors
+    /// [`StorageError::InUse`] when it is open already, in this process or another; otherwise what
+    /// keeps it from being read.
+    pub fn open(
+        directory: &Path,
+        layout: Layout,
+        options: &RocksOptions,
+    ) -> Result<Self, StorageError> {
+        let database_options = options.database(layout.journal);
+        let families = options.families(&database_options, directory, layout);
+        let database =
+            DB::open_cf_descriptors(&database_options, directory, families).map_err(|error| {
+                match error.kind() {
+                    ErrorKind::IOError if is_lock_failure(&error) => StorageError::InUse,
+                    _ => storage_error(&error),
+                }
+            })?;
+        let mut write_options = WriteOptions::default();
+        write_options.disable_wal(layout.journal == Journal::Elsewhere);
+        Ok(Self { database, layout, write_options, stopped: AtomicBool::new(false) })
+    }
+
+    fn column_family(&self, family: Family) -> &ColumnFamily {
+        let Some(column_family) = self.database.cf_handle(family.name) else {
+            panic!("{} is not in the layout", family.name)
+        };
+        column_family
+    }
+
+    fn rocks_batch(&self, batch: &Batch) -> WriteBatch {
+        let mut target = WriteBatch::with_capacity_bytes(batch.bytes() + 64);
+        for operation in batch.operations() {
+            match operation {
+                Operation::Put { family, key, value } => {
+                    target.put_cf(self.column_family(*family), key, value);
+                }
+                Operation::Delete { family, key } => {
+                    target.delete_cf(self.column_family(*family), key);
+                }
+                Operation::DeleteOnce { family, key } => {
+                    target.single_delete_cf(self.column_family(*family), key);
+                }
+                Operation::DeleteRange { family, start, end } => {
+                    target.delete_range_cf(self.column_family(*family), start, end);
+                }
+            }
+        }
+        target
+    }
+
+    /// Runs a write unless an earlier one failed, and remembers a failure.
+    fn unless_stopped(
+        &self,
+        write: impl FnOnce() -> Result<(), rocksdb::Error>,
+    ) -> Result<(), StorageError> {
+        if self.stopped.load(Ordering::Acquire) {
+            return Err(StorageError::Stopped);
+        }
+        write().map_err(|error| {
+            self.stopped.store(true, Ordering::Release);
+            storage_error(&error)
+        })
+    }
+}
+
+impl Store for RocksStore {
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        self.database.get_cf(self.column_family(family), key).map_err(|error| storage_error(&error))
+    }
+
+    fn snapshot(&self) -> Box<dyn Snapshot + '_> {
+        Box::new(RocksSnapshot { store: self, snapshot: self.database.snapshot() })
+    }
+
+    fn write(&self, batch: Batch) -> Result<(), StorageError> {
+        let batch = self.rocks_batch(&batch);
+        self.unless_stopped(|| self.database.write_opt(batch, &self.write_options))
+    }
+
+    fn persist(&self) -> Result<(), StorageError> {
+        self.unless_stopped(|| match self.layout.journal {
+            Journal::Own => self.database.flush_wal(true),
+            Journal::Elsewhere => {
+                // All families in one call: this is what makes the flush atomic over them.
+                let all: Vec<&ColumnFamily> =
+                    self.layout.families.iter().map(|family| self.column_family(*family)).collect();
+                self.database.flush_cfs_opt(&all, &FlushOptions::default())
+            }
+        })
+    }
+
+    fn get_persisted(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        assert!(self.layout.journal == Journal::Elsewhere, "only without a journal of its own");
+        let mut options = ReadOptions::default();
+        options.set_read_tier(ReadTier::Persisted);
+        self.database
+            .get_cf_opt(self.column_family(family), key, &options)
+            .map_err(|error| storage_error(&error))
+    }
+}
+
+struct RocksSnapshot<'a> {
+    store: &'a RocksStore,
+    snapshot: rocksdb::Snapshot<'a>,
+}
+
+impl Snapshot for RocksSnapshot<'_> {
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        let column_family = self.store.column_family(family);
+        self.snapshot.get_cf(column_family, key).map_err(|error| storage_error(&error))
+    }
+
+    fn scan(&self, family: Family, range: KeyRange, direction: Direction) -> Box<dyn Scan + '_> {
+        let column_family = self.store.column_family(family);
+        Box::new(RocksScan::new(range, direction, |options| {
+            self.snapshot.raw_iterator_cf_opt(column_family, options)
+        }))
+    }
+}
+
+fn is_lock_failure(error: &rocksdb::Error) -> bool {
+    let text = error.as_ref();
+    text.contains("lock hold by current process") || text.contains("LOCK: Resource temporarily")
+}
+
+/// The C interface of RocksDB passes on a kind and a text; that the disk is full is in the text.
+fn storage_error(error: &rocksdb::Error) -> StorageError {
+    let detail = error.as_ref().to_owned();
+    match error.kind() {
+        _ if detail.contains("No space left on device") => StorageError::Full,
+        ErrorKind::Corruption => StorageError::Corrupt { detail },
+        _ => StorageError::Io { detail },
+    }
+}
+
+impl fmt::Debug for RocksStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RocksStore")
+            .field("directory", &self.database.path())
+            .field("layout", &self.layout)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for RocksSnapshot<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RocksSnapshot").field("store", &self.store).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,120 @@
+//! RocksDB against the store in memory: the same operations, the same answers.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseResult;
+use server_storage::conformance::{KEYS, ROWS, entries, layout};
+use server_storage::{
+    Batch, Direction, Family, Journal, KeyRange, MemoryStore, RocksOptions, RocksStore, Snapshot,
+    Store,
+};
+
+#[derive(Clone, Debug)]
+enum Step {
+    Write(Vec<Change>),
+    Persist,
+    /// Opens a snapshot, or compares the one that is open with its twin and closes it.
+    Snapshot,
+    Compare(KeyRange),
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    Put(u8, Vec<u8>, u8),
+    /// `delete_once` where that is allowed, else `delete`.
+    Delete(u8, Vec<u8>),
+    DeleteRange(u8, Vec<u8>, Vec<u8>),
+}
+
+fn key() -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(prop_oneof![Just(0), Just(1), Just(255_u8)], 0..3)
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let change = prop_oneof![
+        6 => (0..2_u8, key(), any::<u8>()).prop_map(|(f, k, v)| Change::Put(f, k, v)),
+        3 => (0..2_u8, key()).prop_map(|(f, k)| Change::Delete(f, k)),
+        1 => (0..2_u8, key(), key()).prop_map(|(f, a, b)| Change::DeleteRange(f, a, b)),
+    ];
+    prop_oneof![
+        8 => prop::collection::vec(change, 0..6).prop_map(Step::Write),
+        1 => Just(Step::Persist),
+        2 => Just(Step::Snapshot),
+        2 => (key(), prop::option::of(key()))
+            .prop_map(|(start, end)| Step::Compare(KeyRange { start, end })),
+    ]
+}
+
+const FAMILIES: [Family; 2] = [ROWS, KEYS];
+
+/// Builds the batch of a step, keeping count of how often each key was put.
+fn batch(changes: Vec<Change>, puts: &mut BTreeMap<(u8, Vec<u8>), u32>) -> Batch {
+    let mut batch = Batch::new();
+    for change in changes {
+        match change {
+            Change::Put(family, key, value) => {
+                *puts.entry((family, key.clone())).or_default() += 1;
+                batch.put(FAMILIES[usize::from(family)], key, [value]);
+            }
+            Change::Delete(family, key) => match puts.remove(&(family, key.clone())) {
+                Some(1) => batch.delete_once(FAMILIES[usize::from(family)], key),
+                _ => batch.delete(FAMILIES[usize::from(family)], key),
+            },
+            Change::DeleteRange(family, start, end) => {
+                let range = KeyRange::between(start, end);
+                puts.retain(|(f, key), _| *f != family || !range.contains(key));
+                batch.delete_range(FAMILIES[usize::from(family)], range);
+            }
+        }
+    }
+    batch
+}
+
+fn compare(left: &dyn Snapshot, right: &dyn Snapshot, range: &KeyRange) -> TestCaseResult {
+    for family in FAMILIES {
+        for direction in [Direction::Forward, Direction::Backward] {
+            let of = |snapshot| entries(snapshot, family, range.clone(), direction);
+            prop_assert_eq!(of(left), of(right));
+        }
+        prop_assert_eq!(left.get(family, &range.start), right.get(family, &range.start));
+    }
+    Ok(())
+}
+
+/// Every life of the store begins with opening it.
+fn run(journal: Journal, lives: Vec<Vec<Step>>) -> TestCaseResult {
+    let directory = tempfile::tempdir().unwrap();
+    let memory = MemoryStore::new(layout(journal));
+    let mut puts = BTreeMap::new();
+    for life in lives {
+        let options = RocksOptions::default();
+        let rocks = RocksStore::open(directory.path(), layout(journal), &options).unwrap();
+        compare(&*rocks.snapshot(), &*memory.snapshot(), &KeyRange::all())?;
+        let mut twins: Option<(Box<dyn Snapshot>, Box<dyn Snapshot>)> = None;
+        for step in life {
+            match step {
+                Step::Write(changes) => {
+                    let batch = batch(changes, &mut puts);
+                    rocks.write(batch.clone()).unwrap();
+                    memory.write(batch).unwrap();
+                }
+                Step::Persist => rocks.persist().unwrap(),
+                Step::Snapshot => match twins.take() {
+                    None => twins = Some((rocks.snapshot(), memory.snapshot())),
+                    Some((left, right)) => compare(&*left, &*right, &KeyRange::all())?,
+                },
+                Step::Compare(range) => compare(&*rocks.snapshot(), &*memory.snapshot(), &range)?,
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn rocksdb_answers_like_the_store_in_memory() {
+    let journal = prop_oneof![Just(Journal::Own), Just(Journal::Elsewhere)];
+    let life = prop::collection::vec(step(), 1..25);
+    let strategy = (journal, prop::collection::vec(life, 1..4));
+    seeds::check("stores", 40, &strategy, |(journal, lives)| run(journal, lives));
+}

@@ -1,0 +1,140 @@
+//! The conformance suite on every store, and what is particular to one of them.
+
+use std::sync::Arc;
+
+use server_storage::conformance::{KEYS, ROWS, check_all, layout};
+use server_storage::faulty::FaultyDisk;
+use server_storage::{
+    Access, Batch, Family, Journal, Layout, MemoryStore, RocksOptions, RocksStore, StorageError,
+    Store,
+};
+use tempfile::TempDir;
+
+fn open_rocks(directory: &TempDir, layout: Layout) -> RocksStore {
+    RocksStore::open(directory.path(), layout, &RocksOptions::default()).unwrap()
+}
+
+#[test]
+fn rocksdb_conforms() {
+    check_all(|layout| {
+        let directory = tempfile::tempdir().unwrap();
+        move || Arc::new(open_rocks(&directory, layout)) as Arc<dyn Store>
+    });
+}
+
+#[test]
+fn memory_conforms() {
+    check_all(|layout| {
+        let store = Arc::new(MemoryStore::new(layout));
+        move || Arc::clone(&store) as Arc<dyn Store>
+    });
+}
+
+#[test]
+fn a_disk_without_faults_conforms() {
+    check_all(|layout| {
+        let disk = FaultyDisk::new(layout);
+        move || Arc::new(disk.open().unwrap()) as Arc<dyn Store>
+    });
+}
+
+#[test]
+fn a_directory_is_open_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open_rocks(&directory, layout(Journal::Own));
+    let again =
+        || RocksStore::open(directory.path(), layout(Journal::Own), &RocksOptions::default()).err();
+    assert_eq!(again(), Some(StorageError::InUse));
+    drop(store);
+    assert_eq!(again(), None);
+}
+
+#[test]
+fn a_family_is_added_to_an_existing_store_and_one_that_is_gone_stays_readable() {
+    const LATER: Family = Family { name: "later", access: Access::Ranges };
+    let directory = tempfile::tempdir().unwrap();
+    let old = layout(Journal::Elsewhere);
+    let new = Layout { families: &[ROWS, LATER], ..old };
+
+    let store = open_rocks(&directory, old);
+    let mut batch = Batch::new();
+    batch.put(ROWS, *b"a", *b"1");
+    batch.put(KEYS, *b"k", *b"1");
+    store.write(batch).unwrap();
+    store.persist().unwrap();
+    drop(store);
+
+    let store = open_rocks(&directory, new);
+    assert_eq!(store.get(ROWS, b"a").unwrap().as_deref(), Some(&b"1"[..]));
+    let mut batch = Batch::new();
+    batch.put(LATER, *b"l", *b"2");
+    store.write(batch).unwrap();
+    store.persist().unwrap();
+    drop(store);
+
+    let store = open_rocks(&directory, old);
+    assert_eq!(store.get(KEYS, b"k").unwrap().as_deref(), Some(&b"1"[..]));
+}
+
+#[test]
+#[should_panic(expected = "later is not in the layout")]
+fn a_family_outside_of_the_layout_is_a_broken_rule() {
+    let store = MemoryStore::new(layout(Journal::Own));
+    let _ = store.get(Family { name: "later", access: Access::Ranges }, b"a");
+}
+
+/// RocksDB would bring the first value back, now or after a compaction.
+#[test]
+#[should_panic(expected = "put 2 times")]
+fn the_store_in_memory_refuses_delete_once_of_a_key_that_was_put_twice() {
+    let store = MemoryStore::new(layout(Journal::Own));
+    let mut batch = Batch::new();
+    batch.put(ROWS, *b"a", *b"1");
+    batch.put(ROWS, *b"a", *b"2");
+    batch.delete_once(ROWS, *b"a");
+    let _ = store.write(batch);
+}
+
+/// A failed flush leaves nobody knowing what is on disk. The store must not go on as if nothing
+/// had happened, which would turn one lost batch into a hole before later ones.
+#[test]
+fn a_store_whose_disk_fails_takes_no_more_writes_and_still_reads() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open_rocks(&directory, layout(Journal::Elsewhere));
+    let write = |key: u8| {
+        let mut batch = Batch::new();
+        batch.put(ROWS, [key], *b"");
+        store.write(batch)
+    };
+    write(1).unwrap();
+    store.persist().unwrap();
+    write(2).unwrap();
+    std::fs::remove_dir_all(directory.path()).unwrap();
+    assert!(matches!(store.persist(), Err(StorageError::Io { .. })));
+    assert_eq!(store.persist(), Err(StorageError::Stopped));
+    assert_eq!(write(3), Err(StorageError::Stopped));
+    assert_eq!(store.get(ROWS, &[2]).unwrap().as_deref(), Some(&b""[..]));
+    assert_eq!(store.get(ROWS, &[3]).unwrap(), None);
+}
+
+#[test]
+fn a_damaged_file_is_an_error_and_never_a_wrong_answer() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open_rocks(&directory, layout(Journal::Elsewhere));
+    let mut batch = Batch::new();
+    for key in 0..1000_u32 {
+        batch.put(ROWS, key.to_be_bytes(), key.to_be_bytes());
+    }
+    store.write(batch).unwrap();
+    store.persist().unwrap();
+    drop(store);
+    let mut files = std::fs::read_dir(directory.path()).unwrap().map(|file| file.unwrap().path());
+    let table = files.find(|path| path.extension().is_some_and(|e| e == "sst")).unwrap();
+    let mut bytes = std::fs::read(&table).unwrap();
+    bytes[100] ^= 1;
+    std::fs::write(&table, bytes).unwrap();
+
+    let store = open_rocks(&directory, layout(Journal::Elsewhere));
+    let read = store.get(ROWS, &0_u32.to_be_bytes());
+    assert!(matches!(read, Err(StorageError::Corrupt { .. })), "{read:?}");
+}
