@@ -1,0 +1,66 @@
+//! One predicate, several judges. The live engine evaluates it on values, the replica asks SQLite;
+//! they must select the same rows, or a row would come and go depending on who was asked.
+
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+
+mod judge;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use protocol::ids::ColumnId;
+use protocol::testing;
+use protocol::value::{Value, ValueRef};
+
+use judge::Sqlite;
+
+/// Gives the rows of a table keys of their own.
+fn numbered(mut rows: Vec<Vec<Value>>) -> Vec<Vec<Value>> {
+    for (number, row) in rows.iter_mut().enumerate() {
+        row[0] = Value::Integer(i64::try_from(number).unwrap());
+    }
+    rows
+}
+
+#[test]
+fn sqlite_selects_what_the_live_engine_selects() {
+    let table = testing::table();
+    let strategy = (vec(testing::row(&table), 1..20), vec(testing::predicate(&table), 1..6));
+    seeds::check("predicates", 2_000, &strategy, |(rows, predicates)| {
+        let rows = numbered(rows);
+        let sqlite = Sqlite::with_rows(&table, &rows);
+        for predicate in predicates {
+            prop_assert_eq!(predicate.check(&table), Ok(()));
+            let selected: Vec<i64> = (0_i64..)
+                .zip(&rows)
+                .filter(|(_, row)| {
+                    let value = |id: ColumnId| -> ValueRef<'_> { row[usize::from(id.0)].as_ref() };
+                    predicate.evaluate(&value).is_true()
+                })
+                .map(|(id, _)| id)
+                .collect();
+            let sql = predicate.to_sql(&table);
+            prop_assert_eq!(sqlite.select(&sql), selected, "{}", sql.text);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn sqlite_keeps_every_value_and_orders_it_alike() {
+    let table = testing::table();
+    seeds::check("values", 1_000, &vec(testing::row(&table), 1..20), |rows| {
+        let rows = numbered(rows);
+        let sqlite = Sqlite::with_rows(&table, &rows);
+        for (position, column) in table.columns.iter().enumerate() {
+            let mut values: Vec<&Value> = rows.iter().map(|row| &row[position]).collect();
+            values.sort();
+            prop_assert_eq!(
+                sqlite.column_in_order(column),
+                values.into_iter().cloned().collect::<Vec<_>>(),
+                "{}",
+                &column.name
+            );
+        }
+        Ok(())
+    });
+}
