@@ -1,0 +1,79 @@
+//! What the machine must have, step by step. The README promises a C compiler, git and rustup;
+//! what a step needs beyond that is installed when the step comes, and nothing else is.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::shell::{Failure, Outcome, exists, run, say, variable};
+
+/// What building RocksDB needs: it is C++, and its bindings are made from its header.
+pub(crate) fn for_rocksdb() -> Outcome {
+    let mut missing = Vec::new();
+    if !exists("c++") {
+        missing.push("g++");
+    }
+    if !has_libclang() {
+        missing.push("libclang-dev");
+    }
+    install(&missing, "to build RocksDB")
+}
+
+fn has_libclang() -> bool {
+    if variable("LIBCLANG_PATH").is_some() {
+        return true;
+    }
+    let holds_libclang = |folder: &Path| {
+        let Ok(files) = std::fs::read_dir(folder) else { return false };
+        files.flatten().any(|file| {
+            let name = file.file_name().to_string_lossy().into_owned();
+            name.starts_with("libclang.so")
+                || name.starts_with("libclang-1")
+                || name.starts_with("libclang-2")
+        })
+    };
+    let Ok(versions) = std::fs::read_dir("/usr/lib") else { return false };
+    versions.flatten().any(|version| {
+        version.file_name().to_string_lossy().starts_with("llvm-")
+            && holds_libclang(&version.path().join("lib"))
+    })
+}
+
+/// Installs Debian packages as root or through sudo; otherwise says which command would.
+fn install(packages: &[&str], why: &str) -> Outcome {
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let packages = packages.join(" ");
+    let script = format!("apt-get update && apt-get install -y --no-install-recommends {packages}");
+    let by_hand = || {
+        Failure(format!(
+            "{packages} is needed {why}. Run this, then try again:\n\n    sudo sh -c '{script}'"
+        ))
+    };
+    let mut shell = if is_root() {
+        Command::new("sh")
+    } else if may_sudo() {
+        let mut sudo = Command::new("sudo");
+        sudo.args(["-n", "sh"]);
+        sudo
+    } else {
+        return Err(by_hand());
+    };
+    if !exists("apt-get") {
+        return Err(by_hand());
+    }
+    say(&format!("installing {packages} {why}"));
+    shell.args(["-c", &script]).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
+    run(&mut shell).map_err(|Failure(failed)| Failure(format!("{failed}\n{}", by_hand().0)))
+}
+
+fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output();
+    id.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+fn may_sudo() -> bool {
+    let mut sudo = Command::new("sudo");
+    sudo.args(["-n", "true"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    sudo.status().is_ok_and(|status| status.success())
+}

@@ -1,0 +1,62 @@
+//! The one entry to this repository: `cargo xtask` lists what it can do.
+
+mod cache;
+mod demo;
+mod machine;
+mod shell;
+mod soak;
+mod test;
+mod tidy;
+mod verify;
+
+use std::process::ExitCode;
+
+use shell::{Failure, Outcome};
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  demo      shows what there is, for real; stops all it started
+  test      everything that must pass, with the seconds of each stage
+  verify    reads only: format, lints, documentation, the rules of this repository
+  fix       formats, and applies what the lints propose
+  tidy      the rules of this repository alone: dependencies, sizes, invariants
+  soak      lists the randomised tests that can run for long
+  soak NAME [--seed S]
+            runs one seed again
+  soak NAME [--seeds N] [--from S] [--minutes M]
+            runs many; without --from it goes on where it stopped, without a limit 10 minutes
+
+What is built is kept outside of the checkout, in ~/.cache/tidewire (TIDEWIRE_CACHE changes it).
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match run(&words) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure(message)) => {
+            if !message.is_empty() {
+                shell::say(&format!("\nfailed: {message}"));
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(words: &[&str]) -> Outcome {
+    match words {
+        [] | ["help" | "--help" | "-h", ..] => {
+            shell::say(HELP);
+            Ok(())
+        }
+        ["demo"] => demo::run(),
+        ["test"] => test::run(),
+        ["verify"] => verify::run(),
+        ["fix"] => verify::fix(),
+        ["tidy"] => tidy::run(),
+        ["soak"] => soak::list(),
+        ["soak", name, options @ ..] => soak::run(name, options),
+        _ => Err(Failure(format!("there is no command {:?}\n\n{HELP}", words.join(" ")))),
+    }
+}

@@ -1,0 +1,152 @@
+//! Running other programs, and saying so.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use crate::cache;
+
+/// Why a command did not do what it should: a sentence that says what to do next.
+pub(crate) struct Failure(pub(crate) String);
+
+impl Failure {
+    /// A failure about which everything has been said already.
+    pub(crate) fn told() -> Self {
+        Self(String::new())
+    }
+}
+
+pub(crate) type Outcome<T = ()> = Result<T, Failure>;
+
+/// How often a long step that says nothing shows that it is alive.
+const HEARTBEAT: Duration = Duration::from_secs(30);
+
+/// Prints a line at once, whoever reads it.
+#[expect(clippy::print_stdout, reason = "xtask talks to a person")]
+pub(crate) fn say(line: &str) {
+    println!("{line}");
+    // Nobody is left to be told when this fails.
+    let _: std::io::Result<()> = std::io::stdout().flush();
+}
+
+#[expect(clippy::disallowed_methods, reason = "xtask times its stages and its children")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+pub(crate) fn seconds(duration: Duration) -> String {
+    format!("{:.1} s", duration.as_secs_f64())
+}
+
+/// A variable of the environment that is set and not empty.
+#[expect(clippy::disallowed_methods, reason = "xtask is configured by its environment")]
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Cargo on this workspace, building into the cache.
+pub(crate) fn cargo<const N: usize>(arguments: [&str; N]) -> Command {
+    let mut command = Command::new(variable("CARGO").unwrap_or_else(|| "cargo".to_owned()));
+    command
+        .args(arguments)
+        .current_dir(cache::checkout())
+        .env("CARGO_TARGET_DIR", cache::target())
+        .stdin(Stdio::null());
+    command
+}
+
+/// The words of a command, for messages.
+pub(crate) fn words(command: &Command) -> String {
+    let mut words = vec![command.get_program()];
+    words.extend(command.get_args());
+    let last = |word: &std::ffi::OsStr| word.to_string_lossy().into_owned();
+    words.into_iter().map(last).collect::<Vec<_>>().join(" ")
+}
+
+/// Runs a command to its end, its output shown as it comes.
+pub(crate) fn run(command: &mut Command) -> Outcome {
+    watch(command, None, |_| {})
+}
+
+/// Runs a command and returns what it printed.
+pub(crate) fn output(command: &mut Command) -> Outcome<String> {
+    let failed = |why: String, command: &Command| Failure(format!("{}: {why}", words(command)));
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| failed(error.to_string(), command))?;
+    if !output.status.success() {
+        return Err(failed(output.status.to_string(), command));
+    }
+    String::from_utf8(output.stdout).map_err(|error| failed(error.to_string(), command))
+}
+
+/// Whether a program can be run.
+pub(crate) fn exists(program: &str) -> bool {
+    let quiet = || Stdio::null();
+    let mut command = Command::new(program);
+    command.arg("--version").stdin(quiet()).stdout(quiet()).stderr(quiet());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// Runs a command, shows each line of its output and gives it to `see`. A command that says
+/// nothing for `silence_max` hangs: it is ended, and its last line says what hung.
+pub(crate) fn watch(
+    command: &mut Command,
+    silence_max: Option<Duration>,
+    mut see: impl FnMut(&str),
+) -> Outcome {
+    let failed = |why: String, command: &Command| Failure(format!("{}: {why}", words(command)));
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| failed(error.to_string(), command))?;
+    let lines = lines(&mut child);
+    let mut heard = now();
+    let mut last = String::new();
+    loop {
+        match lines.recv_timeout(HEARTBEAT) {
+            Ok(line) => {
+                say(&line);
+                see(&line);
+                heard = now();
+                last = line;
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                say(&format!("    … still at it, {} without a word", seconds(heard.elapsed())));
+                if silence_max.is_some_and(|silence_max| heard.elapsed() > silence_max) {
+                    // It may have ended by itself in this moment.
+                    let _: std::io::Result<()> = child.kill();
+                    return Err(failed(format!("hung, its last words were: {last}"), command));
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    match child.wait() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(failed(status.to_string(), command)),
+        Err(error) => Err(failed(error.to_string(), command)),
+    }
+}
+
+/// The lines of both outputs of a child, in the order in which they come.
+fn lines(child: &mut Child) -> std::sync::mpsc::Receiver<String> {
+    let (sender, receiver) = channel();
+    let outputs: [Option<Box<dyn std::io::Read + Send>>; 2] = [
+        child.stdout.take().map(|output| Box::new(output) as _),
+        child.stderr.take().map(|output| Box::new(output) as _),
+    ];
+    for output in outputs.into_iter().flatten() {
+        let sender = sender.clone();
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).split(b'\n') {
+                let Ok(line) = line else { break };
+                let line = String::from_utf8_lossy(&line).into_owned();
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+    }
+    receiver
+}
