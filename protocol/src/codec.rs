@@ -3,11 +3,16 @@
 //! The format is MessagePack. A structure is a map with the names of its fields, so a reader
 //! passes over fields that it does not know; a row is an array. Lengths are checked before
 //! anything is allocated for them, and nesting before anything recurses.
+//!
+//! One message has one encoding, the one that [`encode`] makes; the decoder takes some others of
+//! MessagePack's too. So what is hashed or signed is what `encode` makes of a message that was
+//! decoded, never the bytes as they arrived.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
+use crate::error_code::ErrorCode;
 use crate::limits::CODEC_DEPTH_MAX;
 
 /// Bytes that are no message of the expected kind.
@@ -28,12 +33,54 @@ pub enum DecodeError {
         /// How many bytes.
         bytes: usize,
     },
-    /// The bytes are no such message.
-    #[error("the bytes are not a valid message: {reason}")]
+    /// The bytes are no such message. What they are is not repeated: it may be a token.
+    #[error("the bytes are no such message: at byte {at} {what}")]
     Malformed {
-        /// What the decoder stumbled over.
-        reason: String,
+        /// How many bytes had been read.
+        at: usize,
+        /// What is wrong there.
+        what: Malformation,
     },
+}
+
+/// What is wrong with bytes that are no message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Malformation {
+    /// They end in the middle.
+    #[error("the message ends early")]
+    Ends,
+    /// Something of another type is expected.
+    #[error("is something of another type than expected")]
+    Type,
+    /// It is nested too deeply.
+    #[error("it is nested too deeply")]
+    Depth,
+    /// A value breaks a rule of its type, or a name is not known.
+    #[error("is a value that is not allowed there, or an unknown name")]
+    Value,
+}
+
+impl DecodeError {
+    /// The code an application matches on.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::TooLarge { .. } => ErrorCode::TooLarge,
+            Self::Trailing { .. } | Self::Malformed { .. } => ErrorCode::InvalidRequest,
+        }
+    }
+}
+
+impl Malformation {
+    fn of(error: &rmp_serde::decode::Error) -> Self {
+        use rmp_serde::decode::Error;
+        match error {
+            Error::InvalidMarkerRead(_) | Error::InvalidDataRead(_) => Self::Ends,
+            Error::TypeMismatch(_) => Self::Type,
+            Error::DepthLimitExceeded => Self::Depth,
+            _ => Self::Value,
+        }
+    }
 }
 
 /// The bytes of `message`.
@@ -56,9 +103,10 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8], bytes_max: usize) -> Result<T, 
     let mut rest = bytes;
     let mut decoder = rmp_serde::Deserializer::new(&mut rest);
     decoder.set_max_depth(CODEC_DEPTH_MAX);
-    let message = T::deserialize(&mut decoder).map_err(|error| {
-        let reason = error.to_string().chars().take(200).collect();
-        DecodeError::Malformed { reason }
+    let decoded = T::deserialize(&mut decoder);
+    let message = decoded.map_err(|error| DecodeError::Malformed {
+        at: bytes.len() - rest.len(),
+        what: Malformation::of(&error),
     })?;
     if rest.is_empty() { Ok(message) } else { Err(DecodeError::Trailing { bytes: rest.len() }) }
 }

@@ -29,5 +29,7 @@ pub mod predicate;
 pub mod codec;
 pub mod error_code;
 
+mod bounded;
+
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -1,7 +1,8 @@
 //! Every bound of the protocol, with its unit and its reason.
 //!
 //! Whoever meets one of them is told its name and its size (`too_large`), before anything is
-//! stored. Raising a bound is compatible; lowering one is not.
+//! stored. Lowering a bound breaks what exists; raising one breaks older readers, so it comes with
+//! a new version of the protocol.
 
 /// Longest name of a namespace, table or column, in bytes: what PostgreSQL users are used to.
 pub const NAME_BYTES_MAX: usize = 63;
@@ -44,8 +45,15 @@ pub const IN_LIST_MAX: usize = 1_000;
 /// runs, where SQLite takes at most 32,766.
 pub const PREDICATE_VALUES_MAX: usize = 4_000;
 
-/// Longest `LIKE` pattern, in bytes. Matching takes at most pattern × text steps.
+/// Longest `LIKE` pattern, in bytes.
 pub const LIKE_PATTERN_BYTES_MAX: usize = 1024;
+
+/// Most characters between two `%` of a `LIKE` pattern where one of them is `_`: the bits of the
+/// number with which they are all looked for at once.
+pub const LIKE_SEGMENT_CHARACTERS_MAX: usize = 64;
+
+/// Most `LIKE`s of a predicate. Each reads the whole text of its column.
+pub const PREDICATE_LIKES_MAX: usize = 16;
 
 /// Longest life of a row in a table with a TTL, in seconds: ten years of 365 days.
 pub const TTL_SECONDS_MAX: u32 = 10 * 365 * 24 * 60 * 60;

@@ -6,6 +6,7 @@
 
 use thiserror::Error;
 
+use crate::error_code::ErrorCode;
 use crate::timestamp;
 use crate::value::{ColumnType, Double, Text, Value, ValueError};
 
@@ -50,6 +51,16 @@ pub enum LiteralError {
     /// The value is none of this column's.
     #[error(transparent)]
     Value(#[from] ValueError),
+}
+
+impl LiteralError {
+    /// The code an application matches on.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Form { .. } | Self::Inexact { .. } => ErrorCode::InvalidRequest,
+            Self::Value(reason) => reason.code(),
+        }
+    }
 }
 
 impl ColumnType {
@@ -218,7 +229,10 @@ mod tests {
     fn a_json_document_is_checked_and_kept_as_written() {
         let text = "{ \"b\": 1.00, \"a\": [] }";
         assert_eq!(Json.value_of(Literal::Text(text)), Ok(Value::text(text).unwrap()));
-        assert!(Json.value_of(Literal::Text("{")).is_err());
-        assert!(Json.value_of(Literal::Text(&"[".repeat(100_000))).is_err());
+        let nested = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
+        assert!(Json.value_of(Literal::Text(&nested(127))).is_ok());
+        for text in ["", "{", "\"\\ud800\"", &nested(128), &nested(100_000), "1 2"] {
+            assert!(Json.value_of(Literal::Text(text)).is_err(), "{text:.20}");
+        }
     }
 }

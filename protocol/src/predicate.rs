@@ -19,7 +19,9 @@ pub use evaluate::Truth;
 pub use like::{LikePattern, LikePatternError};
 pub use sql::PredicateSql;
 
+use crate::bounded;
 use crate::ids::ColumnId;
+use crate::limits::{IN_LIST_MAX, PREDICATE_NODES_MAX};
 use crate::value::Value;
 
 /// A condition on one row. Valid for a table when [`Predicate::check`] says so.
@@ -45,6 +47,7 @@ pub enum Predicate {
         /// The left side.
         column: ColumnId,
         /// At least one value.
+        #[serde(deserialize_with = "bounded::vec::<_, _, IN_LIST_MAX>")]
         values: Vec<Value>,
     },
     /// `column LIKE pattern`. Unknown when the column is NULL.
@@ -57,9 +60,9 @@ pub enum Predicate {
     /// `NOT …`
     Not(Box<Predicate>),
     /// `… AND …`; true when it is empty.
-    And(Vec<Predicate>),
+    And(#[serde(deserialize_with = "bounded::vec::<_, _, PREDICATE_NODES_MAX>")] Vec<Predicate>),
     /// `… OR …`; false when it is empty.
-    Or(Vec<Predicate>),
+    Or(#[serde(deserialize_with = "bounded::vec::<_, _, PREDICATE_NODES_MAX>")] Vec<Predicate>),
 }
 
 /// A comparison.

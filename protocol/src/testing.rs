@@ -9,20 +9,7 @@ use crate::ids::{ColumnId, IndexId, Name, SchemaVersion, TableId, TableName};
 use crate::predicate::{CompareOp, LikePattern, Operand, Predicate, Truth};
 use crate::schema::{Column, Index, MergeRule, TableKind, TableSchema};
 use crate::timestamp;
-use crate::value::{ColumnType, Value};
-
-/// Every column type.
-pub const TYPES: [ColumnType; 9] = [
-    ColumnType::Boolean,
-    ColumnType::Int,
-    ColumnType::BigInt,
-    ColumnType::Double,
-    ColumnType::Text,
-    ColumnType::Bytes,
-    ColumnType::Json,
-    ColumnType::Timestamp,
-    ColumnType::Uuid,
-];
+use crate::value::{ColumnType, Row, Value};
 
 /// A USER table `test.everything` with a key `id` and two columns of every type, `a_int` and
 /// `b_int` and so on, and an index on the first INT.
@@ -40,7 +27,7 @@ pub fn table() -> TableSchema {
     };
     let mut columns = vec![column(0, "id", ColumnType::BigInt, true)];
     for side in ["a", "b"] {
-        for column_type in TYPES {
+        for column_type in ColumnType::ALL {
             let name = format!("{side}_{}", column_type.to_string().to_lowercase());
             columns.push(column(columns.len(), &name, column_type, false));
         }
@@ -96,7 +83,7 @@ pub fn value(column_type: ColumnType) -> BoxedStrategy<Value> {
 }
 
 /// A row of `table`: a value for every column, in their order.
-pub fn row(table: &TableSchema) -> BoxedStrategy<Vec<Value>> {
+pub fn row(table: &TableSchema) -> BoxedStrategy<Row> {
     table
         .columns
         .iter()
@@ -106,6 +93,7 @@ pub fn row(table: &TableSchema) -> BoxedStrategy<Vec<Value>> {
             value.prop_filter("NOT NULL", move |value| !(not_null && value.is_null())).boxed()
         })
         .collect::<Vec<_>>()
+        .prop_map(Row)
         .boxed()
 }
 

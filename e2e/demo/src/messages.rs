@@ -6,14 +6,16 @@ use protocol::codec::{decode as decode_message, encode};
 use protocol::ids::{ColumnId, Name, SchemaVersion, TableId};
 use protocol::limits::ROW_BYTES_MAX;
 use protocol::schema::{Column, MergeRule, TableKind, TableSchema};
-use protocol::value::{ColumnType, Value};
+use protocol::value::{ColumnType, Row, Value};
 use server_storage::key::KeyWriter;
-use server_storage::{Access, Batch, Family, Journal, Layout, RocksOptions, RocksStore};
+use server_storage::{Access, Batch, Family, Journal, Layout, Removal, RocksOptions, RocksStore};
 
 use crate::Outcome;
 
-pub(crate) const MESSAGES: Family = Family { name: "messages", access: Access::Ranges };
-pub(crate) const COUNT: Family = Family { name: "count", access: Access::Points };
+pub(crate) const MESSAGES: Family =
+    Family { name: "messages", access: Access::Ranges, removal: Removal::Any };
+pub(crate) const COUNT: Family =
+    Family { name: "count", access: Access::Points, removal: Removal::Any };
 pub(crate) const COUNT_KEY: &[u8] = b"messages";
 
 pub(crate) const ID: ColumnId = ColumnId(0);
@@ -52,10 +54,10 @@ pub(crate) fn table() -> Outcome<TableSchema> {
 }
 
 /// The n-th message, from 1.
-pub(crate) fn message(number: u64) -> Outcome<Vec<Value>> {
+pub(crate) fn message(number: u64) -> Outcome<Row> {
     let body = BODIES[usize::try_from(number)? % BODIES.len()];
     let room = i64::try_from(number % 10)?;
-    Ok(vec![Value::Integer(number.try_into()?), Value::Integer(room), Value::text(body)?])
+    Ok(Row(vec![Value::Integer(number.try_into()?), Value::Integer(room), Value::text(body)?]))
 }
 
 /// Which of the first `count` messages are in room 7 and speak of the tide, in lower case.
@@ -71,6 +73,6 @@ pub(crate) fn batch(number: u64) -> Outcome<Batch> {
     Ok(batch)
 }
 
-pub(crate) fn decode(bytes: &[u8]) -> Outcome<Vec<Value>> {
+pub(crate) fn decode(bytes: &[u8]) -> Outcome<Row> {
     Ok(decode_message(bytes, ROW_BYTES_MAX)?)
 }

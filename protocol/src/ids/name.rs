@@ -5,11 +5,16 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::error_code::ErrorCode;
 use crate::limits::{NAME_BYTES_MAX, TENANT_ID_BYTES_MAX};
 
-/// Namespaces that nobody may create: SQLite's own tables begin with `sqlite`, the replica's with
-/// `tw`, and `system` holds the system tables.
-const RESERVED_NAMESPACES: [&str; 3] = ["sqlite", "tw", "system"];
+/// Namespaces that nobody may create. `system` holds the system tables; the others have a meaning
+/// of their own where `namespace.table` is written: in SQLite, or in the SQL of the server.
+const RESERVED_NAMESPACES: [&str; 7] =
+    ["system", "sqlite", "tw", "main", "temp", "information_schema", "pg_catalog"];
+
+/// No namespace begins so: the tables of a replica that do are SQLite's and the SDK's own.
+const RESERVED_PREFIXES: [&str; 2] = ["sqlite_", "tw_"];
 
 /// The name of a namespace, table or column: `[a-z][a-z0-9_]*` without `__`, at most
 /// [`NAME_BYTES_MAX`] bytes.
@@ -42,7 +47,8 @@ impl Name {
     /// # Errors
     /// [`NameError`] says which rule is broken, or that the name is reserved.
     pub fn new_namespace(text: &str) -> Result<Self, NameError> {
-        if RESERVED_NAMESPACES.contains(&text) {
+        let reserved = RESERVED_PREFIXES.iter().any(|prefix| text.starts_with(prefix));
+        if reserved || RESERVED_NAMESPACES.contains(&text) {
             return Err(NameError::new(text, NameRule::Reserved));
         }
         Self::new(text)
@@ -119,6 +125,14 @@ pub struct NameError {
 }
 
 impl NameError {
+    /// The code an application matches on.
+    pub fn code(&self) -> ErrorCode {
+        match self.rule {
+            NameRule::Long => ErrorCode::TooLarge,
+            _ => ErrorCode::InvalidRequest,
+        }
+    }
+
     fn new(text: &str, rule: NameRule) -> Self {
         Self { name: text.chars().take(NAME_BYTES_MAX + 1).collect(), rule }
     }
@@ -247,7 +261,8 @@ mod tests {
             assert!(message(text).contains("begin with a letter"), "{text:?}");
         }
         assert!(Name::new("tw").is_ok());
-        for text in ["tw", "sqlite", "system"] {
+        assert!(Name::new_namespace("tweets").is_ok());
+        for text in ["tw", "tw_x", "sqlite", "sqlite_", "system", "main", "information_schema"] {
             assert!(Name::new_namespace(text).unwrap_err().to_string().contains("reserved"));
         }
     }

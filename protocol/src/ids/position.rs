@@ -3,44 +3,86 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// A position in a lane's order of row changes: the n-th change of the lane has SeqId n.
-///
-/// Dense, strictly increasing, and below 2^53, so that every language's numbers hold it exactly.
-/// 0 is the position before the first change.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
-)]
-#[serde(try_from = "u64", into = "u64")]
-pub struct SeqId(u64);
+/// The last number that every language's numbers hold exactly.
+const MAX: u64 = (1 << 53) - 1;
 
-impl SeqId {
-    /// The position before the first change.
-    pub const ZERO: Self = Self(0);
-    /// The last position: a lane written a million times a second gets there after 285 years.
-    pub const MAX: Self = Self((1 << 53) - 1);
+/// Not a position.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0} is not a position: positions and mutation numbers lie below 2^53")]
+pub struct PositionError(u64);
 
-    /// Accepts `number` as a position.
-    ///
-    /// # Errors
-    /// [`PositionError`] when it is 2^53 or more.
-    pub const fn new(number: u64) -> Result<Self, PositionError> {
-        if number > Self::MAX.0 { Err(PositionError(number)) } else { Ok(Self(number)) }
-    }
+/// Defines a number that counts without a hole, lies below 2^53, and is 0 before the first.
+macro_rules! position {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(
+            Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+        )]
+        #[serde(try_from = "u64", into = "u64")]
+        pub struct $name(u64);
 
-    /// The number itself.
-    pub const fn get(self) -> u64 {
-        self.0
-    }
+        impl $name {
+            /// Before the first.
+            pub const ZERO: Self = Self(0);
+            /// The last one: counted a million times a second, it comes after 285 years.
+            pub const MAX: Self = Self(MAX);
 
-    /// The next position.
-    ///
-    /// # Panics
-    /// Behind [`SeqId::MAX`]: a lane's order must never start anew.
-    #[must_use]
-    pub fn next(self) -> Self {
-        assert!(self < Self::MAX, "the lane has used all of its 2^53 positions");
-        Self(self.0 + 1)
-    }
+            /// Accepts `number`.
+            ///
+            /// # Errors
+            /// [`PositionError`] when it is 2^53 or more.
+            pub const fn new(number: u64) -> Result<Self, PositionError> {
+                if number > MAX { Err(PositionError(number)) } else { Ok(Self(number)) }
+            }
+
+            /// The number itself.
+            pub const fn get(self) -> u64 {
+                self.0
+            }
+
+            /// The one after this.
+            ///
+            /// # Panics
+            /// Behind [`Self::MAX`]: no order ever starts anew.
+            #[must_use]
+            pub fn next(self) -> Self {
+                assert!(self < Self::MAX, "all 2^53 numbers are used");
+                Self(self.0 + 1)
+            }
+        }
+
+        impl TryFrom<u64> for $name {
+            type Error = PositionError;
+
+            fn try_from(number: u64) -> Result<Self, PositionError> {
+                Self::new(number)
+            }
+        }
+
+        impl From<$name> for u64 {
+            fn from(position: $name) -> Self {
+                position.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+position! {
+    /// A position in a lane's order of row changes: the n-th change of the lane has SeqId n. Dense
+    /// and strictly increasing; 0 is the position before the first change.
+    SeqId
+}
+
+position! {
+    /// Numbers the mutations of one client in one lane: 1, 2, 3, … without a hole. As "the last
+    /// decided one" it is 0 before the first.
+    MutationNumber
 }
 
 /// The SeqId of the change that created a row. The row keeps it until it is deleted; a row that is
@@ -61,87 +103,6 @@ impl Floor {
     /// Whether a row of this birth lies in the loaded part.
     pub fn holds(self, birth: Birth) -> bool {
         birth.0 >= self.0
-    }
-}
-
-/// Numbers the mutations of one client in one lane: 1, 2, 3, … without a hole. The wire carries
-/// the last decided one, which is 0 before the first.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
-)]
-#[serde(try_from = "u64", into = "u64")]
-pub struct MutationNumber(u64);
-
-impl MutationNumber {
-    /// The number before the first mutation.
-    pub const ZERO: Self = Self(0);
-
-    /// Accepts `number`.
-    ///
-    /// # Errors
-    /// [`PositionError`] when it is 2^53 or more.
-    pub const fn new(number: u64) -> Result<Self, PositionError> {
-        if number > SeqId::MAX.0 { Err(PositionError(number)) } else { Ok(Self(number)) }
-    }
-
-    /// The number itself.
-    pub const fn get(self) -> u64 {
-        self.0
-    }
-
-    /// The number of the mutation after this one.
-    ///
-    /// # Panics
-    /// Behind 2^53 mutations of one client.
-    #[must_use]
-    pub fn next(self) -> Self {
-        assert!(self.0 < SeqId::MAX.0, "the client has used all of its 2^53 mutation numbers");
-        Self(self.0 + 1)
-    }
-}
-
-/// A number that is no position.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{0} is not a position: positions and mutation numbers lie below 2^53")]
-pub struct PositionError(u64);
-
-impl TryFrom<u64> for SeqId {
-    type Error = PositionError;
-
-    fn try_from(number: u64) -> Result<Self, PositionError> {
-        Self::new(number)
-    }
-}
-
-impl From<SeqId> for u64 {
-    fn from(seq: SeqId) -> Self {
-        seq.0
-    }
-}
-
-impl TryFrom<u64> for MutationNumber {
-    type Error = PositionError;
-
-    fn try_from(number: u64) -> Result<Self, PositionError> {
-        Self::new(number)
-    }
-}
-
-impl From<MutationNumber> for u64 {
-    fn from(number: MutationNumber) -> Self {
-        number.0
-    }
-}
-
-impl fmt::Display for SeqId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl fmt::Display for MutationNumber {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }
 

@@ -1,8 +1,12 @@
 use thiserror::Error;
 
 use super::{Operand, Predicate};
+use crate::error_code::ErrorCode;
 use crate::ids::{ColumnId, Name};
-use crate::limits::{IN_LIST_MAX, PREDICATE_DEPTH_MAX, PREDICATE_NODES_MAX, PREDICATE_VALUES_MAX};
+use crate::limits::{
+    IN_LIST_MAX, PREDICATE_DEPTH_MAX, PREDICATE_LIKES_MAX, PREDICATE_NODES_MAX,
+    PREDICATE_VALUES_MAX,
+};
 use crate::schema::{Column, TableSchema};
 use crate::value::{ColumnType, Value, ValueError};
 
@@ -16,6 +20,9 @@ pub enum PredicateError {
     /// Its lists have too many values together.
     #[error("the lists of the WHERE clause have more than {PREDICATE_VALUES_MAX} values together")]
     Values,
+    /// It has too many `LIKE`s.
+    #[error("the WHERE clause has more than {PREDICATE_LIKES_MAX} LIKEs: ask for less")]
+    Likes,
     /// It is nested too deeply.
     #[error("the WHERE clause is nested more than {PREDICATE_DEPTH_MAX} levels deep: flatten it")]
     Depth,
@@ -71,8 +78,27 @@ impl Predicate {
     /// # Errors
     /// The first [`PredicateError`], which names the column.
     pub fn check(&self, table: &TableSchema) -> Result<(), PredicateError> {
-        let mut left = Left { nodes: PREDICATE_NODES_MAX, values: PREDICATE_VALUES_MAX };
+        let mut left = Left {
+            nodes: PREDICATE_NODES_MAX,
+            values: PREDICATE_VALUES_MAX,
+            likes: PREDICATE_LIKES_MAX,
+        };
         check(self, table, PREDICATE_DEPTH_MAX, &mut left)
+    }
+}
+
+impl PredicateError {
+    /// The code an application matches on.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Nodes | Self::Values | Self::Likes | Self::Depth => ErrorCode::TooLarge,
+            Self::Column(_) => ErrorCode::NotFound,
+            Self::List { values: 0, .. } | Self::Value { .. } => ErrorCode::InvalidRequest,
+            Self::List { .. } => ErrorCode::TooLarge,
+            Self::Types { .. } | Self::Unordered { .. } | Self::LikeType { .. } => {
+                ErrorCode::Unsupported
+            }
+        }
     }
 }
 
@@ -80,6 +106,7 @@ impl Predicate {
 struct Left {
     nodes: usize,
     values: usize,
+    likes: usize,
 }
 
 fn check(
@@ -107,6 +134,7 @@ fn check(
             values.iter().try_for_each(|value| admit(column, value))
         }
         Predicate::Like { column, .. } => {
+            left.likes = left.likes.checked_sub(1).ok_or(PredicateError::Likes)?;
             let Column { name, column_type, .. } = find(table, *column)?;
             if *column_type == ColumnType::Text {
                 return Ok(());

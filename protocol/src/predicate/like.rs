@@ -1,7 +1,8 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::limits::LIKE_PATTERN_BYTES_MAX;
+use crate::error_code::ErrorCode;
+use crate::limits::{LIKE_PATTERN_BYTES_MAX, LIKE_SEGMENT_CHARACTERS_MAX};
 
 /// A `LIKE` pattern: `%` stands for any text, `_` for one character (a Unicode scalar value), and
 /// `\` before one of `%`, `_`, `\` for that character itself. Case matters.
@@ -9,6 +10,11 @@ use crate::limits::LIKE_PATTERN_BYTES_MAX;
 #[serde(try_from = "String", into = "String")]
 pub struct LikePattern {
     text: String,
+    /// What lies between the `%`, in order; empty ones in the middle are left out.
+    segments: Vec<Segment>,
+    /// Whether the pattern begins, and ends, with `%`.
+    open_start: bool,
+    open_end: bool,
 }
 
 /// Text that is no pattern. What engines disagree about is refused.
@@ -21,6 +27,12 @@ pub enum LikePatternError {
         /// Its length in bytes.
         bytes: usize,
     },
+    /// A part with `_` in it is longer than [`LIKE_SEGMENT_CHARACTERS_MAX`].
+    #[error(
+        "between two % of a LIKE pattern are at most {LIKE_SEGMENT_CHARACTERS_MAX} characters \
+         where one of them is _"
+    )]
+    LongSegment,
     /// A `\` before anything but `%`, `_`, `\`.
     #[error("in a LIKE pattern \\ stands before %, _ or \\: write \\\\ for a \\ itself")]
     Escape,
@@ -29,12 +41,13 @@ pub enum LikePatternError {
     Nul,
 }
 
-/// One element of a pattern.
-#[derive(Clone, Copy, PartialEq)]
-enum Element {
-    AnyText,
-    AnyCharacter,
-    Character(char),
+/// What a pattern asks for without a gap.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Segment {
+    /// This very text.
+    Literal(String),
+    /// These characters, where `None` is any one.
+    Masked(Vec<Option<char>>),
 }
 
 impl LikePattern {
@@ -50,13 +63,30 @@ impl LikePattern {
         if text.contains('\0') {
             return Err(LikePatternError::Nul);
         }
+        let mut parts = vec![Vec::new()];
         let mut characters = text.chars();
         while let Some(character) = characters.next() {
-            if character == '\\' && !matches!(characters.next(), Some('%' | '_' | '\\')) {
-                return Err(LikePatternError::Escape);
+            let element = match character {
+                '%' => {
+                    parts.push(Vec::new());
+                    continue;
+                }
+                '_' => None,
+                '\\' => match characters.next() {
+                    Some(escaped @ ('%' | '_' | '\\')) => Some(escaped),
+                    _ => return Err(LikePatternError::Escape),
+                },
+                other => Some(other),
+            };
+            if let Some(part) = parts.last_mut() {
+                part.push(element);
             }
         }
-        Ok(Self { text })
+        let is_open = |part: Option<&Vec<_>>| parts.len() > 1 && part.is_some_and(Vec::is_empty);
+        let (open_start, open_end) = (is_open(parts.first()), is_open(parts.last()));
+        let filled = parts.into_iter().filter(|part| !part.is_empty());
+        let segments = filled.map(Segment::new).collect::<Result<_, _>>()?;
+        Ok(Self { text, segments, open_start, open_end })
     }
 
     /// The pattern as it was written.
@@ -66,63 +96,120 @@ impl LikePattern {
 
     /// Whether all of `text` fits the pattern.
     ///
-    /// Matching is greedy with one place to come back to: only the last `%` can need more
-    /// characters, since an earlier one has already found its shortest fit. So it takes at most
-    /// pattern × text steps (the usual iterative wildcard match; see Kirk J. Krauss, "Matching
-    /// Wildcards: An Algorithm", 2008).
+    /// The first and the last part are held against the ends of the text; each part between is
+    /// taken where it first fits, which leaves the most room for those behind it. So every
+    /// character of the text is looked at a bounded number of times, whatever the pattern.
     pub fn matches(&self, text: &str) -> bool {
-        let mut pattern = self.text.as_str();
         let mut rest = text;
-        let mut retry: Option<(&str, &str)> = None;
-        loop {
-            let fits = match next_element(pattern) {
-                Some((Element::AnyText, behind)) => {
-                    pattern = behind;
-                    retry = Some((behind, rest));
-                    continue;
-                }
-                Some((element, behind)) => {
-                    let mut characters = rest.chars();
-                    let character = characters.next();
-                    let fits = match element {
-                        Element::Character(wanted) => character == Some(wanted),
-                        _ => character.is_some(),
-                    };
-                    if fits {
-                        pattern = behind;
-                        rest = characters.as_str();
-                        continue;
-                    }
-                    false
-                }
-                None => rest.is_empty(),
-            };
-            if fits {
-                return true;
+        let mut middle = self.segments.as_slice();
+        if !self.open_start {
+            let Some((first, others)) = middle.split_first() else { return rest.is_empty() };
+            let Some(behind) = first.strip_from_start(rest) else { return false };
+            (rest, middle) = (behind, others);
+            if middle.is_empty() && !self.open_end {
+                // The only part reaches from end to end, unless a % lies behind it.
+                return rest.is_empty();
             }
-            // Let the last `%` take one character more.
-            let Some((behind, from)) = retry else { return false };
-            let mut characters = from.chars();
-            if characters.next().is_none() {
-                return false;
+        }
+        if !self.open_end
+            && let Some((last, others)) = middle.split_last()
+        {
+            let Some(before) = last.strip_from_end(rest) else { return false };
+            (rest, middle) = (before, others);
+        }
+        middle.iter().all(|segment| match segment.behind_first_fit(rest) {
+            Some(behind) => {
+                rest = behind;
+                true
             }
-            pattern = behind;
-            rest = characters.as_str();
-            retry = Some((behind, rest));
+            None => false,
+        })
+    }
+}
+
+impl LikePatternError {
+    /// The code an application matches on.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Long { .. } | Self::LongSegment => ErrorCode::TooLarge,
+            Self::Escape | Self::Nul => ErrorCode::InvalidRequest,
         }
     }
 }
 
-/// The first element of a valid pattern, and the pattern behind it.
-fn next_element(pattern: &str) -> Option<(Element, &str)> {
-    let mut characters = pattern.chars();
-    let element = match characters.next()? {
-        '%' => Element::AnyText,
-        '_' => Element::AnyCharacter,
-        '\\' => Element::Character(characters.next()?),
-        other => Element::Character(other),
-    };
-    Some((element, characters.as_str()))
+impl Segment {
+    fn new(elements: Vec<Option<char>>) -> Result<Self, LikePatternError> {
+        if let Some(literal) = elements.iter().copied().collect::<Option<String>>() {
+            return Ok(Self::Literal(literal));
+        }
+        if elements.len() > LIKE_SEGMENT_CHARACTERS_MAX {
+            return Err(LikePatternError::LongSegment);
+        }
+        Ok(Self::Masked(elements))
+    }
+
+    fn strip_from_start<'text>(&self, text: &'text str) -> Option<&'text str> {
+        match self {
+            Self::Literal(literal) => text.strip_prefix(literal.as_str()),
+            Self::Masked(elements) => {
+                let mut characters = text.chars();
+                let fits = elements.iter().all(|element| fits(*element, characters.next()));
+                fits.then(|| characters.as_str())
+            }
+        }
+    }
+
+    fn strip_from_end<'text>(&self, text: &'text str) -> Option<&'text str> {
+        match self {
+            Self::Literal(literal) => text.strip_suffix(literal.as_str()),
+            Self::Masked(elements) => {
+                let mut characters = text.chars();
+                let fits =
+                    elements.iter().rev().all(|element| fits(*element, characters.next_back()));
+                fits.then(|| characters.as_str())
+            }
+        }
+    }
+
+    /// What lies behind the first place where this part fits.
+    ///
+    /// Literal text is found by the standard library's two-way search, in linear time. Otherwise
+    /// bit i of `state` says that the last i + 1 characters fit the first i + 1 elements, so one
+    /// shift takes all beginnings a character further (the Shift-And algorithm: R. Baeza-Yates and
+    /// G. Gonnet, "A New Approach to Text Searching", 1992).
+    fn behind_first_fit<'text>(&self, text: &'text str) -> Option<&'text str> {
+        let elements = match self {
+            Self::Literal(literal) => {
+                return text.split_once(literal.as_str()).map(|(_, rest)| rest);
+            }
+            Self::Masked(elements) => elements,
+        };
+        let mask_of = |wanted: Option<char>| -> u64 {
+            let fitting = (0..).zip(elements).filter(|(_, element)| fits(**element, wanted));
+            fitting.map(|(bit, _)| 1 << bit).sum()
+        };
+        let mut named: Vec<char> = elements.iter().copied().flatten().collect();
+        named.sort_unstable();
+        named.dedup();
+        let masks: Vec<u64> = named.iter().map(|character| mask_of(Some(*character))).collect();
+        // Of a character that no element names, only the places of `_` fit.
+        let mask_of_others =
+            (0..).zip(elements).filter(|(_, e)| e.is_none()).map(|(bit, _)| 1_u64 << bit).sum();
+        let last = 1_u64 << (elements.len() - 1);
+        let mut state = 0_u64;
+        for (position, character) in text.char_indices() {
+            let place = named.binary_search(&character);
+            state = (state << 1 | 1) & place.map_or(mask_of_others, |place| masks[place]);
+            if state & last != 0 {
+                return Some(&text[position + character.len_utf8()..]);
+            }
+        }
+        None
+    }
+}
+
+fn fits(element: Option<char>, character: Option<char>) -> bool {
+    character.is_some() && (element.is_none() || element == character)
 }
 
 impl TryFrom<String> for LikePattern {
@@ -148,6 +235,7 @@ mod tests {
         let yes = [
             ("", ""),
             ("%", ""),
+            ("%%", ""),
             ("%", "anything\nat all"),
             ("abc", "abc"),
             ("a%", "abc"),
@@ -157,11 +245,16 @@ mod tests {
             ("_b_", "abc"),
             ("_", "😀"),
             ("%_", "x"),
+            ("_%", "x"),
             ("%%%", "x"),
             ("\\%", "%"),
             ("\\_\\\\", "_\\"),
             ("%ab%ab", "abab"),
             ("%aab", "aaaab"),
+            ("%a_b%", "aaxaab"),
+            ("%_😀_%", "é😀é"),
+            ("a%a", "aa"),
+            ("%__%_", "xyz"),
         ];
         let no = [
             ("", "a"),
@@ -173,6 +266,9 @@ mod tests {
             ("%ab%ab", "ab"),
             ("%_b", "b"),
             ("é", "e\u{301}"),
+            ("a%a", "a"),
+            ("ab%ba", "aba"),
+            ("%__%_", "xy"),
         ];
         for (pattern, text) in yes {
             assert!(LikePattern::new(pattern).unwrap().matches(text), "{pattern:?} {text:?}");
@@ -188,7 +284,16 @@ mod tests {
             assert_eq!(LikePattern::new(pattern), Err(LikePatternError::Escape), "{pattern:?}");
         }
         assert_eq!(LikePattern::new("\0"), Err(LikePatternError::Nul));
-        assert!(LikePattern::new("%".repeat(1024)).is_ok());
-        assert_eq!(LikePattern::new("%".repeat(1025)), Err(LikePatternError::Long { bytes: 1025 }));
+    }
+
+    #[test]
+    fn a_pattern_keeps_within_what_is_matched_in_linear_time() {
+        let long = LikePattern::new("%".repeat(1025));
+        assert_eq!(long, Err(LikePatternError::Long { bytes: 1025 }));
+        assert!(LikePattern::new("a".repeat(1024)).is_ok());
+        assert_eq!(LikePattern::new("_".repeat(65)), Err(LikePatternError::LongSegment));
+        let full = LikePattern::new(format!("%{}_%{}_%", "a".repeat(63), "b".repeat(63))).unwrap();
+        assert!(full.matches(&format!("{}xy{}z", "a".repeat(70), "b".repeat(63))));
+        assert!(!full.matches(&format!("{}xy{}", "a".repeat(70), "b".repeat(63))));
     }
 }

@@ -99,10 +99,11 @@ impl PredicateSql {
     fn push_column(&mut self, id: ColumnId, table: &TableSchema) {
         #[expect(clippy::expect_used, reason = "the predicate was checked against this table")]
         let column = table.column(id).expect("a checked predicate names columns of its table");
-        // Names have no quotation mark in them, but may be keywords.
-        self.text.push('"');
+        // A name may be a keyword. In double quotes SQLite would take one that it does not know for
+        // a string; in brackets it is an error.
+        self.text.push('[');
         self.text.push_str(column.name.as_str());
-        self.text.push('"');
+        self.text.push(']');
     }
 
     fn push_value(&mut self, value: Value) {

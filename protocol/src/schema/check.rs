@@ -3,9 +3,10 @@ use std::collections::BTreeSet;
 use thiserror::Error;
 
 use super::{Column, ColumnDefault, MergeRule, Sharing, TableKind, TableSchema};
+use crate::error_code::ErrorCode;
 use crate::ids::{ColumnId, Name};
 use crate::limits::{COLUMNS_MAX, INDEXES_MAX, KEY_COLUMNS_MAX, TTL_SECONDS_MAX};
-use crate::value::{ColumnType, ValueError};
+use crate::value::{ColumnType, Value, ValueError};
 
 /// Why a table cannot be.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -48,6 +49,9 @@ pub enum SchemaError {
         /// Why it cannot hold the default.
         reason: ValueError,
     },
+    /// NULL as the default of a column that refuses it.
+    #[error("column {0} is NOT NULL, so its default cannot be NULL: leave the default out")]
+    NullDefault(Name),
     /// A default function of another type than the column.
     #[error("the default of column {column} gives a {gives}, the column is {column_type}")]
     DefaultFunction {
@@ -70,6 +74,17 @@ pub enum SchemaError {
     /// An owner column that cannot hold the writer's id.
     #[error("OWNER_COLUMN names a TEXT column outside of MERGE ADD and without a default")]
     OwnerColumn,
+}
+
+impl SchemaError {
+    /// The code an application matches on.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Columns(count) if *count > COLUMNS_MAX => ErrorCode::TooLarge,
+            Self::Indexes(_) => ErrorCode::TooLarge,
+            _ => ErrorCode::InvalidRequest,
+        }
+    }
 }
 
 pub(super) fn check(table: &TableSchema) -> Result<(), SchemaError> {
@@ -106,6 +121,9 @@ fn check_columns(columns: &[Column]) -> Result<(), SchemaError> {
 fn check_default(column: &Column) -> Result<(), SchemaError> {
     let gives = match &column.default {
         None => return Ok(()),
+        Some(ColumnDefault::Value(Value::Null)) if column.not_null => {
+            return Err(SchemaError::NullDefault(column.name.clone()));
+        }
         Some(ColumnDefault::Value(value)) => {
             return column
                 .column_type

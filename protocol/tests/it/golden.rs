@@ -18,7 +18,7 @@ use protocol::predicate::{CompareOp, LikePattern, Operand, Predicate, Truth};
 use protocol::schema::{
     AccessLevel, Column, ColumnDefault, Index, MergeRule, Sharing, TableKind, TableSchema,
 };
-use protocol::value::{ColumnType, Value};
+use protocol::value::{ColumnType, Row, Value};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -118,7 +118,7 @@ fn values_keep_their_bytes() {
     golden.sample("bytes-empty", &Value::Bytes(vec![]));
     golden.sample("bytes", &Value::Bytes(vec![0, 255]));
     golden.sample("uuid", &Value::Uuid(*b"0123456789abcdef"));
-    golden.sample("row", &vec![Value::Integer(1), Value::Null, Value::text("hi").unwrap()]);
+    golden.sample("row", &Row(vec![Value::Integer(1), Value::Null, Value::text("hi").unwrap()]));
     golden.finish();
 }
 

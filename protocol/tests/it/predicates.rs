@@ -3,7 +3,8 @@
 
 use protocol::ids::ColumnId;
 use protocol::limits::{
-    IN_LIST_MAX, PREDICATE_DEPTH_MAX, PREDICATE_NODES_MAX, PREDICATE_VALUES_MAX,
+    IN_LIST_MAX, PREDICATE_DEPTH_MAX, PREDICATE_LIKES_MAX, PREDICATE_NODES_MAX,
+    PREDICATE_VALUES_MAX,
 };
 use protocol::predicate::{CompareOp, LikePattern, Operand, Predicate, PredicateError, Truth};
 use protocol::testing;
@@ -88,6 +89,10 @@ fn a_predicate_keeps_within_its_limits() {
     assert_eq!(parts(PREDICATE_NODES_MAX - 1).check(&table), Ok(()));
     assert_eq!(parts(PREDICATE_NODES_MAX).check(&table), Err(PredicateError::Nodes));
 
+    let likes = |count: usize| Predicate::Or(vec![like(TEXT, "%"); count]);
+    assert_eq!(likes(PREDICATE_LIKES_MAX).check(&table), Ok(()));
+    assert_eq!(likes(PREDICATE_LIKES_MAX + 1).check(&table), Err(PredicateError::Likes));
+
     let nested = |levels: usize| {
         (1..levels).fold(Predicate::IsNull(INT), |inner, _| Predicate::Not(Box::new(inner)))
     };
@@ -156,8 +161,8 @@ fn emitted_sql_binds_every_value() {
     let sql = predicate.to_sql(&testing::table());
     assert_eq!(
         sql.text,
-        "(NOT (\"a_json\" IS NULL) AND (\"a_int\" >= ?1 AND \"a_int\" <= ?2) AND (\"a_text\" LIKE \
-         ?3 ESCAPE '\\' OR \"a_int\" < \"a_bigint\" OR 0) AND \"a_boolean\" IN (?4, ?5))"
+        "(NOT ([a_json] IS NULL) AND ([a_int] >= ?1 AND [a_int] <= ?2) AND ([a_text] LIKE ?3 \
+         ESCAPE '\\' OR [a_int] < [a_bigint] OR 0) AND [a_boolean] IN (?4, ?5))"
     );
     assert_eq!(
         sql.parameters,

@@ -108,6 +108,9 @@ fn a_default_is_of_its_columns_type() {
         }
     }
     accepted(|table| set_default(table, INT, ColumnDefault::Value(Value::Integer(1))));
+    let null = ColumnDefault::Value(Value::Null);
+    accepted(|table| set_default(table, INT, null.clone()));
+    assert!(matches!(refused(|table| set_default(table, ID, null)), SchemaError::NullDefault(_)));
     let wrong =
         refused(|table| set_default(table, INT, ColumnDefault::Value(Value::Boolean(true))));
     assert_eq!(

@@ -1,7 +1,7 @@
 use protocol::literal::{Literal, uuid_text};
 use protocol::predicate::PredicateSql;
 use protocol::schema::{Column, TableSchema};
-use protocol::value::{ColumnType, Value};
+use protocol::value::{ColumnType, Row, Value};
 use rusqlite::types::{Value as SqliteValue, ValueRef as SqliteRef};
 use rusqlite::{Connection, params_from_iter};
 
@@ -12,7 +12,7 @@ pub(crate) struct Sqlite {
 }
 
 impl Sqlite {
-    pub(crate) fn with_rows(schema: &TableSchema, rows: &[Vec<Value>]) -> Self {
+    pub(crate) fn with_rows(schema: &TableSchema, rows: &[Row]) -> Self {
         let connection = Connection::open_in_memory().unwrap();
         // A replica brings a `like` of its own. Here SQLite's own one judges, told to mind the case.
         connection.execute_batch("PRAGMA case_sensitive_like = ON").unwrap();

@@ -9,14 +9,14 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use protocol::ids::ColumnId;
 use protocol::testing;
-use protocol::value::{Value, ValueRef};
+use protocol::value::{Row, Value, ValueRef};
 
 use judge::Sqlite;
 
 /// Gives the rows of a table keys of their own.
-fn numbered(mut rows: Vec<Vec<Value>>) -> Vec<Vec<Value>> {
+fn numbered(mut rows: Vec<Row>) -> Vec<Row> {
     for (number, row) in rows.iter_mut().enumerate() {
-        row[0] = Value::Integer(i64::try_from(number).unwrap());
+        row.0[0] = Value::Integer(i64::try_from(number).unwrap());
     }
     rows
 }
