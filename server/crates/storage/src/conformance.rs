@@ -6,16 +6,21 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::{Access, Batch, Direction, Family, Journal, KeyRange, Layout, Snapshot, Store};
+use crate::{
+    Access, Batch, Direction, Family, Journal, KeyRange, Layout, Removal, Snapshot, Store,
+};
 
 /// A family that is read in ranges.
-pub const ROWS: Family = Family { name: "rows", access: Access::Ranges };
+pub const ROWS: Family = Family { name: "rows", access: Access::Ranges, removal: Removal::Any };
 /// A family that is read by single keys.
-pub const KEYS: Family = Family { name: "keys", access: Access::Points };
+pub const KEYS: Family = Family { name: "keys", access: Access::Points, removal: Removal::Any };
+/// A family whose keys are put once and removed once.
+pub const CHANGES: Family =
+    Family { name: "changes", access: Access::Ranges, removal: Removal::Once };
 
 /// The layout of the stores that the suite opens.
 pub const fn layout(journal: Journal) -> Layout {
-    Layout { families: &[ROWS, KEYS], journal }
+    Layout { families: &[ROWS, KEYS, CHANGES], journal }
 }
 
 /// Opens one store again and again: empty at first, later with what it had when the last opened
@@ -31,7 +36,7 @@ const CASES: &[(&str, Case)] = &[
     ("scans_keep_within_their_range", scans_keep_within_their_range),
     ("a_snapshot_does_not_change", a_snapshot_does_not_change),
     ("a_deleted_range_ends_before_its_end", a_deleted_range_ends_before_its_end),
-    ("a_key_lives_again_after_delete_once", a_key_lives_again_after_delete_once),
+    ("a_key_lives_again_after_its_removal", a_key_lives_again_after_its_removal),
     ("persisted_is_durable", persisted_is_durable),
     ("a_reopened_store_has_everything", a_reopened_store_has_everything),
     ("readers_see_batches_whole", readers_see_batches_whole),
@@ -85,7 +90,7 @@ fn ok<T, E: std::fmt::Debug>(result: Result<T, E>) -> T {
 fn put(store: &dyn Store, pairs: &[(&[u8], &[u8])]) {
     let mut batch = Batch::new();
     for (key, value) in pairs {
-        batch.put(ROWS, *key, *value);
+        batch.put(ROWS, key, value);
     }
     ok(store.write(batch));
 }
@@ -115,13 +120,13 @@ fn operations_of_a_batch_happen_in_order(open: Open<'_>, _: Journal) {
     let store = open();
     put(&*store, &[(b"a", b"old"), (b"b", b"old"), (b"c", b"old")]);
     let mut batch = Batch::new();
-    batch.delete(ROWS, *b"a");
-    batch.put(ROWS, *b"a", *b"new");
-    batch.put(ROWS, *b"b", *b"new");
-    batch.delete(ROWS, *b"b");
-    batch.delete_range(ROWS, KeyRange::prefix(*b"c"));
-    batch.put(ROWS, *b"c", *b"new");
-    batch.delete(ROWS, *b"absent");
+    batch.delete(ROWS, b"a");
+    batch.put(ROWS, b"a", b"new");
+    batch.put(ROWS, b"b", b"new");
+    batch.delete(ROWS, b"b");
+    batch.delete_range(ROWS, &KeyRange::prefix(*b"c"));
+    batch.put(ROWS, b"c", b"new");
+    batch.delete(ROWS, b"absent");
     ok(store.write(batch));
     assert_eq!(get(&*store, b"a").as_deref(), Some(&b"new"[..]));
     assert_eq!(get(&*store, b"b"), None);
@@ -131,11 +136,11 @@ fn operations_of_a_batch_happen_in_order(open: Open<'_>, _: Journal) {
 fn families_are_apart(open: Open<'_>, _: Journal) {
     let store = open();
     let mut batch = Batch::new();
-    batch.put(ROWS, *b"a", *b"row");
-    batch.put(KEYS, *b"a", *b"key");
+    batch.put(ROWS, b"a", b"row");
+    batch.put(KEYS, b"a", b"key");
     ok(store.write(batch));
     let mut batch = Batch::new();
-    batch.delete_range(KEYS, KeyRange::between(*b"", *b"z"));
+    batch.delete_range(KEYS, &KeyRange::between(*b"", *b"z"));
     ok(store.write(batch));
     assert_eq!(get(&*store, b"a").as_deref(), Some(&b"row"[..]));
     assert_eq!(ok(store.get(KEYS, b"a")), None);
@@ -173,10 +178,10 @@ fn a_snapshot_does_not_change(open: Open<'_>, _: Journal) {
     let mut walk = before.scan(ROWS, KeyRange::all(), Direction::Forward);
     assert_eq!(ok(walk.next()).map(|entry| entry.key), Some(&b"a"[..]));
     let mut batch = Batch::new();
-    batch.put(ROWS, *b"a", *b"2");
-    batch.delete(ROWS, *b"b");
-    batch.put(ROWS, *b"bb", *b"2");
-    batch.put(KEYS, *b"k", *b"2");
+    batch.put(ROWS, b"a", b"2");
+    batch.delete(ROWS, b"b");
+    batch.put(ROWS, b"bb", b"2");
+    batch.put(KEYS, b"k", b"2");
     ok(store.write(batch));
     ok(store.persist());
     assert_eq!(ok(walk.next()).map(|entry| entry.key), Some(&b"b"[..]));
@@ -191,26 +196,39 @@ fn a_deleted_range_ends_before_its_end(open: Open<'_>, _: Journal) {
     let store = open();
     put(&*store, &[(b"a", b""), (b"b", b""), (b"ba", b""), (b"c", b"")]);
     let mut batch = Batch::new();
-    batch.delete_range(ROWS, KeyRange::between(*b"b", *b"c"));
-    batch.delete_range(ROWS, KeyRange::between(*b"z", *b"a"));
+    batch.delete_range(ROWS, &KeyRange::between(*b"b", *b"c"));
+    batch.delete_range(ROWS, &KeyRange::between(*b"z", *b"a"));
     ok(store.write(batch));
     assert_eq!(keys(&*store, KeyRange::all(), Direction::Forward), [b"a", b"c"]);
     put(&*store, &[(b"b", b"again")]);
     assert_eq!(get(&*store, b"b").as_deref(), Some(&b"again"[..]));
 }
 
-fn a_key_lives_again_after_delete_once(open: Open<'_>, _: Journal) {
+fn a_key_lives_again_after_its_removal(open: Open<'_>, _: Journal) {
     let store = open();
-    for round in 0..5_u8 {
-        put(&*store, &[(b"a", &[round])]);
+    for round in 0..6_u8 {
+        let mut batch = Batch::new();
+        for family in [ROWS, CHANGES] {
+            batch.put(family, b"a", [round]);
+        }
+        ok(store.write(batch));
         if round == 2 {
             ok(store.persist());
         }
-        assert_eq!(get(&*store, b"a"), Some(vec![round]));
+        for family in [ROWS, CHANGES] {
+            assert_eq!(ok(store.get(family, b"a")), Some(vec![round]));
+        }
         let mut batch = Batch::new();
-        batch.delete_once(ROWS, *b"a");
+        batch.delete(ROWS, b"a");
+        if round % 2 == 0 {
+            batch.delete(CHANGES, b"a");
+        } else {
+            batch.delete_range(CHANGES, &KeyRange::prefix(*b"a"));
+        }
         ok(store.write(batch));
-        assert_eq!(get(&*store, b"a"), None);
+        for family in [ROWS, CHANGES] {
+            assert_eq!(ok(store.get(family, b"a")), None);
+        }
     }
 }
 
@@ -235,8 +253,8 @@ fn a_reopened_store_has_everything(open: Open<'_>, _: Journal) {
         assert_eq!(keys(&*store, KeyRange::all(), Direction::Forward), expected);
         assert_eq!(ok(store.get(KEYS, b"rounds")).map_or(0, |rounds| rounds[0]), round);
         let mut batch = Batch::new();
-        batch.put(ROWS, [round], *b"");
-        batch.put(KEYS, *b"rounds", [round + 1]);
+        batch.put(ROWS, [round], b"");
+        batch.put(KEYS, b"rounds", [round + 1]);
         ok(store.write(batch));
         ok(store.persist());
     }
@@ -247,8 +265,8 @@ fn readers_see_batches_whole(open: Open<'_>, _: Journal) {
     let done = AtomicBool::new(false);
     let write = |number: u32| {
         let mut batch = Batch::new();
-        batch.put(ROWS, *b"first", number.to_be_bytes());
-        batch.put(KEYS, *b"second", number.to_be_bytes());
+        batch.put(ROWS, b"first", number.to_be_bytes());
+        batch.put(KEYS, b"second", number.to_be_bytes());
         ok(store.write(batch));
     };
     write(0);

@@ -218,19 +218,25 @@ impl Snapshot for FaultySnapshot<'_> {
 
     fn scan(&self, family: Family, range: KeyRange, direction: Direction) -> Box<dyn Scan + '_> {
         let inner = self.image.scan(family, range, direction);
-        Box::new(FaultyScan { inner, store: self.store })
+        Box::new(FaultyScan { inner, store: self.store, failed: None })
     }
 }
 
 struct FaultyScan<'a> {
     inner: Box<dyn Scan + 'a>,
     store: &'a FaultyStore,
+    failed: Option<StorageError>,
 }
 
 impl Scan for FaultyScan<'_> {
     fn next(&mut self) -> Result<Option<crate::Entry<'_>>, StorageError> {
-        self.store.disk.state().turn(Fault::Scan, self.store.opening)?;
-        self.inner.next()
+        if self.failed.is_none() {
+            self.failed = self.store.disk.state().turn(Fault::Scan, self.store.opening).err();
+        }
+        match &self.failed {
+            Some(error) => Err(error.clone()),
+            None => self.inner.next(),
+        }
     }
 }
 

@@ -36,4 +36,4 @@ pub use error::StorageError;
 pub use memory::MemoryStore;
 pub use range::{Direction, KeyRange};
 pub use rocks::{RocksOptions, RocksStore};
-pub use store::{Access, Entry, Family, Journal, Layout, Scan, Snapshot, Store};
+pub use store::{Access, Entry, Family, Journal, Layout, Removal, Scan, Snapshot, Store};

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use imbl::OrdMap;
 
 use crate::{
-    Batch, Direction, Entry, Family, Journal, KeyRange, Layout, Operation, Scan, Snapshot,
+    Batch, Direction, Entry, Family, Journal, KeyRange, Layout, Operation, Removal, Scan, Snapshot,
     StorageError, Store,
 };
 
@@ -98,39 +98,40 @@ impl Image {
     }
 
     fn tree(&self, family: Family) -> &OrdMap<Vec<u8>, Stored> {
-        let found = self.families.iter().find(|(known, _)| known.name == family.name);
+        let found = self.families.iter().find(|(known, _)| *known == family);
         let Some((_, tree)) = found else { panic!("{} is not in the layout", family.name) };
         tree
     }
 
     fn tree_mut(&mut self, family: Family) -> &mut OrdMap<Vec<u8>, Stored> {
-        let found = self.families.iter_mut().find(|(known, _)| known.name == family.name);
+        let found = self.families.iter_mut().find(|(known, _)| *known == family);
         let Some((_, tree)) = found else { panic!("{} is not in the layout", family.name) };
         tree
     }
 
-    fn apply(&mut self, operation: &Operation) {
+    fn apply(&mut self, operation: Operation<'_>) {
         match operation {
             Operation::Put { family, key, value } => {
-                let old = self.remove(*family, key);
+                let old = self.remove(family, key);
                 let puts = old.map_or(0, |old| old.puts) + 1;
-                let stored = Stored { value: value.as_slice().into(), puts };
                 self.bytes += key.len() + value.len();
-                self.tree_mut(*family).insert(key.clone(), stored);
+                let stored = Stored { value: value.into(), puts };
+                self.tree_mut(family).insert(key.to_vec(), stored);
             }
             Operation::Delete { family, key } => {
-                self.remove(*family, key);
-            }
-            Operation::DeleteOnce { family, key } => {
-                let puts = self.remove(*family, key).map_or(0, |old| old.puts);
-                assert!(puts == 1, "delete_once of a key of {} put {puts} times", family.name);
+                let puts = self.remove(family, key).map_or(0, |old| old.puts);
+                assert!(
+                    puts == 1 || family.removal == Removal::Any,
+                    "a key of {} was put {puts} times and is removed as if once",
+                    family.name
+                );
             }
             Operation::DeleteRange { family, start, end } => {
-                let range = (Bound::Included(start.clone()), Bound::Excluded(end.clone()));
+                let range = (Bound::Included(start.to_vec()), Bound::Excluded(end.to_vec()));
                 let keys: Vec<Vec<u8>> =
-                    self.tree(*family).range(range).map(|(key, _)| key.clone()).collect();
+                    self.tree(family).range(range).map(|(key, _)| key.clone()).collect();
                 for key in keys {
-                    self.remove(*family, &key);
+                    self.remove(family, &key);
                 }
             }
         }
@@ -151,7 +152,7 @@ impl Snapshot for Image {
     fn scan(&self, family: Family, range: KeyRange, direction: Direction) -> Box<dyn Scan + '_> {
         let tree = self.tree(family);
         // Between bounds in the wrong order the tree's own iterator would panic.
-        let entries: Box<dyn Iterator<Item = (&Vec<u8>, &Stored)>> = match direction {
+        let entries: Box<dyn Iterator<Item = (&Vec<u8>, &Stored)> + Send> = match direction {
             _ if range.is_empty() => Box::new(std::iter::empty()),
             Direction::Forward => Box::new(tree.range(bounds(&range))),
             Direction::Backward => Box::new(tree.range(bounds(&range)).rev()),
@@ -168,7 +169,7 @@ fn bounds(range: &KeyRange) -> Bounds {
 }
 
 struct MemoryScan<'a> {
-    entries: Box<dyn Iterator<Item = (&'a Vec<u8>, &'a Stored)> + 'a>,
+    entries: Box<dyn Iterator<Item = (&'a Vec<u8>, &'a Stored)> + Send + 'a>,
 }
 
 impl Scan for MemoryScan<'_> {

@@ -8,14 +8,16 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rocksdb::{
-    ColumnFamily, DB, ErrorKind, FlushOptions, ReadOptions, ReadTier, WriteBatch, WriteOptions,
+    ColumnFamily, DB, ErrorKind, FlushOptions, Options, ReadOptions, ReadTier, WriteBatch,
+    WriteOptions,
 };
 
 pub use options::RocksOptions;
+use rocksdb::statistics::Ticker;
 
 use crate::{
-    Batch, Direction, Family, Journal, KeyRange, Layout, Operation, Scan, Snapshot, StorageError,
-    Store,
+    Batch, Direction, Family, Journal, KeyRange, Layout, Operation, Removal, Scan, Snapshot,
+    StorageError, Store,
 };
 use scan::RocksScan;
 
@@ -29,6 +31,8 @@ pub struct RocksStore {
     database: DB,
     layout: Layout,
     write_options: WriteOptions,
+    /// Holds the statistics.
+    database_options: Options,
     /// Set by the first write or persist that failed: see [`Store::write`].
     stopped: AtomicBool,
 }
@@ -55,14 +59,20 @@ impl RocksStore {
             })?;
         let mut write_options = WriteOptions::default();
         write_options.disable_wal(layout.journal == Journal::Elsewhere);
-        Ok(Self { database, layout, write_options, stopped: AtomicBool::new(false) })
+        let stopped = AtomicBool::new(false);
+        Ok(Self { database, layout, write_options, database_options, stopped })
+    }
+
+    /// How often the journal was synced since the store was opened; 0 without
+    /// [`RocksOptions::statistics`].
+    pub fn journal_syncs(&self) -> u64 {
+        self.database_options.get_ticker_count(Ticker::WalFileSynced)
     }
 
     fn column_family(&self, family: Family) -> &ColumnFamily {
-        let Some(column_family) = self.database.cf_handle(family.name) else {
-            panic!("{} is not in the layout", family.name)
-        };
-        column_family
+        self.layout.expect(family);
+        #[expect(clippy::expect_used, reason = "opening opened the whole layout")]
+        self.database.cf_handle(family.name).expect("a family of the layout is open")
     }
 
     fn rocks_batch(&self, batch: &Batch) -> WriteBatch {
@@ -70,16 +80,14 @@ impl RocksStore {
         for operation in batch.operations() {
             match operation {
                 Operation::Put { family, key, value } => {
-                    target.put_cf(self.column_family(*family), key, value);
+                    target.put_cf(self.column_family(family), key, value);
                 }
-                Operation::Delete { family, key } => {
-                    target.delete_cf(self.column_family(*family), key);
-                }
-                Operation::DeleteOnce { family, key } => {
-                    target.single_delete_cf(self.column_family(*family), key);
-                }
+                Operation::Delete { family, key } => match family.removal {
+                    Removal::Any => target.delete_cf(self.column_family(family), key),
+                    Removal::Once => target.single_delete_cf(self.column_family(family), key),
+                },
                 Operation::DeleteRange { family, start, end } => {
-                    target.delete_range_cf(self.column_family(*family), start, end);
+                    target.delete_range_cf(self.column_family(family), start, end);
                 }
             }
         }

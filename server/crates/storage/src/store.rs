@@ -9,6 +9,8 @@ pub struct Family {
     pub name: &'static str,
     /// How it is mostly read.
     pub access: Access,
+    /// What is known of a key that is removed.
+    pub removal: Removal,
 }
 
 /// How a family is mostly read, which decides what is kept in memory about it.
@@ -20,6 +22,19 @@ pub enum Access {
     Points,
 }
 
+/// What is known of a key that is removed.
+///
+/// A property of the family and not of the single removal, because RocksDB keeps its two ways of
+/// removing apart only where they never meet on one key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Removal {
+    /// Nothing.
+    Any,
+    /// It was put exactly once since it last was absent. Key and removal then vanish as soon as
+    /// they meet, where the trace of another removal stays in the way of scans for long.
+    Once,
+}
+
 /// The families of a store, and what makes it durable.
 #[derive(Clone, Copy, Debug)]
 pub struct Layout {
@@ -29,10 +44,24 @@ pub struct Layout {
     pub journal: Journal,
 }
 
+impl Layout {
+    /// Checks that a family is of this layout.
+    ///
+    /// # Panics
+    /// When it is not.
+    pub(crate) fn expect(&self, family: Family) {
+        assert!(self.families.contains(&family), "{} is not in the layout", family.name);
+    }
+}
+
 /// Where a batch is durable first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Journal {
-    /// In the store's own write-ahead log; [`Store::persist`] costs one sync of it.
+    /// In the store's own write-ahead log; [`Store::persist`] costs one write and one sync of it.
+    ///
+    /// When the store is opened, the log ends at the first record that is not whole. That is how a
+    /// power cut ends it, and nobody can tell that from damage in the middle. So who keeps what
+    /// must not vanish counts it: the Raft log has to reach what the rows say was applied.
     Own,
     /// Somewhere else: whoever writes can write again what a crash takes away. The store has no
     /// log, and [`Store::persist`] writes out all that is in memory.
@@ -53,7 +82,8 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// A view of all families as they are now, which later writes do not change.
     ///
     /// It keeps old versions of what is overwritten from being removed: hold it for a piece of
-    /// work, not across a send to a client.
+    /// work, not across a send to a client. It borrows the store, so a long transfer has a thread
+    /// of its own that takes the snapshot and hands out what it reads.
     fn snapshot(&self) -> Box<dyn Snapshot + '_>;
 
     /// Makes all operations of `batch` visible at once, in their order.
@@ -81,7 +111,7 @@ pub trait Store: fmt::Debug + Send + Sync {
 }
 
 /// A view of a store at one moment.
-pub trait Snapshot: fmt::Debug {
+pub trait Snapshot: fmt::Debug + Send {
     /// The value of `key` at that moment.
     ///
     /// # Errors
@@ -93,11 +123,11 @@ pub trait Snapshot: fmt::Debug {
 }
 
 /// A walk over the entries of a range. Entries are lent, so that passing over one copies nothing.
-pub trait Scan: fmt::Debug {
+pub trait Scan: fmt::Debug + Send {
     /// The next entry, or `None` behind the last one.
     ///
     /// # Errors
-    /// [`StorageError::Io`] or [`StorageError::Corrupt`]; the walk ends there.
+    /// [`StorageError::Io`] or [`StorageError::Corrupt`]; every later step gives an error too.
     fn next(&mut self) -> Result<Option<Entry<'_>>, StorageError>;
 }
 

@@ -17,6 +17,8 @@ pub struct RocksOptions {
     pub block_cache_bytes: usize,
     /// Most files held open.
     pub open_files_max: i32,
+    /// Whether RocksDB counts what it does, for tests and benchmarks.
+    pub statistics: bool,
 }
 
 impl Default for RocksOptions {
@@ -25,6 +27,7 @@ impl Default for RocksOptions {
             write_buffer_bytes: 32 * 1024 * 1024,
             block_cache_bytes: 64 * 1024 * 1024,
             open_files_max: 512,
+            statistics: false,
         }
     }
 }
@@ -41,8 +44,14 @@ impl RocksOptions {
         options.set_db_write_buffer_size(self.write_buffer_bytes);
         options.set_max_open_files(self.open_files_max);
         options.set_max_background_jobs(2);
-        // Closed journals that went missing or shrank are an error, not an earlier end.
+        // What is written waits in the process until `persist` writes and syncs all of it.
+        options.set_manual_wal_flush(true);
+        // Of the journals that are closed, one that went missing or shrank is an error. The one
+        // that is written ends where it is not whole: see `Journal::Own`.
         options.set_track_and_verify_wals_in_manifest(true);
+        if self.statistics {
+            options.enable_statistics();
+        }
         options.set_log_level(LogLevel::Warn);
         options.set_max_log_file_size(1024 * 1024);
         options.set_keep_log_file_num(2);

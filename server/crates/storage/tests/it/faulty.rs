@@ -7,7 +7,7 @@ use server_storage::{Batch, Direction, Journal, KeyRange, StorageError, Store};
 fn write(store: &FaultyStore, key: u8) -> Result<(), StorageError> {
     let mut batch = Batch::new();
     batch.put(ROWS, [key], vec![key; 10]);
-    batch.put(KEYS, *b"last", [key]);
+    batch.put(KEYS, b"last", [key]);
     store.write(batch)
 }
 
@@ -84,6 +84,7 @@ fn the_operation_that_is_asked_to_fail_fails_once_and_writes_stop_after_it() {
     let mut walk = snapshot.scan(ROWS, KeyRange::all(), Direction::Forward);
     assert!(walk.next().is_ok());
     assert!(matches!(walk.next(), Err(StorageError::Io { .. })));
+    assert!(matches!(walk.next(), Err(StorageError::Io { .. })), "a failed walk stays failed");
 }
 
 #[test]
@@ -99,7 +100,7 @@ fn a_full_disk_takes_nothing_that_grows_it() {
     assert_eq!(rows(&store), [1]);
     let mut smaller = Batch::new();
     smaller.delete(ROWS, [1]);
-    smaller.delete(KEYS, *b"last");
+    smaller.delete(KEYS, b"last");
     store.write(smaller).unwrap();
     write(&store, 2).unwrap();
 }

@@ -93,6 +93,35 @@ fn keys_sort_like_their_parts_and_read_back() {
     });
 }
 
+/// The bytes of every kind of part. A line may be added and never changed: every database that
+/// exists has them.
+#[test]
+fn keys_keep_their_bytes() {
+    let part = KeyWriter::new;
+    for (key, hex) in [
+        (part().u8(7), "07"),
+        (part().u16(0x0102), "0102"),
+        (part().u32(0x0102_0304), "01020304"),
+        (part().u64(0x0102_0304_0506_0708), "0102030405060708"),
+        (part().i64(i64::MIN), "0000000000000000"),
+        (part().i64(-1), "7fffffffffffffff"),
+        (part().i64(0), "8000000000000000"),
+        (part().f64(-1.0), "400fffffffffffff"),
+        (part().f64(0.0), "8000000000000000"),
+        (part().f64(1.0), "bff0000000000000"),
+        (part().array(b"0123456789abcdef"), "30313233343536373839616263646566"),
+        (part().text(""), "00"),
+        (part().text("é"), "c3a900"),
+        (part().bytes(b""), "0001"),
+        (part().bytes(b"a\0\xff"), "6100ffff0001"),
+        (part().u32(1).text("a").parts(b"\xfe").u64(2), "000000016100fe0000000000000002"),
+    ] {
+        let bytes = key.finish();
+        let written = bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        assert_eq!(written, hex);
+    }
+}
+
 #[test]
 fn a_key_that_was_not_built_so_is_refused() {
     assert_eq!(KeyReader::new(&[0, 7]).bytes(), Err(KeyError));

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
-use server_storage::conformance::{KEYS, ROWS, entries, layout};
+use server_storage::conformance::{CHANGES, KEYS, ROWS, entries, layout};
 use server_storage::{
-    Batch, Direction, Family, Journal, KeyRange, MemoryStore, RocksOptions, RocksStore, Snapshot,
-    Store,
+    Batch, Direction, Family, Journal, KeyRange, MemoryStore, Removal, RocksOptions, RocksStore,
+    Snapshot, Store,
 };
 
 #[derive(Clone, Debug)]
@@ -22,7 +22,7 @@ enum Step {
 #[derive(Clone, Debug)]
 enum Change {
     Put(u8, Vec<u8>, u8),
-    /// `delete_once` where that is allowed, else `delete`.
+    /// Left out in a family of [`Removal::Once`] where the key was not put once.
     Delete(u8, Vec<u8>),
     DeleteRange(u8, Vec<u8>, Vec<u8>),
 }
@@ -33,9 +33,9 @@ fn key() -> impl Strategy<Value = Vec<u8>> {
 
 fn step() -> impl Strategy<Value = Step> {
     let change = prop_oneof![
-        6 => (0..2_u8, key(), any::<u8>()).prop_map(|(f, k, v)| Change::Put(f, k, v)),
-        3 => (0..2_u8, key()).prop_map(|(f, k)| Change::Delete(f, k)),
-        1 => (0..2_u8, key(), key()).prop_map(|(f, a, b)| Change::DeleteRange(f, a, b)),
+        6 => (0..3_u8, key(), any::<u8>()).prop_map(|(f, k, v)| Change::Put(f, k, v)),
+        3 => (0..3_u8, key()).prop_map(|(f, k)| Change::Delete(f, k)),
+        1 => (0..3_u8, key(), key()).prop_map(|(f, a, b)| Change::DeleteRange(f, a, b)),
     ];
     prop_oneof![
         8 => prop::collection::vec(change, 0..6).prop_map(Step::Write),
@@ -46,7 +46,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-const FAMILIES: [Family; 2] = [ROWS, KEYS];
+const FAMILIES: [Family; 3] = [ROWS, KEYS, CHANGES];
 
 /// Builds the batch of a step, keeping count of how often each key was put.
 fn batch(changes: Vec<Change>, puts: &mut BTreeMap<(u8, Vec<u8>), u32>) -> Batch {
@@ -57,14 +57,18 @@ fn batch(changes: Vec<Change>, puts: &mut BTreeMap<(u8, Vec<u8>), u32>) -> Batch
                 *puts.entry((family, key.clone())).or_default() += 1;
                 batch.put(FAMILIES[usize::from(family)], key, [value]);
             }
-            Change::Delete(family, key) => match puts.remove(&(family, key.clone())) {
-                Some(1) => batch.delete_once(FAMILIES[usize::from(family)], key),
-                _ => batch.delete(FAMILIES[usize::from(family)], key),
-            },
+            Change::Delete(number, key) => {
+                let family = FAMILIES[usize::from(number)];
+                let puts = puts.entry((number, key.clone())).or_default();
+                if family.removal == Removal::Any || *puts == 1 {
+                    *puts = 0;
+                    batch.delete(family, key);
+                }
+            }
             Change::DeleteRange(family, start, end) => {
                 let range = KeyRange::between(start, end);
                 puts.retain(|(f, key), _| *f != family || !range.contains(key));
-                batch.delete_range(FAMILIES[usize::from(family)], range);
+                batch.delete_range(FAMILIES[usize::from(family)], &range);
             }
         }
     }
