@@ -154,7 +154,7 @@ impl Segment {
             Self::Masked(elements) => {
                 let mut characters = text.chars();
                 let fits = elements.iter().all(|element| fits(*element, characters.next()));
-                fits.then(|| characters.as_str())
+                fits.then_some(characters.as_str())
             }
         }
     }
@@ -166,7 +166,7 @@ impl Segment {
                 let mut characters = text.chars();
                 let fits =
                     elements.iter().rev().all(|element| fits(*element, characters.next_back()));
-                fits.then(|| characters.as_str())
+                fits.then_some(characters.as_str())
             }
         }
     }
@@ -199,7 +199,7 @@ impl Segment {
         let mut state = 0_u64;
         for (position, character) in text.char_indices() {
             let place = named.binary_search(&character);
-            state = (state << 1 | 1) & place.map_or(mask_of_others, |place| masks[place]);
+            state = ((state << 1) | 1) & place.map_or(mask_of_others, |place| masks[place]);
             if state & last != 0 {
                 return Some(&text[position + character.len_utf8()..]);
             }

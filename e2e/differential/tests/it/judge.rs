@@ -12,10 +12,16 @@ pub(crate) struct Sqlite {
 }
 
 impl Sqlite {
-    pub(crate) fn with_rows(schema: &TableSchema, rows: &[Row]) -> Self {
+    /// Without a table.
+    pub(crate) fn empty() -> Self {
         let connection = Connection::open_in_memory().unwrap();
         // A replica brings a `like` of its own. Here SQLite's own one judges, told to mind the case.
         connection.execute_batch("PRAGMA case_sensitive_like = ON").unwrap();
+        Self { connection, table: String::new() }
+    }
+
+    pub(crate) fn with_rows(schema: &TableSchema, rows: &[Row]) -> Self {
+        let connection = Self::empty().connection;
         let columns: Vec<String> = schema
             .columns
             .iter()
@@ -41,6 +47,12 @@ impl Sqlite {
         let mut select = self.connection.prepare(&sql).unwrap();
         let parameters = params_from_iter(parameters.iter().map(to_sqlite));
         select.query_map(parameters, |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    }
+
+    /// Whether a text fits a pattern.
+    pub(crate) fn like(&self, text: &str, pattern: &str) -> bool {
+        let sql = "SELECT ?1 LIKE ?2 ESCAPE '\\'";
+        self.connection.query_row(sql, [text, pattern], |row| row.get(0)).unwrap()
     }
 
     /// All values of a column, as SQLite orders them.

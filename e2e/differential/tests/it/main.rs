@@ -46,6 +46,19 @@ fn sqlite_selects_what_the_live_engine_selects() {
 }
 
 #[test]
+fn sqlite_matches_the_patterns_that_the_live_engine_matches() {
+    let sqlite = Sqlite::empty();
+    let strategy = (testing::pattern(), testing::text(), testing::text(), testing::text());
+    seeds::check("like", 20_000, &strategy, |(pattern, start, middle, end)| {
+        for text in [format!("{start}{middle}{end}"), start, middle] {
+            let matched = sqlite.like(&text, pattern.as_str());
+            prop_assert_eq!(pattern.matches(&text), matched, "{:?} on {:?}", &pattern, text);
+        }
+        Ok(())
+    });
+}
+
+#[test]
 fn sqlite_keeps_every_value_and_orders_it_alike() {
     let table = testing::table();
     seeds::check("values", 1_000, &vec(testing::row(&table), 1..20), |rows| {
