@@ -2,73 +2,150 @@
 //! build of RocksDB.
 
 use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
-use crate::shell::{Failure, Outcome, cargo, run, say, variable};
+use crate::shell::{Failure, Outcome, cargo, now, run, say, variable};
 
 /// The cache is emptied when it has grown beyond this, in bytes: builds of old dependencies stay
 /// in it for ever otherwise.
 const BYTES_MAX: u64 = 20 << 30;
 
+/// How often it is tried to take the cache.
+const WAIT_STEP: Duration = Duration::from_millis(200);
+
+/// How often whoever waits for the cache is told for whom.
+const WAIT_INTERVAL: Duration = Duration::from_secs(30);
+
+static PLACES: OnceLock<Places> = OnceLock::new();
+
+struct Places {
+    checkout: PathBuf,
+    folder: PathBuf,
+    target: PathBuf,
+}
+
+/// Finds out where everything is. Called once, before anything else.
+pub(crate) fn locate() -> Outcome {
+    let built_in = env!("CARGO_MANIFEST_DIR");
+    let manifest = variable("CARGO_MANIFEST_DIR").unwrap_or_else(|| built_in.to_owned());
+    if manifest != built_in {
+        // With a build folder that checkouts share, cargo may have run the xtask of another one.
+        return Err(Failure(format!(
+            "this xtask was built in {built_in}. Run this, then try again:\n\n    cargo clean --package xtask"
+        )));
+    }
+    let named = |name: &str| {
+        variable(name).map(|path| std::path::absolute(&path).unwrap_or_else(|_| path.into()))
+    };
+    let folder = named("TIDEWIRE_CACHE")
+        .or_else(|| Some(named("XDG_CACHE_HOME")?.join("tidewire")))
+        .or_else(|| Some(named("HOME")?.join(".cache/tidewire")))
+        .ok_or_else(|| {
+            Failure("HOME is not set: name a folder for the cache in TIDEWIRE_CACHE".to_owned())
+        })?;
+    let target = named("CARGO_TARGET_DIR").unwrap_or_else(|| folder.join("target"));
+    let manifest = PathBuf::from(manifest);
+    let checkout = manifest.parent().unwrap_or(&manifest).to_owned();
+    PLACES.get_or_init(|| Places { checkout, folder, target });
+    Ok(())
+}
+
+fn places() -> &'static Places {
+    #[expect(clippy::expect_used, reason = "main locates them before anything else")]
+    PLACES.get().expect("the places are known")
+}
+
 /// The folder of the repository.
 pub(crate) fn checkout() -> &'static Path {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    manifest.parent().unwrap_or(manifest)
+    &places().checkout
 }
 
 /// The folder for all that is kept between runs.
-pub(crate) fn folder() -> PathBuf {
-    let named = |name: &str| variable(name).map(PathBuf::from);
-    named("TIDEWIRE_CACHE")
-        .or_else(|| Some(named("XDG_CACHE_HOME")?.join("tidewire")))
-        .or_else(|| Some(named("HOME")?.join(".cache/tidewire")))
-        .unwrap_or_else(|| checkout().join("target/cache"))
+pub(crate) fn folder() -> &'static Path {
+    &places().folder
 }
 
 /// Where cargo builds.
-pub(crate) fn target() -> PathBuf {
-    variable("CARGO_TARGET_DIR").map_or_else(|| folder().join("target"), PathBuf::from)
+pub(crate) fn target() -> &'static Path {
+    &places().target
 }
 
-/// Keeps other checkouts off the cache for as long as it lives.
+/// Keeps other checkouts off the build folder for as long as it lives.
 #[must_use]
 #[derive(Debug)]
 pub(crate) struct Lock {
     _file: File,
 }
 
-/// Takes the cache for this checkout.
+/// Takes the build folder for this checkout.
 ///
 /// Cargo decides by the age of files whether a crate is up to date, and two checkouts have the
 /// same crates: a file here may be older than what was built from its other version there. So
 /// whoever comes from another checkout than the last one drops what was built of our own crates;
 /// what is built of dependencies stays.
 pub(crate) fn lock() -> Outcome<Lock> {
-    let folder = folder();
     let failed = |what: &str, error: std::io::Error| {
-        let place = folder.display();
-        Failure(format!("{what} {place}: {error}; TIDEWIRE_CACHE names another place"))
+        Failure(format!("cannot {what} {}: {error}", target().display()))
     };
-    fs::create_dir_all(&folder).map_err(|error| failed("cannot create", error))?;
-    let file = File::create(folder.join("lock")).map_err(|error| failed("cannot lock", error))?;
-    if file.try_lock().is_err() {
-        say("waiting for another cargo xtask to end");
-        file.lock().map_err(|error| failed("cannot lock", error))?;
-    }
-    let lock = Lock { _file: file };
-    if bytes(&folder) > BYTES_MAX {
-        say(&format!("{} has grown beyond {} GB: emptying it", folder.display(), BYTES_MAX >> 30));
-        fs::remove_dir_all(folder.join("target")).map_err(|error| failed("cannot empty", error))?;
-    }
-    let owner = folder.join("checkout");
-    let here = checkout().display().to_string();
-    if fs::read_to_string(&owner).ok().as_deref() != Some(&here) {
-        if target().exists() {
-            run(&mut cargo(["clean", "--workspace", "--quiet"]))?;
+    fs::create_dir_all(target()).map_err(|error| failed("create", error))?;
+    let place = target().join("tidewire-lock");
+    let mut file = File::options()
+        .create(true)
+        .append(true)
+        .open(&place)
+        .map_err(|error| failed("lock", error))?;
+    let mut told: Option<Instant> = None;
+    while file.try_lock().is_err() {
+        if told.is_none_or(|told| told.elapsed() > WAIT_INTERVAL) {
+            let holder = fs::read_to_string(&place).unwrap_or_default();
+            say(&format!("waiting for {} to end", holder.trim()));
+            told = Some(now());
         }
-        fs::write(&owner, here).map_err(|error| failed("cannot write to", error))?;
+        std::thread::sleep(WAIT_STEP);
     }
+    let arguments = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
+    let here = checkout().display();
+    let holder = format!("`cargo xtask {arguments}` of {here} (process {})\n", std::process::id());
+    file.set_len(0).map_err(|error| failed("lock", error))?;
+    file.write_all(holder.as_bytes()).map_err(|error| failed("lock", error))?;
+    let lock = Lock { _file: file };
+    empty_if_large().map_err(|error| failed("empty", error))?;
+    own().map_err(|error| failed("write to", error))??;
     Ok(lock)
+}
+
+/// Empties the build folder when it is too large, and ours to empty.
+fn empty_if_large() -> std::io::Result<()> {
+    if target() != folder().join("target") || bytes(target()) <= BYTES_MAX {
+        return Ok(());
+    }
+    say(&format!("{} has grown beyond {} GB: emptying it", target().display(), BYTES_MAX >> 30));
+    for profile in ["debug", "release", "doc", "wasm32-unknown-unknown"] {
+        match fs::remove_dir_all(target().join(profile)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Writes down that this checkout built last, and drops what another one built of our crates.
+fn own() -> std::io::Result<Outcome> {
+    let data = fs::metadata(checkout())?;
+    let here = format!("{} {}:{}", checkout().display(), data.dev(), data.ino());
+    let owner = target().join("tidewire-checkout");
+    if fs::read_to_string(&owner).ok().as_deref() == Some(&here) {
+        return Ok(Ok(()));
+    }
+    let cleaned = run(&mut cargo(["clean", "--workspace", "--locked", "--quiet"]));
+    if cleaned.is_ok() {
+        fs::write(&owner, here)?;
+    }
+    Ok(cleaned)
 }
 
 fn bytes(folder: &Path) -> u64 {

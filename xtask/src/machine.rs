@@ -4,7 +4,8 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::shell::{Failure, Outcome, exists, run, say, variable};
+use crate::cache::checkout;
+use crate::shell::{Failure, Outcome, exists, output, run, say, variable};
 
 /// What building RocksDB needs: it is C++, and its bindings are made from its header.
 pub(crate) fn for_rocksdb() -> Outcome {
@@ -22,20 +23,30 @@ fn has_libclang() -> bool {
     if variable("LIBCLANG_PATH").is_some() {
         return true;
     }
-    let holds_libclang = |folder: &Path| {
-        let Ok(files) = std::fs::read_dir(folder) else { return false };
-        files.flatten().any(|file| {
-            let name = file.file_name().to_string_lossy().into_owned();
-            name.starts_with("libclang.so")
-                || name.starts_with("libclang-1")
-                || name.starts_with("libclang-2")
-        })
+    let entries = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let named = |file: &std::fs::DirEntry, start: &str| {
+        file.file_name().to_string_lossy().starts_with(start)
     };
-    let Ok(versions) = std::fs::read_dir("/usr/lib") else { return false };
-    versions.flatten().any(|version| {
-        version.file_name().to_string_lossy().starts_with("llvm-")
-            && holds_libclang(&version.path().join("lib"))
+    entries(Path::new("/usr/lib")).filter(|file| named(file, "llvm-")).any(|version| {
+        let library = version.path().join("lib");
+        // The headers of the compiler come in a package of their own, and are read as well.
+        let mut headers = entries(&library.join("clang"));
+        entries(&library).any(|file| named(&file, "libclang.so") || named(&file, "libclang-1"))
+            && headers.any(|version| version.path().join("include/stddef.h").exists())
     })
+}
+
+/// What building for browsers needs.
+pub(crate) fn for_wasm() -> Outcome {
+    const TARGET: &str = "wasm32-unknown-unknown";
+    let mut rustup = Command::new("rustup");
+    rustup.args(["target", "list", "--installed"]).current_dir(checkout());
+    if output(&mut rustup)?.lines().any(|target| target == TARGET) {
+        return Ok(());
+    }
+    say(&format!("installing the Rust target {TARGET}"));
+    let mut rustup = Command::new("rustup");
+    run(rustup.args(["target", "add", TARGET]).current_dir(checkout()))
 }
 
 /// Installs Debian packages as root or through sudo; otherwise says which command would.

@@ -25,15 +25,17 @@ cargo xtask COMMAND
   soak NAME [--seed S]
             runs one seed again
   soak NAME [--seeds N] [--from S] [--minutes M]
-            runs many; without --from it goes on where it stopped, without a limit 10 minutes
+            runs N seeds from S (0) on, in as many goes as it takes: it goes on where it stopped.
+            Without N and M it runs for 10 minutes
 
-What is built is kept outside of the checkout, in ~/.cache/tidewire (TIDEWIRE_CACHE changes it).
+What is built is kept outside of the checkout, in ~/.cache/tidewire (TIDEWIRE_CACHE changes it);
+only xtask itself is built in target/.
 ";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match run(&words) {
+    match cache::locate().and_then(|()| run(&words)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure(message)) => {
             if !message.is_empty() {
@@ -57,6 +59,9 @@ fn run(words: &[&str]) -> Outcome {
         ["tidy"] => tidy::run(),
         ["soak"] => soak::list(),
         ["soak", name, options @ ..] => soak::run(name, options),
+        ["demo" | "test" | "verify" | "fix" | "tidy", ..] => {
+            Err(Failure(format!("`{}` takes nothing behind it", words[0])))
+        }
         _ => Err(Failure(format!("there is no command {:?}\n\n{HELP}", words.join(" ")))),
     }
 }

@@ -19,15 +19,19 @@ impl Failure {
 
 pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 
+/// How often it is looked whether a command has ended.
+const TICK: Duration = Duration::from_secs(1);
+
 /// How often a long step that says nothing shows that it is alive.
 const HEARTBEAT: Duration = Duration::from_secs(30);
 
 /// Prints a line at once, whoever reads it.
-#[expect(clippy::print_stdout, reason = "xtask talks to a person")]
 pub(crate) fn say(line: &str) {
-    println!("{line}");
-    // Nobody is left to be told when this fails.
-    let _: std::io::Result<()> = std::io::stdout().flush();
+    let mut out = std::io::stdout();
+    if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
+        // Nobody listens any more, as behind `| head`.
+        std::process::exit(1);
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "xtask times its stages and its children")]
@@ -91,7 +95,8 @@ pub(crate) fn exists(program: &str) -> bool {
 }
 
 /// Runs a command, shows each line of its output and gives it to `see`. A command that says
-/// nothing for `silence_max` hangs: it is ended, and its last line says what hung.
+/// nothing for `silence_max` hangs: it is ended with all that it started, and its last line says
+/// what hung.
 pub(crate) fn watch(
     command: &mut Command,
     silence_max: Option<Duration>,
@@ -101,25 +106,28 @@ pub(crate) fn watch(
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|error| failed(error.to_string(), command))?;
     let lines = lines(&mut child);
-    let mut heard = now();
+    let (mut heard, mut shown) = (now(), now());
     let mut last = String::new();
     loop {
-        match lines.recv_timeout(HEARTBEAT) {
+        match lines.recv_timeout(TICK) {
             Ok(line) => {
                 say(&line);
                 see(&line);
-                heard = now();
+                (heard, shown) = (now(), now());
                 last = line;
             }
-            Err(RecvTimeoutError::Timeout) => {
-                say(&format!("    … still at it, {} without a word", seconds(heard.elapsed())));
-                if silence_max.is_some_and(|silence_max| heard.elapsed() > silence_max) {
-                    // It may have ended by itself in this moment.
-                    let _: std::io::Result<()> = child.kill();
-                    return Err(failed(format!("hung, its last words were: {last}"), command));
-                }
-            }
             Err(RecvTimeoutError::Disconnected) => break,
+            // What it started may hold its outputs open when it has ended.
+            Err(RecvTimeoutError::Timeout) if matches!(child.try_wait(), Ok(Some(_))) => break,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if shown.elapsed() > HEARTBEAT {
+            say(&format!("    … still at it, {} without a word", seconds(heard.elapsed())));
+            shown = now();
+        }
+        if silence_max.is_some_and(|silence_max| heard.elapsed() > silence_max) {
+            end_with_children(&mut child);
+            return Err(failed(format!("hung, its last words were: {last}"), command));
         }
     }
     match child.wait() {
@@ -127,6 +135,34 @@ pub(crate) fn watch(
         Ok(status) => Err(failed(status.to_string(), command)),
         Err(error) => Err(failed(error.to_string(), command)),
     }
+}
+
+/// Ends a child and everything that it started: of a hung test it is cargo's child that hangs.
+fn end_with_children(child: &mut Child) {
+    let mut family = vec![child.id()];
+    let parents = processes();
+    let mut next = 0;
+    while let Some(parent) = family.get(next).copied() {
+        family.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(id, _)| *id));
+        next += 1;
+    }
+    let ids = family.iter().map(u32::to_string);
+    // They may have ended by themselves in this moment.
+    let _: std::io::Result<_> = Command::new("kill").arg("-KILL").args(ids).status();
+    let _: std::io::Result<_> = child.wait();
+}
+
+/// The processes of this machine, each with its parent.
+fn processes() -> Vec<(u32, u32)> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| {
+            let id = entry.file_name().to_str()?.parse().ok()?;
+            let status = std::fs::read_to_string(entry.path().join("status")).ok()?;
+            let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+            Some((id, parent.trim().parse().ok()?))
+        })
+        .collect()
 }
 
 /// The lines of both outputs of a child, in the order in which they come.

@@ -1,9 +1,9 @@
 //! The command `soak`: randomised tests with as many seeds as one likes. The tests read what is
 //! set here through the crate `seeds`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::shell::{Failure, Outcome, cargo, run as run_command, say};
+use crate::shell::{Failure, Outcome, cargo, say, watch};
 use crate::{cache, machine};
 
 /// A randomised test that can run for long.
@@ -11,7 +11,8 @@ pub(crate) struct Soak {
     /// What it is called, here and in the call of the crate `seeds`.
     pub(crate) name: &'static str,
     package: &'static str,
-    test: &'static str,
+    /// The path of the test in the test binary `it`.
+    pub(crate) test: &'static str,
     about: &'static str,
 }
 
@@ -28,6 +29,12 @@ pub(crate) const SOAKS: &[Soak] = &[
         package: "server-storage",
         test: "keys::keys_sort_like_their_parts_and_read_back",
         about: "keys sort like what they are made of",
+    },
+    Soak {
+        name: "like",
+        package: "differential",
+        test: "sqlite_matches_the_patterns_that_the_live_engine_matches",
+        about: "SQLite matches the LIKE patterns that the live engine matches",
     },
     Soak {
         name: "predicates",
@@ -60,7 +67,8 @@ const MINUTES_DEFAULT: u64 = 10;
 
 pub(crate) fn list() -> Outcome {
     for soak in SOAKS {
-        say(&format!("  {:<14} next seed {:<10} {}", soak.name, next_seed(soak), soak.about));
+        let next = next_seed(&progress_file(soak, 0)).unwrap_or(0);
+        say(&format!("  {:<14} {next:>10} seeds passed   {}", soak.name, soak.about));
     }
     Ok(())
 }
@@ -70,74 +78,91 @@ pub(crate) fn run(name: &str, options: &[&str]) -> Outcome {
         Failure(format!("there is no soak {name:?}; `cargo xtask soak` lists them"))
     })?;
     let wish = Wish::parse(options)?;
-    let _lock = cache::lock()?;
-    machine::for_rocksdb()?;
-    let progress = progress_file(soak);
-    if let Some(folder) = progress.parent() {
-        std::fs::create_dir_all(folder)
-            .map_err(|error| Failure(format!("cannot create {}: {error}", folder.display())))?;
-    }
-    let mut test = cargo(["test", "--locked", "--quiet", "--test", "it"]);
+    let mut test = cargo(["test", "--locked", "--test", "it"]);
     test.args(["--package", soak.package, "--", soak.test, "--exact", "--nocapture"]);
-    test.env("TIDEWIRE_SOAK", soak.name);
-    let set = |test: &mut std::process::Command, name: &str, number: u64| {
+    let mut set = |name: &str, number: u64| {
         test.env(name, number.to_string());
     };
     match wish {
         Wish::Replay { seed } => {
-            set(&mut test, "TIDEWIRE_SOAK_FROM", seed);
-            set(&mut test, "TIDEWIRE_SOAK_SEEDS", 1);
+            set("TIDEWIRE_SOAK_FROM", seed);
+            set("TIDEWIRE_SOAK_SEEDS", 1);
         }
         Wish::Many { from, seeds, minutes } => {
-            set(&mut test, "TIDEWIRE_SOAK_FROM", from.unwrap_or_else(|| next_seed(soak)));
-            test.env("TIDEWIRE_SOAK_PROGRESS", &progress);
+            let progress = progress_file(soak, from);
+            let start = next_seed(&progress).unwrap_or(from).max(from);
             if let Some(seeds) = seeds {
-                set(&mut test, "TIDEWIRE_SOAK_SEEDS", seeds);
+                let end = from.saturating_add(seeds);
+                if start >= end {
+                    say(&format!("seeds {from} to {} have passed already", end - 1));
+                    return Ok(());
+                }
+                set("TIDEWIRE_SOAK_SEEDS", end - start);
             }
+            set("TIDEWIRE_SOAK_FROM", start);
             if let Some(minutes) = minutes.or(seeds.is_none().then_some(MINUTES_DEFAULT)) {
-                set(&mut test, "TIDEWIRE_SOAK_MINUTES", minutes);
+                set("TIDEWIRE_SOAK_MINUTES", minutes);
             }
+            create_parent(&progress)?;
+            test.env("TIDEWIRE_SOAK_PROGRESS", progress);
         }
     }
-    run_command(&mut test)
+    let _lock = cache::lock()?;
+    if soak.package == "server-storage" {
+        machine::for_rocksdb()?;
+    }
+    let mut ran = false;
+    watch(test.env("TIDEWIRE_SOAK", soak.name), None, |line| ran |= line == "running 1 test")?;
+    if ran { Ok(()) } else { Err(Failure(format!("there is no test {}", soak.test))) }
 }
 
 /// What the options ask for.
 #[derive(Debug, PartialEq)]
 enum Wish {
     Replay { seed: u64 },
-    Many { from: Option<u64>, seeds: Option<u64>, minutes: Option<u64> },
+    Many { from: u64, seeds: Option<u64>, minutes: Option<u64> },
 }
 
 impl Wish {
     fn parse(options: &[&str]) -> Outcome<Self> {
         let usage = || Failure("soak NAME [--seed S | --seeds N --from S --minutes M]".to_owned());
+        // So small that nothing overflows on the way.
+        let number = |text: &str| -> Outcome<u64> {
+            text.parse::<u32>().map(u64::from).map_err(|_| usage())
+        };
         if let ["--seed", seed] = options {
-            return seed.parse().map(|seed| Self::Replay { seed }).map_err(|_| usage());
+            return number(seed).map(|seed| Self::Replay { seed });
         }
         let (mut from, mut seeds, mut minutes) = (None, None, None);
         for option in options.chunks(2) {
-            let [name, number] = option else { return Err(usage()) };
+            let [name, text] = option else { return Err(usage()) };
             let place = match *name {
                 "--from" => &mut from,
                 "--seeds" => &mut seeds,
                 "--minutes" => &mut minutes,
                 _ => return Err(usage()),
             };
-            *place = Some(number.parse().map_err(|_| usage())?);
+            if place.replace(number(text)?).is_some() {
+                return Err(usage());
+            }
         }
-        Ok(Self::Many { from, seeds, minutes })
+        Ok(Self::Many { from: from.unwrap_or(0), seeds, minutes })
     }
 }
 
-fn progress_file(soak: &Soak) -> PathBuf {
-    cache::folder().join("soak").join(soak.name)
+/// Where it is noted how far the seeds from `from` on have come.
+fn progress_file(soak: &Soak, from: u64) -> PathBuf {
+    cache::folder().join("soak").join(soak.name).join(from.to_string())
 }
 
-/// Where the last run stopped.
-fn next_seed(soak: &Soak) -> u64 {
-    let text = std::fs::read_to_string(progress_file(soak)).unwrap_or_default();
-    text.parse().unwrap_or(0)
+fn next_seed(progress: &Path) -> Option<u64> {
+    std::fs::read_to_string(progress).ok()?.parse().ok()
+}
+
+fn create_parent(file: &Path) -> Outcome {
+    let Some(folder) = file.parent() else { return Ok(()) };
+    std::fs::create_dir_all(folder)
+        .map_err(|error| Failure(format!("cannot create {}: {error}", folder.display())))
 }
 
 #[cfg(test)]
@@ -148,12 +173,14 @@ mod tests {
     fn options_are_seed_or_a_range_limited_in_time() {
         let parse = |text: &str| Wish::parse(&text.split_whitespace().collect::<Vec<_>>()).ok();
         assert_eq!(parse("--seed 7"), Some(Wish::Replay { seed: 7 }));
-        assert_eq!(parse(""), Some(Wish::Many { from: None, seeds: None, minutes: None }));
+        assert_eq!(parse(""), Some(Wish::Many { from: 0, seeds: None, minutes: None }));
         assert_eq!(
             parse("--seeds 5 --from 2 --minutes 1"),
-            Some(Wish::Many { from: Some(2), seeds: Some(5), minutes: Some(1) })
+            Some(Wish::Many { from: 2, seeds: Some(5), minutes: Some(1) })
         );
-        for wrong in ["--seed", "--seed x", "--seed 1 --from 2", "--seeds", "7"] {
+        for wrong in
+            ["--seed", "--seed x", "--seed 1 --from 2", "--seeds", "7", "--from 1 --from 2"]
+        {
             assert_eq!(parse(wrong), None, "{wrong}");
         }
     }

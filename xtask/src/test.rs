@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::shell::{self, Failure, Outcome, cargo, now, say, seconds, watch};
-use crate::{cache, demo, machine, verify};
+use crate::{cache, demo, verify};
 
 /// A test that says nothing for this long hangs. libtest names a slow test after a minute.
 const SILENCE_MAX: Duration = Duration::from_secs(10 * 60);
@@ -11,14 +11,13 @@ const SILENCE_MAX: Duration = Duration::from_secs(10 * 60);
 /// The command `test`.
 pub(crate) fn run() -> Outcome {
     let _lock = cache::lock()?;
+    verify::needs()?;
     let mut stages = Stages::new();
-    verify::run_all(|name, stage| stages.run(name, stage));
+    verify::run_stages(&mut stages);
     stages.run("build of the tests", &|| {
-        machine::for_rocksdb()?;
-        shell::run(&mut cargo(["test", "--workspace", "--locked", "--no-run", "--quiet"]))
+        shell::run(&mut cargo(["test", "--workspace", "--locked", "--no-run"]))
     });
-    let mut counts = Counts::default();
-    stages.run_counted("tests", &mut counts, |counts| {
+    stages.run_counted("tests", |counts| {
         let mut tests = cargo(["test", "--workspace", "--locked", "--no-fail-fast"]);
         watch(&mut tests, Some(SILENCE_MAX), |line| counts.see(line))
     });
@@ -29,7 +28,7 @@ pub(crate) fn run() -> Outcome {
 /// Stages that all run, whatever becomes of the ones before.
 pub(crate) struct Stages {
     rows: Vec<String>,
-    counts: Counts,
+    total: Counts,
 }
 
 /// How many tests passed, failed and were skipped. A stage that is no test counts as one.
@@ -38,29 +37,29 @@ struct Counts {
     passed: u64,
     failed: u64,
     skipped: u64,
+    /// Test binaries that began and have not given a result. One that crashes never does.
+    running: u64,
+    /// Which ones failed.
+    names: Vec<String>,
 }
 
 impl Stages {
     pub(crate) fn new() -> Self {
-        Self { rows: Vec::new(), counts: Counts::default() }
+        Self { rows: Vec::new(), total: Counts::default() }
     }
 
     pub(crate) fn run(&mut self, name: &str, stage: &dyn Fn() -> Outcome) {
-        let mut counts = Counts::default();
-        self.run_counted(name, &mut counts, |_| stage());
+        self.run_counted(name, |_| stage());
     }
 
-    fn run_counted(
-        &mut self,
-        name: &str,
-        counts: &mut Counts,
-        stage: impl FnOnce(&mut Counts) -> Outcome,
-    ) {
+    fn run_counted(&mut self, name: &str, stage: impl FnOnce(&mut Counts) -> Outcome) {
         say(&format!("\n==> {name}"));
         let started = now();
-        let outcome = stage(counts);
+        let mut counts = Counts::default();
+        let outcome = stage(&mut counts);
+        counts.failed += counts.running;
         match &outcome {
-            Ok(()) if counts.total() == 0 => counts.passed = 1,
+            Ok(()) if counts.passed + counts.failed + counts.skipped == 0 => counts.passed = 1,
             Err(_) if counts.failed == 0 => counts.failed = 1,
             _ => {}
         }
@@ -73,34 +72,42 @@ impl Stages {
         };
         let time = seconds(started.elapsed());
         self.rows.push(format!("  {name:<22} {time:>10}   {result}"));
-        self.counts.passed += counts.passed;
-        self.counts.failed += counts.failed;
-        self.counts.skipped += counts.skipped;
+        self.total.passed += counts.passed;
+        self.total.failed += counts.failed;
+        self.total.skipped += counts.skipped;
+        self.total.names.append(&mut counts.names);
     }
 
     pub(crate) fn finish(self) -> Outcome {
-        let Counts { passed, failed, skipped } = self.counts;
+        let Counts { passed, failed, skipped, names, .. } = self.total;
         say(&format!("\n{}\n", self.rows.join("\n")));
+        for name in names {
+            say(&format!("  failed: {name}"));
+        }
         say(&format!("{passed} passed, {failed} failed, {skipped} skipped"));
         if failed > 0 { Err(Failure::told()) } else { Ok(()) }
     }
 }
 
 impl Counts {
-    fn total(&self) -> u64 {
-        self.passed + self.failed + self.skipped
-    }
-
-    /// Adds up the closing lines of libtest: `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
+    /// Reads what libtest prints: `running 4 tests`, `test NAME ... FAILED`, and at the end
+    /// `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
     fn see(&mut self, line: &str) {
-        let Some(result) = line.strip_prefix("test result: ") else { return };
-        let number = |word: &str| -> u64 {
-            let before = result.split([';', '.']).find_map(|part| part.trim().strip_suffix(word));
-            before.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
-        };
-        self.passed += number("passed");
-        self.failed += number("failed");
-        self.skipped += number("ignored");
+        if line.starts_with("running ") && (line.ends_with(" tests") || line.ends_with(" test")) {
+            self.running += 1;
+        } else if let Some(name) = line.strip_suffix(" ... FAILED") {
+            self.names.push(name.trim_start_matches("test ").to_owned());
+        } else if let Some(result) = line.strip_prefix("test result: ") {
+            let number = |word: &str| -> u64 {
+                let mut parts = result.split([';', '.']);
+                let before = parts.find_map(|part| part.trim().strip_suffix(word));
+                before.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
+            };
+            self.running = self.running.saturating_sub(1);
+            self.passed += number("passed");
+            self.failed += number("failed");
+            self.skipped += number("ignored");
+        }
     }
 }
 
@@ -109,12 +116,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn closing_lines_of_test_binaries_are_added_up() {
+    fn the_lines_of_test_binaries_are_added_up() {
         let mut counts = Counts::default();
-        counts.see("running 4 tests");
-        counts.see("test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out");
-        counts
-            .see("test result: FAILED. 10 passed; 2 failed; 0 ignored; 0 measured; 5 filtered out");
+        for line in [
+            "running 4 tests",
+            "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out",
+            "running 1 test",
+            "test a::b ... FAILED",
+            "test result: FAILED. 10 passed; 2 failed; 0 ignored; 0 measured; 5 filtered out",
+            "running 7 tests",
+            "error: test failed, to rerun pass `-p x --test it`",
+        ] {
+            counts.see(line);
+        }
         assert_eq!((counts.passed, counts.failed, counts.skipped), (13, 2, 1));
+        assert_eq!(counts.running, 1, "the last one crashed");
+        assert_eq!(counts.names, ["a::b"]);
     }
 }

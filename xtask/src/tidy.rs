@@ -39,10 +39,12 @@ pub(crate) fn run() -> Outcome {
 
 fn files() -> Outcome<Vec<File>> {
     let mut git = std::process::Command::new("git");
-    git.args(["ls-files", "--cached", "--others", "--exclude-standard"]).current_dir(checkout());
-    let names = output(&mut git)?;
+    git.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
+    let names = output(git.current_dir(checkout())).map_err(|Failure(failed)| {
+        Failure(format!("{failed}\nThe rules are checked in a git checkout, with git installed."))
+    })?;
     let mut files = Vec::new();
-    for name in names.lines() {
+    for name in names.split_terminator('\0') {
         let path: PathBuf = checkout().join(name);
         // What was deleted and not committed is still listed; what is not text has no rules here.
         if let Some(text) = read(&path) {

@@ -1,51 +1,51 @@
 //! What can be said of the sources without running them.
 
-use crate::shell::{self, Outcome, cargo};
-use crate::{cache, machine, tidy};
+use std::process::Command;
 
-/// Format, lints, documentation and the rules of the repository. Changes no file of it.
-pub(crate) fn run_all(mut stage: impl FnMut(&str, &dyn Fn() -> Outcome)) {
-    stage("tidy", &tidy::run);
-    stage("format", &|| shell::run(&mut cargo(["fmt", "--all", "--check"])));
-    stage("lints", &|| {
-        machine::for_rocksdb()?;
-        shell::run(&mut cargo([
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--locked",
-            "--quiet",
-            "--",
-            "-Dwarnings",
-        ]))
-    });
-    stage("documentation", &|| {
-        let mut doc =
-            cargo(["doc", "--workspace", "--all-features", "--no-deps", "--locked", "--quiet"]);
-        shell::run(doc.env("RUSTDOCFLAGS", "-Dwarnings"))
-    });
-}
+use crate::shell::{self, Outcome, cargo};
+use crate::test::Stages;
+use crate::{cache, machine, tidy};
 
 /// The command `verify`.
 pub(crate) fn run() -> Outcome {
     let _lock = cache::lock()?;
-    let mut stages = crate::test::Stages::new();
-    run_all(|name, stage| stages.run(name, stage));
+    needs()?;
+    let mut stages = Stages::new();
+    run_stages(&mut stages);
     stages.finish()
 }
 
 /// The command `fix`.
 pub(crate) fn fix() -> Outcome {
     let _lock = cache::lock()?;
-    machine::for_rocksdb()?;
-    shell::run(&mut cargo([
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--fix",
-        "--allow-dirty",
-        "--allow-staged",
-        "--quiet",
-    ]))?;
+    needs()?;
+    shell::run(clippy().args(["--fix", "--allow-dirty", "--allow-staged"]))?;
     shell::run(&mut cargo(["fmt", "--all"]))
+}
+
+/// Installs what the stages need, so that a missing package is said once and at the beginning.
+pub(crate) fn needs() -> Outcome {
+    machine::for_rocksdb()?;
+    machine::for_wasm()
+}
+
+/// Format, lints, documentation and the rules of the repository. Changes no file of it.
+pub(crate) fn run_stages(stages: &mut Stages) {
+    stages.run("tidy", &tidy::run);
+    stages.run("format", &|| shell::run(&mut cargo(["fmt", "--all", "--check"])));
+    stages.run("lints", &|| shell::run(clippy().args(["--", "-Dwarnings"])));
+    stages.run("lints for browsers", &|| {
+        // What a browser runs must not have come to need a file, a clock or a thread.
+        let mut check = cargo(["clippy", "--locked", "--quiet", "--package", "protocol"]);
+        shell::run(check.args(["--target", "wasm32-unknown-unknown", "--", "-Dwarnings"]))
+    });
+    stages.run("documentation", &|| {
+        let mut doc =
+            cargo(["doc", "--workspace", "--all-features", "--no-deps", "--locked", "--quiet"]);
+        shell::run(doc.env("RUSTDOCFLAGS", "-Dwarnings"))
+    });
+}
+
+fn clippy() -> Command {
+    cargo(["clippy", "--workspace", "--all-targets", "--locked", "--quiet"])
 }

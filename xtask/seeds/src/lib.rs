@@ -99,7 +99,7 @@ impl Plan {
             from: number(variable::FROM).unwrap_or(0),
             seeds: number(variable::SEEDS).unwrap_or(u64::MAX),
             time_max: number(variable::MINUTES)
-                .map_or(Duration::MAX, |minutes| Duration::from_secs(60 * minutes)),
+                .map_or(Duration::MAX, |minutes| Duration::from_secs(minutes.saturating_mul(60))),
             progress: std::env::var_os(variable::PROGRESS).map(PathBuf::from),
         }
     }

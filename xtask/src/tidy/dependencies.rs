@@ -1,7 +1,7 @@
 //! Who may depend on whom: dependencies between our crates point one way, and a third-party
 //! engine is named by one crate.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -13,16 +13,14 @@ struct Rule {
     package: &'static str,
     /// Our crates that the product code may use.
     ours: &'static [&'static str],
-    /// What it must not have: what would bring in I/O, a clock, or chance.
+    /// What it must not have, not even through others: what would bring in I/O, a clock, or chance.
     never: &'static [&'static str],
 }
 
 /// The table of `docs/ARCHITECTURE.md`, for the crates there are.
 const RULES: &[Rule] = &[
     Rule { package: "protocol", ours: &[], never: &["tokio", "rand", "getrandom"] },
-    Rule { package: "server-storage", ours: &[], never: &["tokio", "protocol"] },
-    Rule { package: "differential", ours: &[], never: &[] },
-    Rule { package: "demo", ours: &["protocol", "server-storage"], never: &[] },
+    Rule { package: "server-storage", ours: &[], never: &["tokio"] },
     Rule { package: "xtask", ours: &[], never: &["tokio"] },
     Rule { package: "seeds", ours: &[], never: &["tokio"] },
 ];
@@ -39,8 +37,11 @@ const ENGINES: &[(&str, &str)] = &[
     ("wasm-bindgen", "sdk-wasm"),
 ];
 
-/// Crates that look at the product from outside may use any engine, and nothing may use them.
+/// Crates that look at the product from outside may use anything, and need no row.
 const OUTSIDE: &[&str] = &["e2e/", "bench/", "examples/"];
+
+/// What the feature `testing` brings in, for tests alone: it needs chance, the product does not.
+const TEST_TOOL: &str = "proptest";
 
 /// The licences of dependencies that go with Apache-2.0 and MIT. Each part of an expression that
 /// is joined by AND must have one of them.
@@ -67,7 +68,7 @@ pub(super) fn check(files: &[File]) -> Outcome<Findings> {
         packages.iter().partition(|package| package["source"].is_null());
     let names: BTreeSet<&str> = ours.iter().map(|package| text(package, "name")).collect();
     for package in &ours {
-        check_package(package, &names, files, &mut findings);
+        check_package(package, &names, files, &metadata, &mut findings);
     }
     for package in others {
         let licence = text(package, "license");
@@ -89,21 +90,26 @@ fn metadata() -> Outcome<Value> {
     serde_json::from_str(&text).map_err(|error| Failure(format!("cargo metadata: {error}")))
 }
 
-fn check_package(package: &Value, ours: &BTreeSet<&str>, files: &[File], findings: &mut Findings) {
+fn check_package(
+    package: &Value,
+    ours: &BTreeSet<&str>,
+    files: &[File],
+    metadata: &Value,
+    findings: &mut Findings,
+) {
     let name = text(package, "name");
     let manifest = text(package, "manifest_path");
-    let Some(file) = files.iter().find(|file| {
-        file.path.ends_with("Cargo.toml")
-            && manifest.ends_with(&format!("/{}", file.path))
-            && file.text.contains("[package]")
-    }) else {
+    let is_manifest =
+        |file: &&File| file.path.ends_with("/Cargo.toml") && manifest.ends_with(&file.path);
+    let Some(file) = files.iter().find(is_manifest) else {
         findings.push(format!("the manifest of {name} is not known to git: add it"));
         return;
     };
-    let folder = file.path.trim_end_matches("Cargo.toml");
-    let outside = OUTSIDE.iter().any(|place| folder.starts_with(place));
     if !file.text.contains("[lints]\nworkspace = true") {
         findings.push(format!("{}: add [lints] workspace = true", file.path));
+    }
+    if OUTSIDE.iter().any(|place| file.path.starts_with(place)) {
+        return;
     }
     let Some(rule) = RULES.iter().find(|rule| rule.package == name) else {
         findings.push(format!("{name} is new: give it a row in xtask/src/tidy/dependencies.rs"));
@@ -111,33 +117,74 @@ fn check_package(package: &Value, ours: &BTreeSet<&str>, files: &[File], finding
     };
     for dependency in array(package, "dependencies") {
         let used = text(dependency, "name");
-        let normal = dependency["kind"].is_null();
-        if rule.never.contains(&used) {
-            findings.push(format!("{name} must not have {used}, see docs/ARCHITECTURE.md"));
-        }
-        if normal && ours.contains(used) && !rule.ours.contains(&used) {
+        if dependency["kind"].is_null() && ours.contains(used) && !rule.ours.contains(&used) {
             findings.push(format!("{name} may not use {used}, see docs/ARCHITECTURE.md"));
         }
         if let Some((engine, owner)) = ENGINES.iter().find(|(engine, _)| is_part_of(used, engine))
             && *owner != name
-            && !outside
         {
             findings.push(format!("{name} depends on {used}: {engine} is named by {owner} alone"));
         }
     }
-    for (engine, owner) in ENGINES {
-        let crate_name = engine.replace('-', "_");
-        for source in files.iter().filter(|source| {
-            source.path.starts_with(&format!("{folder}src/")) && source.path.ends_with(".rs")
-        }) {
-            let names_it = source.text.contains(&format!("{crate_name}::"));
-            let passes_it_on = source.text.contains(&format!("pub use {crate_name}"));
-            if (names_it && *owner != name && !outside) || passes_it_on {
+    for used in reached(text(package, "id"), metadata) {
+        if rule.never.contains(&used) {
+            findings.push(format!("{name} must not have {used}: cargo tree --invert {used}"));
+        }
+    }
+    if name == "xtask" {
+        // This very file names them all.
+        return;
+    }
+    check_engines_in_sources(name, file.path.trim_end_matches("Cargo.toml"), files, findings);
+}
+
+/// The names of all packages that the product code of a package needs, itself or through others.
+fn reached<'a>(package: &'a str, metadata: &'a Value) -> BTreeSet<&'a str> {
+    let nodes = array(&metadata["resolve"], "nodes");
+    let names: BTreeMap<&str, &str> = array(metadata, "packages")
+        .iter()
+        .map(|package| (text(package, "id"), text(package, "name")))
+        .collect();
+    let mut open = vec![package];
+    let mut seen = BTreeSet::new();
+    while let Some(id) = open.pop() {
+        let Some(node) = nodes.iter().find(|node| text(node, "id") == id) else { continue };
+        for dependency in array(node, "deps") {
+            let is_normal =
+                array(dependency, "dep_kinds").iter().any(|kind| kind["kind"].is_null());
+            if is_normal
+                && text(dependency, "name") != TEST_TOOL
+                && seen.insert(text(dependency, "pkg"))
+            {
+                open.push(text(dependency, "pkg"));
+            }
+        }
+    }
+    seen.into_iter().filter_map(|id| names.get(id).copied()).collect()
+}
+
+/// The sources of a crate name no engine but its own, and pass none on.
+fn check_engines_in_sources(name: &str, folder: &str, files: &[File], findings: &mut Findings) {
+    let folder = format!("{folder}src/");
+    let is_source = |file: &&File| file.path.starts_with(&folder) && file.path.ends_with(".rs");
+    for source in files.iter().filter(is_source) {
+        for (engine, owner) in ENGINES {
+            let engine_crate = engine.replace('-', "_");
+            let names_it = *owner != name && names_crate(&source.text, &engine_crate);
+            if names_it || source.text.contains(&format!("pub use {engine_crate}::")) {
                 let path = &source.path;
                 findings.push(format!("{path} shows {engine}, which is {owner}'s to hide"));
             }
         }
     }
+}
+
+/// Whether a path in the text begins with this crate: `arrow::`, and not `narrow::`.
+fn names_crate(text: &str, name: &str) -> bool {
+    text.match_indices(&format!("{name}::")).any(|(start, _)| {
+        let before = text[..start].chars().next_back();
+        !before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':')
+    })
 }
 
 /// `datafusion-common` is part of `datafusion`.
@@ -177,6 +224,12 @@ mod tests {
         for no in ["", "GPL-3.0", "MIT AND GPL-3.0", "MITx"] {
             assert!(!is_allowed(no), "{no}");
         }
+    }
+
+    #[test]
+    fn a_crate_is_named_at_the_beginning_of_a_path() {
+        assert!(names_crate("use arrow::array;", "arrow") && names_crate("(arrow::x)", "arrow"));
+        assert!(!names_crate("narrow::x, self::arrow::x, arrow.x", "arrow"));
     }
 
     #[test]

@@ -13,6 +13,7 @@ const FUNCTION_LINES_MAX: usize = 70;
 pub(super) fn check(files: &[File]) -> Findings {
     let mut findings = Findings::new();
     let mut soaks = Vec::new();
+    let mut tests = Vec::new();
     for file in files.iter().filter(|file| file.path.ends_with(".rs")) {
         let path = &file.path;
         let lines = file.text.lines().count();
@@ -35,6 +36,10 @@ pub(super) fn check(files: &[File]) -> Findings {
             }
             soaks.extend(soak_name(line).map(str::to_owned));
         }
+        tests.extend(SOAKS.iter().map(|soak| soak.test).filter(|test| {
+            let function = test.rsplit("::").next().unwrap_or(test);
+            file.text.contains(&format!("fn {function}()"))
+        }));
     }
     for name in &soaks {
         if !SOAKS.iter().any(|soak| soak.name == name) {
@@ -44,6 +49,9 @@ pub(super) fn check(files: &[File]) -> Findings {
     for soak in SOAKS {
         if !soaks.iter().any(|name| name == soak.name) {
             findings.push(format!("no test is called {:?}, as xtask/src/soak.rs says", soak.name));
+        }
+        if !tests.contains(&soak.test) {
+            findings.push(format!("there is no test {}, as xtask/src/soak.rs says", soak.test));
         }
     }
     findings
@@ -67,9 +75,9 @@ fn long_functions(text: &str) -> Vec<(usize, usize)> {
                 long.push((start + 1, length));
             }
         } else if (head.ends_with(" }") || head.ends_with(';'))
-            && open.last().is_some_and(|(start, opened)| *start == number && *opened == indent)
+            && open.last().is_some_and(|(_, opened)| *opened == indent)
         {
-            // The whole function, or only its signature, is on this line.
+            // The whole function is on this line, or the end of a signature without a body.
             open.pop();
         }
     }
@@ -78,8 +86,9 @@ fn long_functions(text: &str) -> Vec<(usize, usize)> {
 
 fn is_function(head: &str) -> bool {
     let before = head.split(" fn ").next().unwrap_or_default();
-    let words = ["pub", "pub(crate)", "pub(super)", "const", "async", "unsafe", "extern"];
-    before.split(' ').all(|word| words.contains(&word) || word.starts_with('"'))
+    let words = ["pub", "const", "async", "unsafe", "extern", "in"];
+    let is_word = |word: &str| words.contains(&word) || word.starts_with(['"', '(']);
+    before.split(' ').all(|word| is_word(word) || word.starts_with("pub(") || word.ends_with(')'))
 }
 
 /// The name in a call of the crate `seeds`.
@@ -95,12 +104,15 @@ mod tests {
 
     #[test]
     fn a_long_function_is_found_and_a_short_one_behind_it_is_not() {
-        let body = "    let x = 1;\n".repeat(FUNCTION_LINES_MAX - 1);
+        let body = "        let x = 1;\n".repeat(FUNCTION_LINES_MAX - 1);
         let text = format!(
             "impl X {{\n    pub(crate) fn one() {{ 1 }}\n    fn long(\n        &self,\n    ) {{\n\
-             {body}    }}\n    fn short() {{\n    }}\n    fn declared();\n}}\n"
+             {body}    }}\n    fn short() {{\n    }}\n    fn declared();\n    fn declared_wide(\n    \
+             ) -> u8;\n{body}}}\npub(in crate::x) fn other() {{\n{body}}}\n"
         );
-        assert_eq!(long_functions(&text), [(3, FUNCTION_LINES_MAX + 3)]);
+        let other = text.lines().position(|line| line.contains("other")).unwrap() + 1;
+        let expected = [(3, FUNCTION_LINES_MAX + 3), (other, FUNCTION_LINES_MAX + 1)];
+        assert_eq!(long_functions(&text), expected);
     }
 
     #[test]
