@@ -6,6 +6,9 @@ use std::marker::PhantomData;
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+/// The whole text of an error about something longer than its limit, by which the codec knows it.
+pub(crate) const OVER_LIMIT: &str = "longer than its limit";
+
 /// Reads a list of at most `MAX` elements; for `#[serde(deserialize_with = …)]`.
 pub(crate) fn vec<'de, D, T, const MAX: usize>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
@@ -25,7 +28,7 @@ where
             let mut list = Vec::new();
             while let Some(element) = elements.next_element()? {
                 if list.len() == MAX {
-                    return Err(Error::invalid_length(MAX + 1, &self));
+                    return Err(Error::custom(OVER_LIMIT));
                 }
                 list.push(element);
             }

@@ -8,11 +8,15 @@
 //! MessagePack's too. So what is hashed or signed is what `encode` makes of a message that was
 //! decoded, never the bytes as they arrived.
 
+mod walk;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
+use crate::bounded::OVER_LIMIT;
 use crate::error_code::ErrorCode;
+#[cfg(doc)]
 use crate::limits::CODEC_DEPTH_MAX;
 
 /// Bytes that are no message of the expected kind.
@@ -53,9 +57,12 @@ pub enum Malformation {
     /// Something of another type is expected.
     #[error("is something of another type than expected")]
     Type,
-    /// It is nested too deeply.
+    /// It is nested more than [`CODEC_DEPTH_MAX`] levels deep.
     #[error("it is nested too deeply")]
     Depth,
+    /// A list, a row or a pattern is longer than its limit.
+    #[error("is something longer than its limit")]
+    Limit,
     /// A value breaks a rule of its type, or a name is not known.
     #[error("is a value that is not allowed there, or an unknown name")]
     Value,
@@ -65,7 +72,10 @@ impl DecodeError {
     /// The code an application matches on.
     pub fn code(&self) -> ErrorCode {
         match self {
-            Self::TooLarge { .. } => ErrorCode::TooLarge,
+            Self::TooLarge { .. }
+            | Self::Malformed { what: Malformation::Depth | Malformation::Limit, .. } => {
+                ErrorCode::TooLarge
+            }
             Self::Trailing { .. } | Self::Malformed { .. } => ErrorCode::InvalidRequest,
         }
     }
@@ -77,7 +87,7 @@ impl Malformation {
         match error {
             Error::InvalidMarkerRead(_) | Error::InvalidDataRead(_) => Self::Ends,
             Error::TypeMismatch(_) => Self::Type,
-            Error::DepthLimitExceeded => Self::Depth,
+            Error::Syntax(text) if text == OVER_LIMIT => Self::Limit,
             _ => Self::Value,
         }
     }
@@ -100,9 +110,9 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8], bytes_max: usize) -> Result<T, 
     if bytes.len() > bytes_max {
         return Err(DecodeError::TooLarge { bytes: bytes.len(), bytes_max });
     }
+    walk::walk(bytes).map_err(|(at, what)| DecodeError::Malformed { at, what })?;
     let mut rest = bytes;
     let mut decoder = rmp_serde::Deserializer::new(&mut rest);
-    decoder.set_max_depth(CODEC_DEPTH_MAX);
     let decoded = T::deserialize(&mut decoder);
     let message = decoded.map_err(|error| DecodeError::Malformed {
         at: bytes.len() - rest.len(),

@@ -1,7 +1,6 @@
 //! Every bound of the protocol, with its unit and its reason.
 //!
-//! Whoever meets one of them is told its name and its size (`too_large`), before anything is
-//! stored. Lowering a bound breaks what exists; raising one breaks older readers, so it comes with
+//! Whoever meets one of them is told (`too_large`) before anything is stored. Lowering a bound breaks what exists; raising one breaks older readers, so it comes with
 //! a new version of the protocol.
 
 /// Longest name of a namespace, table or column, in bytes: what PostgreSQL users are used to.

@@ -36,8 +36,8 @@ pub enum ColumnType {
     Text,
     /// Bytes, compared one by one.
     Bytes,
-    /// A JSON document (RFC 8259) as the text that was written, nested less than 128 levels deep.
-    /// It is not compared.
+    /// A JSON document (RFC 8259) as the text that was written, nested less than 128 levels deep,
+    /// its numbers in the range of a DOUBLE. It is not compared.
     Json,
     /// Microseconds since 1970-01-01T00:00:00Z, in the years 1 to 9999.
     Timestamp,

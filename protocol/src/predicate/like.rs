@@ -1,13 +1,15 @@
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
+use crate::bounded::OVER_LIMIT;
 use crate::error_code::ErrorCode;
 use crate::limits::{LIKE_PATTERN_BYTES_MAX, LIKE_SEGMENT_CHARACTERS_MAX};
 
 /// A `LIKE` pattern: `%` stands for any text, `_` for one character (a Unicode scalar value), and
 /// `\` before one of `%`, `_`, `\` for that character itself. Case matters.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(into = "String")]
 pub struct LikePattern {
     text: String,
     /// What lies between the `%`, in order; empty ones in the middle are left out.
@@ -212,11 +214,12 @@ fn fits(element: Option<char>, character: Option<char>) -> bool {
     character.is_some() && (element.is_none() || element == character)
 }
 
-impl TryFrom<String> for LikePattern {
-    type Error = LikePatternError;
-
-    fn try_from(text: String) -> Result<Self, LikePatternError> {
-        Self::new(text)
+impl<'de> Deserialize<'de> for LikePattern {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(String::deserialize(deserializer)?).map_err(|error| match error.code() {
+            ErrorCode::TooLarge => D::Error::custom(OVER_LIMIT),
+            _ => D::Error::custom(error),
+        })
     }
 }
 

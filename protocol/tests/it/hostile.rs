@@ -3,14 +3,16 @@
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
 use protocol::codec::{DecodeError, Malformation, decode, encode};
+use protocol::error_code::ErrorCode;
 use protocol::ids::{ClientId, ColumnId, Lane, Name, SeqId};
 use protocol::limits::{
-    COLUMNS_MAX, FRAME_BYTES_MAX, IN_LIST_MAX, PREDICATE_DEPTH_MAX, PREDICATE_NODES_MAX,
+    COLUMNS_MAX, FRAME_BYTES_MAX, IN_LIST_MAX, LIKE_PATTERN_BYTES_MAX, PREDICATE_DEPTH_MAX,
+    PREDICATE_NODES_MAX,
 };
-use protocol::predicate::Predicate;
+use protocol::predicate::{LikePattern, Predicate};
 use protocol::schema::TableSchema;
 use protocol::testing;
-use protocol::value::{ColumnType, Row, Value};
+use protocol::value::{Row, Value};
 use serde::de::DeserializeOwned;
 
 fn refused<T: DeserializeOwned>(bytes: &[u8]) -> DecodeError {
@@ -42,7 +44,7 @@ fn what_is_no_value_is_refused() {
         (b"\xd8\x020123456789abcdef", malformed(2, Malformation::Value)),
         (b"\xc0\xc0", DecodeError::Trailing { bytes: 1 }),
         (b"", malformed(0, Malformation::Ends)),
-        (b"\xa2a", malformed(2, Malformation::Ends)),
+        (b"\xa2a", malformed(1, Malformation::Ends)),
         (b"\xc1", malformed(1, Malformation::Type)),
     ] {
         assert_eq!(refused::<Value>(bytes), error, "{bytes:02x?}");
@@ -65,26 +67,27 @@ fn a_message_that_is_refused_is_not_repeated() {
 fn lists_end_where_no_table_or_predicate_goes_on() {
     let row = |count: usize| encode(&vec![Value::Null; count]);
     assert_eq!(decode::<Row>(&row(COLUMNS_MAX), FRAME_BYTES_MAX).unwrap().len(), COLUMNS_MAX);
-    assert_eq!(refused::<Row>(&row(COLUMNS_MAX + 1)), malformed(260, Malformation::Value));
+    assert_eq!(refused::<Row>(&row(COLUMNS_MAX + 1)), malformed(260, Malformation::Limit));
     let list = |count: usize| {
         encode(&Predicate::In { column: ColumnId(0), values: vec![Value::Null; count] })
     };
     assert!(decode::<Predicate>(&list(IN_LIST_MAX), FRAME_BYTES_MAX).is_ok());
-    refused::<Predicate>(&list(IN_LIST_MAX + 1));
+    assert_eq!(refused::<Predicate>(&list(IN_LIST_MAX + 1)).code(), ErrorCode::TooLarge);
+    let like = encode(&"a".repeat(LIKE_PATTERN_BYTES_MAX + 1));
+    assert_eq!(refused::<LikePattern>(&like).code(), ErrorCode::TooLarge);
     let parts = |count: usize| encode(&Predicate::Or(vec![Predicate::IsNull(ColumnId(0)); count]));
     assert!(decode::<Predicate>(&parts(PREDICATE_NODES_MAX), FRAME_BYTES_MAX).is_ok());
     refused::<Predicate>(&parts(PREDICATE_NODES_MAX + 1));
 }
 
-/// The decoder reads text that is not UTF-8 as bytes. So it is told apart where it matters: no
-/// TEXT column takes it.
 #[test]
-fn text_that_is_not_utf_8_is_no_text() {
-    let value = decode::<Value>(b"\xa2\xff\xff", 10).unwrap();
-    assert_eq!(value, Value::Bytes(vec![0xff, 0xff]));
-    assert!(ColumnType::Text.admit(value.as_ref()).is_err());
-    assert!(ColumnType::Json.admit(value.as_ref()).is_err());
-    refused::<Lane>(b"\xa2\xff\xff");
+fn text_is_utf_8() {
+    for text in [&b"\xa2\xff\xff"[..], b"\xd9\x02\xc3\x28", b"\x92\x01\xa1\x80"] {
+        let refused = refused::<Value>(text);
+        let expected = malformed(text.len(), Malformation::Value);
+        assert_eq!(refused, expected, "{text:02x?}");
+    }
+    assert_eq!(decode::<Value>(b"\xc4\x02\xff\xff", 10), Ok(Value::Bytes(vec![0xff, 0xff])));
 }
 
 #[test]
@@ -116,16 +119,29 @@ fn nested(levels: usize) -> Predicate {
     (1..levels).fold(leaf, |inner, _| Predicate::And(vec![inner]))
 }
 
+/// The decoder counts levels of lists and maps, and not of a case in a case in a case: a chain of
+/// NOT once ended the process.
 #[test]
 fn nesting_ends_before_the_stack_does() {
     let deepest = nested(PREDICATE_DEPTH_MAX);
     deepest.check(&testing::table()).unwrap();
     let bytes = encode(&deepest);
     assert_eq!(decode::<Predicate>(&bytes, bytes.len()), Ok(deepest));
-    let deep = refused::<Predicate>(&encode(&nested(1_000)));
-    assert!(matches!(deep, DecodeError::Malformed { what: Malformation::Depth, .. }), "{deep}");
-    refused::<Value>(&[0x91; 100_000]);
-    refused::<Vec<Vec<Vec<Value>>>>(&[0x91; 100_000]);
+
+    let is_too_deep = |bytes: &[u8]| {
+        for error in [refused::<Predicate>(bytes), refused::<Value>(bytes)] {
+            let too_deep =
+                matches!(error, DecodeError::Malformed { what: Malformation::Depth, .. });
+            assert!(too_deep, "{error}");
+            assert_eq!(error.code(), ErrorCode::TooLarge);
+        }
+    };
+    is_too_deep(&encode(&nested(1_000)));
+    is_too_deep(&[0x91; 100_000]);
+    is_too_deep(&b"\x81\xa3not".repeat(200_000));
+    is_too_deep(&b"\x81\x05".repeat(500_000));
+    is_too_deep(&b"\xdc\0\x01".repeat(300_000));
+    is_too_deep(&b"\xdf\0\0\0\x01\xc0".repeat(150_000));
 }
 
 #[test]
