@@ -125,9 +125,14 @@ impl FaultyDisk {
 }
 
 impl State {
+    /// Whether this opening of the disk is the present one, and no power cut has ended it.
+    fn has_power(&self, opening: u64) -> bool {
+        self.open && opening == self.openings
+    }
+
     /// Counts one operation, and fails it when its turn has come.
     fn turn(&mut self, fault: Fault, opening: u64) -> Result<(), StorageError> {
-        if opening != self.openings || !self.open {
+        if !self.has_power(opening) {
             return Err(StorageError::Io { detail: "the power was cut".to_owned() });
         }
         let mut fails = false;
@@ -146,11 +151,13 @@ impl State {
 
     /// The same for what stops the store when it fails.
     fn write_turn(&mut self, fault: Fault, opening: u64) -> Result<(), StorageError> {
-        if opening == self.openings && self.open && self.stopped {
+        if self.has_power(opening) && self.stopped {
             return Err(StorageError::Stopped);
         }
+        let has_power = self.has_power(opening);
         let turn = self.turn(fault, opening);
-        self.stopped |= turn.is_err();
+        // A store of before a power cut fails too, and that is nothing to the one that is open.
+        self.stopped |= has_power && turn.is_err();
         turn
     }
 }

@@ -44,7 +44,10 @@ fn a_power_cut_leaves_the_persisted_and_a_chosen_number_of_later_batches() {
         // The old store, still in somebody's hands, cannot disturb the new one.
         assert!(matches!(write(&store, 6), Err(StorageError::Io { .. })));
         drop(store);
-        let expected: Vec<u8> = (1..=2 + u8::try_from(kept).unwrap()).collect();
+        let mut expected: Vec<u8> = (1..=2 + u8::try_from(kept).unwrap()).collect();
+        assert_eq!(rows(&after), expected);
+        write(&after, 7).unwrap();
+        expected.push(7);
         assert_eq!(rows(&after), expected);
         assert_eq!(disk.open().err(), Some(StorageError::InUse));
     }
