@@ -1,14 +1,15 @@
-//! Where what is built is kept: outside of the checkout, so that a fresh clone is not a fresh
-//! build of RocksDB.
+//! The build folder that all checkouts share, so that a fresh clone is not a fresh build of
+//! RocksDB; and how they keep out of each other's way in it.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::shell::{Failure, Outcome, cargo, now, run, say, variable};
+use crate::machine::WASM;
+use crate::places::{checkout, folder, target};
+use crate::shell::{Failure, Outcome, cargo, now, run, say};
 
 /// The cache is emptied when it has grown beyond this, in bytes: builds of old dependencies stay
 /// in it for ever otherwise.
@@ -19,60 +20,6 @@ const WAIT_STEP: Duration = Duration::from_millis(200);
 
 /// How often whoever waits for the cache is told for whom.
 const WAIT_INTERVAL: Duration = Duration::from_secs(30);
-
-static PLACES: OnceLock<Places> = OnceLock::new();
-
-struct Places {
-    checkout: PathBuf,
-    folder: PathBuf,
-    target: PathBuf,
-}
-
-/// Finds out where everything is. Called once, before anything else.
-pub(crate) fn locate() -> Outcome {
-    let built_in = env!("CARGO_MANIFEST_DIR");
-    let manifest = variable("CARGO_MANIFEST_DIR").unwrap_or_else(|| built_in.to_owned());
-    if manifest != built_in {
-        // With a build folder that checkouts share, cargo may have run the xtask of another one.
-        return Err(Failure(format!(
-            "this xtask was built in {built_in}. Run this, then try again:\n\n    cargo clean --package xtask"
-        )));
-    }
-    let named = |name: &str| {
-        variable(name).map(|path| std::path::absolute(&path).unwrap_or_else(|_| path.into()))
-    };
-    let folder = named("TIDEWIRE_CACHE")
-        .or_else(|| Some(named("XDG_CACHE_HOME")?.join("tidewire")))
-        .or_else(|| Some(named("HOME")?.join(".cache/tidewire")))
-        .ok_or_else(|| {
-            Failure("HOME is not set: name a folder for the cache in TIDEWIRE_CACHE".to_owned())
-        })?;
-    let target = named("CARGO_TARGET_DIR").unwrap_or_else(|| folder.join("target"));
-    let manifest = PathBuf::from(manifest);
-    let checkout = manifest.parent().unwrap_or(&manifest).to_owned();
-    PLACES.get_or_init(|| Places { checkout, folder, target });
-    Ok(())
-}
-
-fn places() -> &'static Places {
-    #[expect(clippy::expect_used, reason = "main locates them before anything else")]
-    PLACES.get().expect("the places are known")
-}
-
-/// The folder of the repository.
-pub(crate) fn checkout() -> &'static Path {
-    &places().checkout
-}
-
-/// The folder for all that is kept between runs.
-pub(crate) fn folder() -> &'static Path {
-    &places().folder
-}
-
-/// Where cargo builds.
-pub(crate) fn target() -> &'static Path {
-    &places().target
-}
 
 /// Keeps other checkouts off the build folder for as long as it lives.
 #[must_use]
@@ -99,7 +46,10 @@ pub(crate) fn lock() -> Outcome<Lock> {
         .open(&place)
         .map_err(|error| failed("lock", error))?;
     let mut told: Option<Instant> = None;
-    while file.try_lock().is_err() {
+    while let Err(error) = file.try_lock() {
+        if let TryLockError::Error(error) = error {
+            return Err(failed("lock", error));
+        }
         if told.is_none_or(|told| told.elapsed() > WAIT_INTERVAL) {
             let holder = fs::read_to_string(&place).unwrap_or_default();
             say(&format!("waiting for {} to end", holder.trim()));
@@ -141,7 +91,8 @@ fn own() -> std::io::Result<Outcome> {
     if fs::read_to_string(&owner).ok().as_deref() == Some(&here) {
         return Ok(Ok(()));
     }
-    let cleaned = run(&mut cargo(["clean", "--workspace", "--locked", "--quiet"]));
+    let clean = || cargo(["clean", "--workspace", "--locked", "--quiet"]);
+    let cleaned = run(&mut clean()).and_then(|()| run(clean().args(["--target", WASM])));
     if cleaned.is_ok() {
         fs::write(&owner, here)?;
     }

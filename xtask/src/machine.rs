@@ -4,8 +4,8 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::cache::checkout;
-use crate::shell::{Failure, Outcome, exists, output, run, say, variable};
+use crate::places::{checkout, variable};
+use crate::shell::{Failure, Outcome, exists, output, run, say};
 
 /// What building RocksDB needs: it is C++, and its bindings are made from its header.
 pub(crate) fn for_rocksdb() -> Outcome {
@@ -36,17 +36,19 @@ fn has_libclang() -> bool {
     })
 }
 
+/// The target of what runs in browsers.
+pub(crate) const WASM: &str = "wasm32-unknown-unknown";
+
 /// What building for browsers needs.
 pub(crate) fn for_wasm() -> Outcome {
-    const TARGET: &str = "wasm32-unknown-unknown";
     let mut rustup = Command::new("rustup");
     rustup.args(["target", "list", "--installed"]).current_dir(checkout());
-    if output(&mut rustup)?.lines().any(|target| target == TARGET) {
+    if output(&mut rustup)?.lines().any(|target| target == WASM) {
         return Ok(());
     }
-    say(&format!("installing the Rust target {TARGET}"));
+    say(&format!("installing the Rust target {WASM}"));
     let mut rustup = Command::new("rustup");
-    run(rustup.args(["target", "add", TARGET]).current_dir(checkout()))
+    run(rustup.args(["target", "add", WASM]).current_dir(checkout()))
 }
 
 /// Installs Debian packages as root or through sudo; otherwise says which command would.

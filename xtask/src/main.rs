@@ -3,8 +3,10 @@
 mod cache;
 mod demo;
 mod machine;
+mod places;
 mod shell;
 mod soak;
+mod stages;
 mod test;
 mod tidy;
 mod verify;
@@ -35,7 +37,7 @@ only xtask itself is built in target/.
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match cache::locate().and_then(|()| run(&words)) {
+    match places::locate().map_err(Failure).and_then(|()| run(&words)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure(message)) => {
             if !message.is_empty() {

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use crate::cache;
+use crate::places::{self, variable};
 
 /// Why a command did not do what it should: a sentence that says what to do next.
 pub(crate) struct Failure(pub(crate) String);
@@ -43,19 +43,13 @@ pub(crate) fn seconds(duration: Duration) -> String {
     format!("{:.1} s", duration.as_secs_f64())
 }
 
-/// A variable of the environment that is set and not empty.
-#[expect(clippy::disallowed_methods, reason = "xtask is configured by its environment")]
-pub(crate) fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
-}
-
 /// Cargo on this workspace, building into the cache.
 pub(crate) fn cargo<const N: usize>(arguments: [&str; N]) -> Command {
     let mut command = Command::new(variable("CARGO").unwrap_or_else(|| "cargo".to_owned()));
     command
         .args(arguments)
-        .current_dir(cache::checkout())
-        .env("CARGO_TARGET_DIR", cache::target())
+        .current_dir(places::checkout())
+        .env("CARGO_TARGET_DIR", places::target())
         .stdin(Stdio::null());
     command
 }
@@ -147,9 +141,12 @@ fn end_with_children(child: &mut Child) {
         next += 1;
     }
     let ids = family.iter().map(u32::to_string);
-    // They may have ended by themselves in this moment.
-    let _: std::io::Result<_> = Command::new("kill").arg("-KILL").args(ids).status();
-    let _: std::io::Result<_> = child.wait();
+    // They may have ended by themselves in this moment. The shell has a `kill` of its own, which
+    // a small system has not.
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "kill -KILL \"$@\"", "kill"]).args(ids);
+    let _: std::io::Result<_> = shell.status();
+    let _: std::io::Result<_> = child.kill().and_then(|()| child.wait());
 }
 
 /// The processes of this machine, each with its parent.

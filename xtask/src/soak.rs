@@ -2,9 +2,10 @@
 //! set here through the crate `seeds`.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use crate::shell::{Failure, Outcome, cargo, say, watch};
-use crate::{cache, machine};
+use crate::shell::{Failure, Outcome, cargo, output, say, watch};
+use crate::{cache, machine, places};
 
 /// A randomised test that can run for long.
 pub(crate) struct Soak {
@@ -67,9 +68,11 @@ const MINUTES_DEFAULT: u64 = 10;
 
 pub(crate) fn list() -> Outcome {
     for soak in SOAKS {
-        let next = next_seed(&progress_file(soak, 0)).unwrap_or(0);
+        let progress = progress_file(soak, 0)?;
+        let next = progress.as_deref().and_then(next_seed).unwrap_or(0);
         say(&format!("  {:<14} {next:>10} seeds passed   {}", soak.name, soak.about));
     }
+    say("\nWhat has passed is counted for a commit, and not while something is changed.");
     Ok(())
 }
 
@@ -78,6 +81,7 @@ pub(crate) fn run(name: &str, options: &[&str]) -> Outcome {
         Failure(format!("there is no soak {name:?}; `cargo xtask soak` lists them"))
     })?;
     let wish = Wish::parse(options)?;
+    let _lock = cache::lock()?;
     let mut test = cargo(["test", "--locked", "--test", "it"]);
     test.args(["--package", soak.package, "--", soak.test, "--exact", "--nocapture"]);
     let mut set = |name: &str, number: u64| {
@@ -89,8 +93,8 @@ pub(crate) fn run(name: &str, options: &[&str]) -> Outcome {
             set("TIDEWIRE_SOAK_SEEDS", 1);
         }
         Wish::Many { from, seeds, minutes } => {
-            let progress = progress_file(soak, from);
-            let start = next_seed(&progress).unwrap_or(from).max(from);
+            let progress = progress_file(soak, from)?;
+            let start = progress.as_deref().and_then(next_seed).unwrap_or(from).max(from);
             if let Some(seeds) = seeds {
                 let end = from.saturating_add(seeds);
                 if start >= end {
@@ -103,11 +107,12 @@ pub(crate) fn run(name: &str, options: &[&str]) -> Outcome {
             if let Some(minutes) = minutes.or(seeds.is_none().then_some(MINUTES_DEFAULT)) {
                 set("TIDEWIRE_SOAK_MINUTES", minutes);
             }
+            // Progress is shown in any case, and kept only where it is known of which code it is.
+            let progress = progress.unwrap_or_else(|| places::folder().join("soak/changed"));
             create_parent(&progress)?;
             test.env("TIDEWIRE_SOAK_PROGRESS", progress);
         }
     }
-    let _lock = cache::lock()?;
     if soak.package == "server-storage" {
         machine::for_rocksdb()?;
     }
@@ -150,9 +155,18 @@ impl Wish {
     }
 }
 
-/// Where it is noted how far the seeds from `from` on have come.
-fn progress_file(soak: &Soak, from: u64) -> PathBuf {
-    cache::folder().join("soak").join(soak.name).join(from.to_string())
+/// Where it is noted how far the seeds from `from` on have come with the code of this commit.
+/// Nowhere while something is changed: what passed then says nothing of what is there now.
+fn progress_file(soak: &Soak, from: u64) -> Outcome<Option<PathBuf>> {
+    let git = |arguments: &[&str]| {
+        output(Command::new("git").args(arguments).current_dir(places::checkout()))
+    };
+    if !git(&["status", "--porcelain"])?.is_empty() {
+        return Ok(None);
+    }
+    let commit = git(&["rev-parse", "HEAD"])?;
+    let folder = places::folder().join("soak").join(commit.trim()).join(soak.name);
+    Ok(Some(folder.join(from.to_string())))
 }
 
 fn next_seed(progress: &Path) -> Option<u64> {

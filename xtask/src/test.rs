@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::shell::{self, Failure, Outcome, cargo, now, say, seconds, watch};
+use crate::shell::{self, Outcome, cargo, watch};
+use crate::stages::Stages;
 use crate::{cache, demo, verify};
 
 /// A test that says nothing for this long hangs. libtest names a slow test after a minute.
@@ -23,114 +24,4 @@ pub(crate) fn run() -> Outcome {
     });
     stages.run("demo", &demo::check);
     stages.finish()
-}
-
-/// Stages that all run, whatever becomes of the ones before.
-pub(crate) struct Stages {
-    rows: Vec<String>,
-    total: Counts,
-}
-
-/// How many tests passed, failed and were skipped. A stage that is no test counts as one.
-#[derive(Default)]
-struct Counts {
-    passed: u64,
-    failed: u64,
-    skipped: u64,
-    /// Test binaries that began and have not given a result. One that crashes never does.
-    running: u64,
-    /// Which ones failed.
-    names: Vec<String>,
-}
-
-impl Stages {
-    pub(crate) fn new() -> Self {
-        Self { rows: Vec::new(), total: Counts::default() }
-    }
-
-    pub(crate) fn run(&mut self, name: &str, stage: &dyn Fn() -> Outcome) {
-        self.run_counted(name, |_| stage());
-    }
-
-    fn run_counted(&mut self, name: &str, stage: impl FnOnce(&mut Counts) -> Outcome) {
-        say(&format!("\n==> {name}"));
-        let started = now();
-        let mut counts = Counts::default();
-        let outcome = stage(&mut counts);
-        counts.failed += counts.running;
-        match &outcome {
-            Ok(()) if counts.passed + counts.failed + counts.skipped == 0 => counts.passed = 1,
-            Err(_) if counts.failed == 0 => counts.failed = 1,
-            _ => {}
-        }
-        let result = match outcome {
-            Ok(()) => "ok".to_owned(),
-            Err(Failure(message)) => {
-                say(&format!("{name} failed: {message}"));
-                "FAILED".to_owned()
-            }
-        };
-        let time = seconds(started.elapsed());
-        self.rows.push(format!("  {name:<22} {time:>10}   {result}"));
-        self.total.passed += counts.passed;
-        self.total.failed += counts.failed;
-        self.total.skipped += counts.skipped;
-        self.total.names.append(&mut counts.names);
-    }
-
-    pub(crate) fn finish(self) -> Outcome {
-        let Counts { passed, failed, skipped, names, .. } = self.total;
-        say(&format!("\n{}\n", self.rows.join("\n")));
-        for name in names {
-            say(&format!("  failed: {name}"));
-        }
-        say(&format!("{passed} passed, {failed} failed, {skipped} skipped"));
-        if failed > 0 { Err(Failure::told()) } else { Ok(()) }
-    }
-}
-
-impl Counts {
-    /// Reads what libtest prints: `running 4 tests`, `test NAME ... FAILED`, and at the end
-    /// `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
-    fn see(&mut self, line: &str) {
-        if line.starts_with("running ") && (line.ends_with(" tests") || line.ends_with(" test")) {
-            self.running += 1;
-        } else if let Some(name) = line.strip_suffix(" ... FAILED") {
-            self.names.push(name.trim_start_matches("test ").to_owned());
-        } else if let Some(result) = line.strip_prefix("test result: ") {
-            let number = |word: &str| -> u64 {
-                let mut parts = result.split([';', '.']);
-                let before = parts.find_map(|part| part.trim().strip_suffix(word));
-                before.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
-            };
-            self.running = self.running.saturating_sub(1);
-            self.passed += number("passed");
-            self.failed += number("failed");
-            self.skipped += number("ignored");
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_lines_of_test_binaries_are_added_up() {
-        let mut counts = Counts::default();
-        for line in [
-            "running 4 tests",
-            "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out",
-            "running 1 test",
-            "test a::b ... FAILED",
-            "test result: FAILED. 10 passed; 2 failed; 0 ignored; 0 measured; 5 filtered out",
-            "running 7 tests",
-            "error: test failed, to rerun pass `-p x --test it`",
-        ] {
-            counts.see(line);
-        }
-        assert_eq!((counts.passed, counts.failed, counts.skipped), (13, 2, 1));
-        assert_eq!(counts.running, 1, "the last one crashed");
-        assert_eq!(counts.names, ["a::b"]);
-    }
 }

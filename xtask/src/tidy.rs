@@ -8,7 +8,7 @@ mod source;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::cache::checkout;
+use crate::places::checkout;
 use crate::shell::{Failure, Outcome, output, say};
 
 /// Everything that breaks a rule.

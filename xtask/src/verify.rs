@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::shell::{self, Outcome, cargo};
-use crate::test::Stages;
+use crate::stages::Stages;
 use crate::{cache, machine, tidy};
 
 /// The command `verify`.
@@ -37,7 +37,7 @@ pub(crate) fn run_stages(stages: &mut Stages) {
     stages.run("lints for browsers", &|| {
         // What a browser runs must not have come to need a file, a clock or a thread.
         let mut check = cargo(["clippy", "--locked", "--quiet", "--package", "protocol"]);
-        shell::run(check.args(["--target", "wasm32-unknown-unknown", "--", "-Dwarnings"]))
+        shell::run(check.args(["--target", machine::WASM, "--", "-Dwarnings"]))
     });
     stages.run("documentation", &|| {
         let mut doc =

@@ -77,6 +77,15 @@ pub(super) fn check(files: &[File]) -> Outcome<Findings> {
             findings.push(format!("{name} has the licence {licence:?}: choose another dependency"));
         }
     }
+    for node in array(&metadata["resolve"], "nodes") {
+        let features = array(node, "features").iter().filter_map(Value::as_str);
+        let is_json = text(node, "id").contains("#serde_json@");
+        if is_json && features.into_iter().any(|feature| feature == "arbitrary_precision") {
+            let told = "serde_json has arbitrary_precision: a server would take JSON that a device \
+                        refuses";
+            findings.push(told.to_owned());
+        }
+    }
     Ok(findings)
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::{File, Findings};
-use crate::cache::checkout;
+use crate::places::checkout;
 
 pub(super) fn check(files: &[File]) -> Findings {
     let mut findings = Findings::new();
