@@ -47,5 +47,5 @@ pub(crate) fn run_stages(stages: &mut Stages) {
 }
 
 fn clippy() -> Command {
-    cargo(["clippy", "--workspace", "--all-targets", "--locked", "--quiet"])
+    cargo(["clippy", "--workspace", "--all-targets", "--locked"])
 }
