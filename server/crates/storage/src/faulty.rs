@@ -5,8 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::memory::Image;
 use crate::{
-    Batch, Direction, Family, Journal, KeyRange, Layout, MemoryStore, Scan, Snapshot, StorageError,
-    Store,
+    Batch, Direction, Family, KeyRange, Layout, MemoryStore, Scan, Snapshot, StorageError, Store,
 };
 
 /// What outlives a crash: the disk under one store after another.
@@ -18,7 +17,6 @@ pub struct FaultyDisk {
 /// The store that is open on a [`FaultyDisk`].
 pub struct FaultyStore {
     memory: MemoryStore,
-    layout: Layout,
     disk: FaultyDisk,
     /// Which opening of the disk this is. After a power cut only a later one has power.
     opening: u64,
@@ -81,7 +79,7 @@ impl FaultyDisk {
         let newest = state.volatile.last().unwrap_or(&state.durable).clone();
         let memory = MemoryStore::with_image(state.layout, newest);
         let disk = Self { state: Arc::clone(&self.state) };
-        Ok(FaultyStore { memory, layout: state.layout, opening: state.openings, disk })
+        Ok(FaultyStore { memory, opening: state.openings, disk })
     }
 
     /// Cuts the power. The open store answers with errors from then on. Of the batches written
@@ -151,10 +149,10 @@ impl State {
 
     /// The same for what stops the store when it fails.
     fn write_turn(&mut self, fault: Fault, opening: u64) -> Result<(), StorageError> {
-        if self.has_power(opening) && self.stopped {
+        let has_power = self.has_power(opening);
+        if has_power && self.stopped {
             return Err(StorageError::Stopped);
         }
-        let has_power = self.has_power(opening);
         let turn = self.turn(fault, opening);
         // A store of before a power cut fails too, and that is nothing to the one that is open.
         self.stopped |= has_power && turn.is_err();
@@ -196,8 +194,8 @@ impl Store for FaultyStore {
     }
 
     fn get_persisted(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
-        assert!(self.layout.journal == Journal::Elsewhere, "only without a journal of its own");
         let mut state = self.disk.state();
+        state.layout.expect_no_journal();
         state.turn(Fault::Get, self.opening)?;
         state.durable.get(family, key)
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use imbl::OrdMap;
 
 use crate::{
-    Batch, Direction, Entry, Family, Journal, KeyRange, Layout, Operation, Removal, Scan, Snapshot,
+    Batch, Direction, Entry, Family, KeyRange, Layout, Operation, Removal, Scan, Snapshot,
     StorageError, Store,
 };
 
@@ -21,8 +21,9 @@ pub struct MemoryStore {
 /// The contents of a store at one moment.
 #[derive(Clone)]
 pub(crate) struct Image {
+    layout: Layout,
     /// One tree per family of the layout, in its order.
-    families: Vec<(Family, OrdMap<Vec<u8>, Stored>)>,
+    trees: Vec<OrdMap<Vec<u8>, Stored>>,
     /// The bytes of all keys and values.
     bytes: usize,
 }
@@ -80,15 +81,15 @@ impl Store for MemoryStore {
     }
 
     fn get_persisted(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
-        assert!(self.layout.journal == Journal::Elsewhere, "only without a journal of its own");
+        self.layout.expect_no_journal();
         self.get(family, key)
     }
 }
 
 impl Image {
     pub(crate) fn new(layout: Layout) -> Self {
-        let families = layout.families.iter().map(|family| (*family, OrdMap::new())).collect();
-        Self { families, bytes: 0 }
+        let trees = vec![OrdMap::new(); layout.families.len()];
+        Self { layout, trees, bytes: 0 }
     }
 
     /// The bytes of all keys and values.
@@ -98,15 +99,11 @@ impl Image {
     }
 
     fn tree(&self, family: Family) -> &OrdMap<Vec<u8>, Stored> {
-        let found = self.families.iter().find(|(known, _)| *known == family);
-        let Some((_, tree)) = found else { panic!("{} is not in the layout", family.name) };
-        tree
+        &self.trees[self.layout.place(family)]
     }
 
     fn tree_mut(&mut self, family: Family) -> &mut OrdMap<Vec<u8>, Stored> {
-        let found = self.families.iter_mut().find(|(known, _)| *known == family);
-        let Some((_, tree)) = found else { panic!("{} is not in the layout", family.name) };
-        tree
+        &mut self.trees[self.layout.place(family)]
     }
 
     fn apply(&mut self, operation: Operation<'_>) {

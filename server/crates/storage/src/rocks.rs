@@ -7,13 +7,13 @@ use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rocksdb::statistics::Ticker;
 use rocksdb::{
     ColumnFamily, DB, ErrorKind, FlushOptions, Options, ReadOptions, ReadTier, WriteBatch,
     WriteOptions,
 };
 
 pub use options::RocksOptions;
-use rocksdb::statistics::Ticker;
 
 use crate::{
     Batch, Direction, Family, Journal, KeyRange, Layout, Operation, Removal, Scan, Snapshot,
@@ -136,7 +136,7 @@ impl Store for RocksStore {
     }
 
     fn get_persisted(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
-        assert!(self.layout.journal == Journal::Elsewhere, "only without a journal of its own");
+        self.layout.expect_no_journal();
         let mut options = ReadOptions::default();
         options.set_read_tier(ReadTier::Persisted);
         self.database

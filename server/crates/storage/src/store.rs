@@ -50,7 +50,24 @@ impl Layout {
     /// # Panics
     /// When it is not.
     pub(crate) fn expect(&self, family: Family) {
-        assert!(self.families.contains(&family), "{} is not in the layout", family.name);
+        self.place(family);
+    }
+
+    /// The place of a family among those of this layout.
+    ///
+    /// # Panics
+    /// When it is not of this layout.
+    pub(crate) fn place(&self, family: Family) -> usize {
+        let place = self.families.iter().position(|known| *known == family);
+        place.unwrap_or_else(|| panic!("{} is not in the layout", family.name))
+    }
+
+    /// Checks that it is known of every key whether it is durable.
+    ///
+    /// # Panics
+    /// When the store has a journal of its own.
+    pub(crate) fn expect_no_journal(&self) {
+        assert!(self.journal == Journal::Elsewhere, "only without a journal of its own");
     }
 }
 
