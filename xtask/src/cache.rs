@@ -35,20 +35,17 @@ pub(crate) struct Lock {
 /// whoever comes from another checkout than the last one drops what was built of our own crates;
 /// what is built of dependencies stays.
 pub(crate) fn lock() -> Outcome<Lock> {
-    let failed = |what: &str, error: std::io::Error| {
-        Failure(format!("cannot {what} {}: {error}", target().display()))
-    };
-    fs::create_dir_all(target()).map_err(|error| failed("create", error))?;
+    fs::create_dir_all(target()).map_err(|error| failed("create", &error))?;
     let place = target().join("tidewire-lock");
     let mut file = File::options()
         .create(true)
         .append(true)
         .open(&place)
-        .map_err(|error| failed("lock", error))?;
+        .map_err(|error| failed("lock", &error))?;
     let mut told: Option<Instant> = None;
     while let Err(error) = file.try_lock() {
         if let TryLockError::Error(error) = error {
-            return Err(failed("lock", error));
+            return Err(failed("lock", &error));
         }
         if told.is_none_or(|told| told.elapsed() > WAIT_INTERVAL) {
             let holder = fs::read_to_string(&place).unwrap_or_default();
@@ -60,12 +57,17 @@ pub(crate) fn lock() -> Outcome<Lock> {
     let arguments = std::env::args().skip(1).collect::<Vec<_>>().join(" ");
     let here = checkout().display();
     let holder = format!("`cargo xtask {arguments}` of {here} (process {})\n", std::process::id());
-    file.set_len(0).map_err(|error| failed("lock", error))?;
-    file.write_all(holder.as_bytes()).map_err(|error| failed("lock", error))?;
+    file.set_len(0)
+        .and_then(|()| file.write_all(holder.as_bytes()))
+        .map_err(|error| failed("lock", &error))?;
     let lock = Lock { _file: file };
-    empty_if_large().map_err(|error| failed("empty", error))?;
-    own().map_err(|error| failed("write to", error))??;
+    empty_if_large().map_err(|error| failed("empty", &error))?;
+    own()?;
     Ok(lock)
+}
+
+fn failed(what: &str, error: &std::io::Error) -> Failure {
+    Failure(format!("cannot {what} {}: {error}", target().display()))
 }
 
 /// Empties the build folder when it is too large, and ours to empty.
@@ -74,7 +76,7 @@ fn empty_if_large() -> std::io::Result<()> {
         return Ok(());
     }
     say(&format!("{} has grown beyond {} GB: emptying it", target().display(), BYTES_MAX >> 30));
-    for profile in ["debug", "release", "doc", "wasm32-unknown-unknown"] {
+    for profile in ["debug", "release", "doc", WASM] {
         match fs::remove_dir_all(target().join(profile)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -84,19 +86,17 @@ fn empty_if_large() -> std::io::Result<()> {
 }
 
 /// Writes down that this checkout built last, and drops what another one built of our crates.
-fn own() -> std::io::Result<Outcome> {
-    let data = fs::metadata(checkout())?;
+fn own() -> Outcome {
+    let data = fs::metadata(checkout()).map_err(|error| failed("take", &error))?;
     let here = format!("{} {}:{}", checkout().display(), data.dev(), data.ino());
     let owner = target().join("tidewire-checkout");
     if fs::read_to_string(&owner).ok().as_deref() == Some(&here) {
-        return Ok(Ok(()));
+        return Ok(());
     }
     let clean = || cargo(["clean", "--workspace", "--locked", "--quiet"]);
-    let cleaned = run(&mut clean()).and_then(|()| run(clean().args(["--target", WASM])));
-    if cleaned.is_ok() {
-        fs::write(&owner, here)?;
-    }
-    Ok(cleaned)
+    run(&mut clean())?;
+    run(clean().args(["--target", WASM]))?;
+    fs::write(&owner, here).map_err(|error| failed("write to", &error))
 }
 
 fn bytes(folder: &Path) -> u64 {

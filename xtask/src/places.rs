@@ -18,8 +18,7 @@ struct Places {
 /// A sentence that says what to do.
 pub(crate) fn locate() -> Result<(), String> {
     let built_in = env!("CARGO_MANIFEST_DIR");
-    let manifest = variable("CARGO_MANIFEST_DIR").unwrap_or_else(|| built_in.to_owned());
-    if manifest != built_in {
+    if variable("CARGO_MANIFEST_DIR").is_some_and(|manifest| manifest != built_in) {
         // With a build folder that checkouts share, cargo may have run the xtask of another one.
         return Err(format!(
             "this xtask was built in {built_in}. Run this, then try again:\n\n    cargo clean --package xtask"
@@ -35,8 +34,8 @@ pub(crate) fn locate() -> Result<(), String> {
             "HOME is not set: name a folder for the cache in TIDEWIRE_CACHE".to_owned()
         })?;
     let target = named("CARGO_TARGET_DIR").unwrap_or_else(|| folder.join("target"));
-    let manifest = PathBuf::from(manifest);
-    let checkout = manifest.parent().unwrap_or(&manifest).to_owned();
+    let manifest = Path::new(built_in);
+    let checkout = manifest.parent().unwrap_or(manifest).to_owned();
     PLACES.get_or_init(|| Places { checkout, folder, target });
     Ok(())
 }

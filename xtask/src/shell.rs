@@ -1,5 +1,6 @@
 //! Running other programs, and saying so.
 
+use std::fmt::Display;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -54,12 +55,11 @@ pub(crate) fn cargo<const N: usize>(arguments: [&str; N]) -> Command {
     command
 }
 
-/// The words of a command, for messages.
-pub(crate) fn words(command: &Command) -> String {
-    let mut words = vec![command.get_program()];
-    words.extend(command.get_args());
-    let last = |word: &std::ffi::OsStr| word.to_string_lossy().into_owned();
-    words.into_iter().map(last).collect::<Vec<_>>().join(" ")
+/// The failure of a command, which is named by its words.
+fn failed(why: impl Display, command: &Command) -> Failure {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
+    Failure(format!("{}: {why}", words.join(" ")))
 }
 
 /// Runs a command to its end, its output shown as it comes.
@@ -69,15 +69,12 @@ pub(crate) fn run(command: &mut Command) -> Outcome {
 
 /// Runs a command and returns what it printed.
 pub(crate) fn output(command: &mut Command) -> Outcome<String> {
-    let failed = |why: String, command: &Command| Failure(format!("{}: {why}", words(command)));
-    let output = command
-        .stderr(Stdio::inherit())
-        .output()
-        .map_err(|error| failed(error.to_string(), command))?;
+    let output =
+        command.stderr(Stdio::inherit()).output().map_err(|error| failed(error, command))?;
     if !output.status.success() {
-        return Err(failed(output.status.to_string(), command));
+        return Err(failed(output.status, command));
     }
-    String::from_utf8(output.stdout).map_err(|error| failed(error.to_string(), command))
+    String::from_utf8(output.stdout).map_err(|error| failed(error, command))
 }
 
 /// Whether a program can be run.
@@ -96,9 +93,8 @@ pub(crate) fn watch(
     silence_max: Option<Duration>,
     mut see: impl FnMut(&str),
 ) -> Outcome {
-    let failed = |why: String, command: &Command| Failure(format!("{}: {why}", words(command)));
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| failed(error.to_string(), command))?;
+    let mut child = command.spawn().map_err(|error| failed(error, command))?;
     let lines = lines(&mut child);
     let (mut heard, mut shown) = (now(), now());
     let mut last = String::new();
@@ -126,8 +122,8 @@ pub(crate) fn watch(
     }
     match child.wait() {
         Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(failed(status.to_string(), command)),
-        Err(error) => Err(failed(error.to_string(), command)),
+        Ok(status) => Err(failed(status, command)),
+        Err(error) => Err(failed(error, command)),
     }
 }
 

@@ -67,9 +67,10 @@ pub(crate) const SOAKS: &[Soak] = &[
 const MINUTES_DEFAULT: u64 = 10;
 
 pub(crate) fn list() -> Outcome {
+    let folder = progress_folder()?;
     for soak in SOAKS {
-        let progress = progress_file(soak, 0)?;
-        let next = progress.as_deref().and_then(next_seed).unwrap_or(0);
+        let next = folder.as_deref().and_then(|folder| next_seed(&soak.progress(folder, 0)));
+        let next = next.unwrap_or(0);
         say(&format!("  {:<14} {next:>10} seeds passed   {}", soak.name, soak.about));
     }
     say("\nWhat has passed is counted for a commit, and not while something is changed.");
@@ -93,7 +94,7 @@ pub(crate) fn run(name: &str, options: &[&str]) -> Outcome {
             set("TIDEWIRE_SOAK_SEEDS", 1);
         }
         Wish::Many { from, seeds, minutes } => {
-            let progress = progress_file(soak, from)?;
+            let progress = progress_folder()?.map(|folder| soak.progress(&folder, from));
             let start = progress.as_deref().and_then(next_seed).unwrap_or(from).max(from);
             if let Some(seeds) = seeds {
                 let end = from.saturating_add(seeds);
@@ -119,6 +120,13 @@ pub(crate) fn run(name: &str, options: &[&str]) -> Outcome {
     let mut ran = false;
     watch(test.env("TIDEWIRE_SOAK", soak.name), None, |line| ran |= line == "running 1 test")?;
     if ran { Ok(()) } else { Err(Failure(format!("there is no test {}", soak.test))) }
+}
+
+impl Soak {
+    /// The file that holds how far the seeds from `from` on have come.
+    fn progress(&self, folder: &Path, from: u64) -> PathBuf {
+        folder.join(self.name).join(from.to_string())
+    }
 }
 
 /// What the options ask for.
@@ -155,9 +163,9 @@ impl Wish {
     }
 }
 
-/// Where it is noted how far the seeds from `from` on have come with the code of this commit.
-/// Nowhere while something is changed: what passed then says nothing of what is there now.
-fn progress_file(soak: &Soak, from: u64) -> Outcome<Option<PathBuf>> {
+/// Where it is noted how far soaks have come with the code of this commit. Nowhere while something
+/// is changed: what passed then says nothing of what is there now.
+fn progress_folder() -> Outcome<Option<PathBuf>> {
     let git = |arguments: &[&str]| {
         output(Command::new("git").args(arguments).current_dir(places::checkout()))
     };
@@ -165,8 +173,7 @@ fn progress_file(soak: &Soak, from: u64) -> Outcome<Option<PathBuf>> {
         return Ok(None);
     }
     let commit = git(&["rev-parse", "HEAD"])?;
-    let folder = places::folder().join("soak").join(commit.trim()).join(soak.name);
-    Ok(Some(folder.join(from.to_string())))
+    Ok(Some(places::folder().join("soak").join(commit.trim())))
 }
 
 fn next_seed(progress: &Path) -> Option<u64> {
