@@ -16,8 +16,6 @@ use thiserror::Error;
 
 use crate::bounded::OVER_LIMIT;
 use crate::error_code::ErrorCode;
-#[cfg(doc)]
-use crate::limits::CODEC_DEPTH_MAX;
 
 /// Bytes that are no message of the expected kind.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -57,7 +55,7 @@ pub enum Malformation {
     /// Something of another type is expected.
     #[error("is something of another type than expected")]
     Type,
-    /// It is nested more than [`CODEC_DEPTH_MAX`] levels deep.
+    /// It is nested more than [`CODEC_DEPTH_MAX`](crate::limits::CODEC_DEPTH_MAX) levels deep.
     #[error("it is nested too deeply")]
     Depth,
     /// A list, a row or a pattern is longer than its limit.
