@@ -77,7 +77,7 @@ impl FaultyDisk {
         state.stopped = false;
         state.openings += 1;
         let newest = state.volatile.last().unwrap_or(&state.durable).clone();
-        let memory = MemoryStore::with_image(state.layout, newest);
+        let memory = MemoryStore::with_image(newest);
         let disk = Self { state: Arc::clone(&self.state) };
         Ok(FaultyStore { memory, opening: state.openings, disk })
     }

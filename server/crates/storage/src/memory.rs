@@ -14,7 +14,6 @@ use crate::{
 /// Persistent trees make a snapshot a copy of one pointer per family. Everything counts as durable
 /// at once; [`FaultyDisk`](crate::faulty::FaultyDisk) takes the unpersisted part away again.
 pub struct MemoryStore {
-    layout: Layout,
     image: RwLock<Image>,
 }
 
@@ -38,11 +37,11 @@ struct Stored {
 impl MemoryStore {
     /// An empty store.
     pub fn new(layout: Layout) -> Self {
-        Self::with_image(layout, Image::new(layout))
+        Self::with_image(Image::new(layout))
     }
 
-    pub(crate) fn with_image(layout: Layout, image: Image) -> Self {
-        Self { layout, image: RwLock::new(image) }
+    pub(crate) fn with_image(image: Image) -> Self {
+        Self { image: RwLock::new(image) }
     }
 
     #[cfg(feature = "testing")]
@@ -81,8 +80,9 @@ impl Store for MemoryStore {
     }
 
     fn get_persisted(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
-        self.layout.expect_no_journal();
-        self.get(family, key)
+        let image = self.image();
+        image.layout.expect_no_journal();
+        image.get(family, key)
     }
 }
 
@@ -177,13 +177,16 @@ impl Scan for MemoryScan<'_> {
 
 impl fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemoryStore").field("layout", &self.layout).finish_non_exhaustive()
+        f.debug_struct("MemoryStore").field("image", &self.image()).finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for Image {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Image").field("bytes", &self.bytes).finish_non_exhaustive()
+        f.debug_struct("Image")
+            .field("layout", &self.layout)
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
     }
 }
 
