@@ -12,6 +12,7 @@
 //! | the text of a point in time | [`timestamp`] |
 //! | tables, columns, keys and indexes | [`schema`] |
 //! | what a subscription may ask of a row | [`predicate`] |
+//! | what a client writes, and the server's answer | [`mutation`] |
 //! | how any of these becomes bytes | [`codec`] |
 //! | the codes that applications match on | [`error_code`] |
 
@@ -24,6 +25,7 @@ pub mod literal;
 pub mod schema;
 pub mod timestamp;
 
+pub mod mutation;
 pub mod predicate;
 
 pub mod codec;

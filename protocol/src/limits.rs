@@ -31,6 +31,14 @@ pub const ROW_BYTES_MAX: usize = 512 * 1024;
 /// Largest encoded primary key or index entry of one row, in bytes.
 pub const KEY_BYTES_MAX: usize = 1024;
 
+/// Most operations of one write. A thousand in one transaction are ordinary; what is larger is an
+/// import, and goes in several.
+pub const OPERATIONS_MAX: usize = 10_000;
+
+/// Most mutations of a client in one lane that are decided and not yet confirmed. The client sends
+/// no more before it has confirmed some, so what the server keeps for it is bounded.
+pub const WINDOW_MAX: u64 = 256;
+
 /// Most nodes of a predicate. It is evaluated for every changed row of its partition.
 pub const PREDICATE_NODES_MAX: usize = 256;
 

@@ -15,7 +15,7 @@ use std::ops::Deref;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-pub use row::Row;
+pub use row::{Row, RowRef};
 
 use crate::error_code::ErrorCode;
 use crate::timestamp;

@@ -93,6 +93,12 @@ identity! {
     Basis
 }
 
+identity! {
+    /// What a client has written in a lane up to and with one mutation: see
+    /// [`ContentHash::then`].
+    ContentHash
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

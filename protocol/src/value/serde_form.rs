@@ -114,3 +114,62 @@ impl<'de> Visitor<'de> for ExtensionVisitor {
         bytes.try_into().map(Value::Uuid).map_err(|_| Error::invalid_length(length, &self))
     }
 }
+
+impl<'de: 'a, 'a> Deserialize<'de> for ValueRef<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(RefVisitor)
+    }
+}
+
+/// What [`ValueVisitor`] does, for a value that stays where it is.
+struct RefVisitor;
+
+impl<'de> Visitor<'de> for RefVisitor {
+    type Value = ValueRef<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        ValueVisitor.expecting(f)
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<ValueRef<'de>, E> {
+        Ok(ValueRef::Null)
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<ValueRef<'de>, E> {
+        Ok(ValueRef::Boolean(value))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<ValueRef<'de>, E> {
+        Ok(ValueRef::Integer(value))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<ValueRef<'de>, E> {
+        i64::try_from(value)
+            .map(ValueRef::Integer)
+            .map_err(|_| E::invalid_value(Unexpected::Unsigned(value), &self))
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<ValueRef<'de>, E> {
+        Double::new(value).map(ValueRef::Double).map_err(E::custom)
+    }
+
+    fn visit_borrowed_str<E: Error>(self, value: &'de str) -> Result<ValueRef<'de>, E> {
+        Ok(ValueRef::Text(value))
+    }
+
+    fn visit_borrowed_bytes<E: Error>(self, value: &'de [u8]) -> Result<ValueRef<'de>, E> {
+        Ok(ValueRef::Bytes(value))
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(
+        self,
+        inner: D,
+    ) -> Result<ValueRef<'de>, D::Error> {
+        let (kind, bytes): (i8, &serde_bytes::Bytes) = Deserialize::deserialize(inner)?;
+        if kind != UUID_EXTENSION {
+            return Err(Error::invalid_value(Unexpected::Signed(kind.into()), &self));
+        }
+        let bytes: &[u8] = bytes;
+        bytes.try_into().map(ValueRef::Uuid).map_err(|_| Error::invalid_length(bytes.len(), &self))
+    }
+}

@@ -11,14 +11,18 @@ use std::path::Path;
 use protocol::codec::{decode, encode};
 use protocol::error_code::ErrorCode;
 use protocol::ids::{
-    Basis, Birth, ClientId, ColumnId, Epoch, Floor, IndexId, Lane, MutationNumber, Name,
-    SchemaVersion, SeqId, TableId,
+    Basis, Birth, ClientId, ColumnId, ContentHash, Epoch, Floor, IndexId, Lane, MutationNumber,
+    Name, SchemaVersion, SeqId, TableId,
+};
+use protocol::mutation::{
+    Action, ColumnChange, ColumnValue, Decision, Guard, Mutation, Operation, Reason, Rejection,
+    RowKey, Verdict,
 };
 use protocol::predicate::{CompareOp, LikePattern, Operand, Predicate, Truth};
 use protocol::schema::{
     AccessLevel, Column, ColumnDefault, Index, MergeRule, Sharing, TableKind, TableSchema,
 };
-use protocol::value::{ColumnType, Row, Value};
+use protocol::value::{ColumnType, Row, RowRef, Value};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -118,6 +122,22 @@ fn values_keep_their_bytes() {
     golden.sample("bytes-empty", &Value::Bytes(vec![]));
     golden.sample("bytes", &Value::Bytes(vec![0, 255]));
     golden.sample("uuid", &Value::Uuid(*b"0123456789abcdef"));
+    let row: Row = [
+        Value::Null,
+        Value::Boolean(true),
+        Value::Integer(i64::MIN),
+        Value::Integer(300),
+        Value::double(-0.1).unwrap(),
+        Value::text("é😀").unwrap(),
+        Value::Bytes(vec![0, 255]),
+        Value::Uuid(*b"0123456789abcdef"),
+    ]
+    .into_iter()
+    .collect();
+    golden.sample("row-of-all-kinds", &row);
+    let bytes = encode(&row);
+    assert_eq!(RowRef::read(&bytes).unwrap().to_row(), row, "a row is read where it lies, too");
+    assert_eq!(RowRef::read(&bytes[..bytes.len() - 1]), None);
     golden.sample("row", &Row(vec![Value::Integer(1), Value::Null, Value::text("hi").unwrap()]));
     golden.finish();
 }
@@ -230,5 +250,63 @@ fn predicates_keep_their_bytes() {
             Predicate::And(vec![]),
         ]),
     );
+    golden.finish();
+}
+
+#[test]
+fn mutations_keep_their_bytes() {
+    let mut golden = Golden::read("mutations.hex");
+    let column = |number, value| ColumnValue(ColumnId(number), value);
+    let key: Row = [Value::Integer(7)].into_iter().collect();
+    let row = || vec![column(0, Value::Integer(7)), column(2, Value::Null)];
+    let add = ColumnChange::Add(column(3, Value::Integer(-1)));
+    let set = ColumnChange::Set(column(1, Value::text("a").unwrap()));
+    let patch = Action::Patch { key: key.clone(), changes: vec![set, add] };
+    let operation = |action, guard| {
+        let (table, version) = (TableId(3), SchemaVersion(2));
+        Operation { table, version, action, guard }
+    };
+    let mut sample = |name: &str, action, guard| {
+        let mutation = Mutation { operations: vec![operation(action, guard)] };
+        golden.sample(name, &mutation);
+        golden.sample(&format!("{name}-hash"), &ContentHash::START.then(&mutation));
+    };
+    sample("insert", Action::Insert(row()), Some(Guard::Absent));
+    sample("upsert", Action::Upsert(row()), None);
+    sample("patch", patch, Some(Guard::Values(row())));
+    sample("delete", Action::Delete { key: key.clone() }, Some(Guard::Unchanged(seq(9))));
+
+    let reasons = [
+        Reason::DuplicateKey,
+        Reason::RowMissing,
+        Reason::GuardFailed,
+        Reason::NotNull,
+        Reason::Value,
+        Reason::Sum,
+        Reason::NotAdded,
+        Reason::ColumnTwice,
+        Reason::KeyIncomplete,
+        Reason::KeyChanged,
+        Reason::KeyTooLarge,
+        Reason::RowTooLarge,
+        Reason::CommitTooLarge,
+        Reason::TableUnknown,
+        Reason::ColumnUnknown,
+        Reason::LaneOfTable,
+        Reason::Forbidden,
+        Reason::NotOwner,
+        Reason::Cancelled,
+    ];
+    for reason in reasons {
+        golden.sample(&format!("reason-{reason:?}"), &reason);
+    }
+    let hash = ContentHash::from_bytes([7; 16]);
+    let keys = vec![RowKey { table: TableId(3), key }];
+    let accepted = Decision { hash, verdict: Verdict::Accepted, seq: seq(5), keys };
+    golden.sample("accepted", &accepted);
+    let (table, reason) = (TableId(3), Reason::NotNull);
+    let rejection = Rejection { operation: 1, table, column: Some(ColumnId(2)), reason };
+    let verdict = Verdict::Rejected(rejection);
+    golden.sample("rejected", &Decision { hash, verdict, seq: seq(5), keys: vec![] });
     golden.finish();
 }

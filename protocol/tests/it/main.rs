@@ -6,5 +6,6 @@
 mod errors;
 mod golden;
 mod hostile;
+mod mutations;
 mod predicates;
 mod schemas;
