@@ -38,6 +38,12 @@ pub(crate) const SOAKS: &[Soak] = &[
         about: "SQLite matches the LIKE patterns that the live engine matches",
     },
     Soak {
+        name: "overlay",
+        package: "server-storage",
+        test: "model::an_overlay_reads_what_its_batch_writes",
+        about: "reads through unwritten operations see what is then written",
+    },
+    Soak {
         name: "predicates",
         package: "differential",
         test: "sqlite_selects_what_the_live_engine_selects",

@@ -19,8 +19,10 @@
 //! batch in part, never a later one without an earlier one, the same n in every family.
 
 mod batch;
+mod counted;
 mod error;
 mod memory;
+mod overlay;
 mod range;
 mod rocks;
 mod store;
@@ -32,8 +34,10 @@ pub mod faulty;
 pub mod key;
 
 pub use batch::{Batch, Operation};
+pub use counted::{Counted, Reads};
 pub use error::StorageError;
 pub use memory::MemoryStore;
+pub use overlay::Overlay;
 pub use range::{Direction, KeyRange};
 pub use rocks::{RocksOptions, RocksStore};
 pub use store::{Access, Entry, Family, Journal, Layout, Removal, Scan, Snapshot, Store};

@@ -128,7 +128,7 @@ pub trait Store: fmt::Debug + Send + Sync {
 }
 
 /// A view of a store at one moment.
-pub trait Snapshot: fmt::Debug + Send {
+pub trait Snapshot: fmt::Debug + Send + Sync {
     /// The value of `key` at that moment.
     ///
     /// # Errors
