@@ -26,6 +26,12 @@ pub(crate) const SOAKS: &[Soak] = &[
         about: "messages with changed bytes are refused, or sound",
     },
     Soak {
+        name: "histories",
+        package: "server-engine",
+        test: "histories::loads_and_resumes_bring_exactly_what_a_naive_model_holds",
+        about: "loads and resumes bring what a naive model holds, over random histories",
+    },
+    Soak {
         name: "keys",
         package: "server-storage",
         test: "keys::keys_sort_like_their_parts_and_read_back",

@@ -99,6 +99,11 @@ identity! {
     ContentHash
 }
 
+identity! {
+    /// What a client calls a request, so that it can ask again what came of it.
+    RequestId
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

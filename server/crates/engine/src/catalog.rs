@@ -1,0 +1,164 @@
+//! The tables as this shard's log describes them.
+
+use std::collections::BTreeMap;
+
+use protocol::codec;
+use protocol::ids::{ColumnId, SchemaVersion, TableId};
+use protocol::schema::{TableKind, TableSchema};
+use serde::{Deserialize, Serialize};
+use server_storage::{Direction, KeyRange, Snapshot};
+
+use crate::error::EngineError;
+use crate::keys::{self, NodeKind, STATE};
+use crate::slot::ShardNumber;
+
+/// All tables of a shard, also those that were dropped.
+///
+/// Whoever reads a snapshot takes the catalog after it: one that is newer knows all that an older
+/// one knew.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Catalog {
+    tables: BTreeMap<TableId, Table>,
+}
+
+/// A table and how its rows were laid out in every version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Table {
+    schema: TableSchema,
+    /// The columns of each version, in the order of a row's values.
+    layouts: Vec<(SchemaVersion, Vec<ColumnId>)>,
+    life: Life,
+}
+
+/// How far a table is from its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Life {
+    Used,
+    /// Its rows may still be there.
+    Dropped,
+    /// Nothing is left of it but its number, which no other table gets.
+    Swept,
+}
+
+impl Catalog {
+    pub(crate) fn read(snapshot: &dyn Snapshot, shard: ShardNumber) -> Result<Self, EngineError> {
+        let mut tables = BTreeMap::new();
+        let range = KeyRange::prefix(keys::of_shard(NodeKind::Table, shard));
+        let mut scan = snapshot.scan(STATE, range, Direction::Forward);
+        while let Some(entry) = scan.next()? {
+            let table: Table = codec::decode(entry.value, usize::MAX)
+                .map_err(|_| EngineError::damaged("table"))?;
+            tables.insert(table.schema.id, table);
+        }
+        Ok(Self { tables })
+    }
+
+    /// The table with this number, unless it was dropped.
+    pub fn table(&self, id: TableId) -> Option<&Table> {
+        self.tables.get(&id).filter(|table| table.life == Life::Used)
+    }
+
+    /// The same, dropped or not.
+    pub(crate) fn any(&self, id: TableId) -> Option<&Table> {
+        self.tables.get(&id)
+    }
+
+    /// All tables, in the order of their numbers, without those that were dropped.
+    pub fn tables(&self) -> impl Iterator<Item = &Table> {
+        self.tables.values().filter(|table| table.life == Life::Used)
+    }
+
+    /// Tables that were dropped and may have rows left.
+    pub(crate) fn unswept(&self) -> impl Iterator<Item = &Table> {
+        self.tables.values().filter(|table| table.life == Life::Dropped)
+    }
+
+    /// What `schema` makes of the table it describes: `None` when it may not replace what there
+    /// is, and the same when it is known already.
+    pub(crate) fn define(&self, schema: &TableSchema) -> Option<Table> {
+        if schema.check().is_err() {
+            return None;
+        }
+        let Some(known) = self.tables.get(&schema.id) else {
+            let layouts = vec![(schema.version, layout(schema))];
+            return Some(Table { schema: schema.clone(), layouts, life: Life::Used });
+        };
+        if known.schema == *schema && known.life == Life::Used {
+            return Some(known.clone());
+        }
+        if known.life != Life::Used
+            || schema.version <= known.schema.version
+            || !known.may_become(schema)
+        {
+            return None;
+        }
+        let mut next = known.clone();
+        next.layouts.push((schema.version, layout(schema)));
+        next.schema = schema.clone();
+        Some(next)
+    }
+
+    pub(crate) fn with(&self, table: Table) -> Self {
+        let mut tables = self.tables.clone();
+        tables.insert(table.schema.id, table);
+        Self { tables }
+    }
+}
+
+fn layout(schema: &TableSchema) -> Vec<ColumnId> {
+    schema.columns.iter().map(|column| column.id).collect()
+}
+
+impl Table {
+    /// The present description.
+    pub fn schema(&self) -> &TableSchema {
+        &self.schema
+    }
+
+    /// The columns of a row that was stored under `version`, in the order of its values.
+    pub(crate) fn layout(&self, version: SchemaVersion) -> Result<&[ColumnId], EngineError> {
+        // The last one is almost always it.
+        let layout = self.layouts.iter().rev().find(|(known, _)| *known == version);
+        layout.map(|(_, columns)| &**columns).ok_or(EngineError::damaged("schema version"))
+    }
+
+    pub(crate) fn dropped(&self) -> Self {
+        Self { life: Life::Dropped, ..self.clone() }
+    }
+
+    pub(crate) fn swept(&self) -> Self {
+        Self { life: Life::Swept, ..self.clone() }
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        codec::encode(self)
+    }
+
+    /// Whether rows that are stored fit `next`: nothing that they lie by changes, no column changes
+    /// its type, and what they do not have may be NULL.
+    fn may_become(&self, next: &TableSchema) -> bool {
+        let now = &self.schema;
+        let same_kind = matches!(
+            (&now.kind, &next.kind),
+            (TableKind::User, TableKind::User)
+                | (TableKind::Stream, TableKind::Stream)
+                | (TableKind::Shared(_), TableKind::Shared(_))
+        );
+        let columns_fit = next.columns.iter().all(|column| {
+            let known = now.column(column.id);
+            let was_used = self.layouts.iter().any(|(_, columns)| columns.contains(&column.id));
+            match known {
+                Some(known) => {
+                    known.column_type == column.column_type && (known.not_null || !column.not_null)
+                }
+                None => !was_used && !column.not_null,
+            }
+        });
+        same_kind
+            && columns_fit
+            && now.name.namespace == next.name.namespace
+            && now.primary_key == next.primary_key
+            && now.indexes == next.indexes
+    }
+}

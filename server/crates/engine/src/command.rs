@@ -1,0 +1,249 @@
+//! What enters the Raft log.
+
+use protocol::codec;
+use protocol::ids::{
+    ClientId, ContentHash, Epoch, Lane, MutationNumber, RequestId, SeqId, TableId, TenantId,
+};
+use protocol::limits::FRAME_BYTES_MAX;
+use protocol::mutation::{Operation, Rejection};
+use protocol::schema::TableSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::access::Actor;
+use crate::error::EngineError;
+use crate::slot::Slot;
+
+/// The version of [`Entry`]. A cluster writes the one that all its nodes know.
+const VERSION: u8 = 1;
+
+/// Largest encoded entry, in bytes: one command as large as a message, or many small ones.
+pub const ENTRY_BYTES_MAX: usize = 2 * FRAME_BYTES_MAX;
+
+/// A point in time, in microseconds since 1970-01-01T00:00:00Z. It comes with the log or from the
+/// caller; the engine has no clock.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Time(pub i64);
+
+/// One entry of the log: what is applied in one atomic batch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    version: u8,
+    /// The leader's clock when it was proposed.
+    pub time: Time,
+    /// Applied one after another; none has an effect on whether another is.
+    pub commands: Vec<Command>,
+}
+
+/// Something to do, decided by what the log has before it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command {
+    /// Founds the shard. Nothing else happens before.
+    Found {
+        /// The slots that lie in it.
+        slots: Vec<Slot>,
+        /// The epoch of all lanes.
+        epoch: Epoch,
+    },
+    /// Replaces the history of all lanes.
+    NewEpoch(Epoch),
+    /// Describes a table, new or changed.
+    Define(Box<TableSchema>),
+    /// Ends a table. Its rows go with [`Command::Sweep`].
+    Drop(TableId),
+    /// Row operations that the server planned.
+    Write(Write),
+    /// A client's mutations.
+    Mutate(Mutate),
+    /// A client knows its decisions up to a number.
+    Confirm(Confirm),
+    /// Removes expired rows of a slot.
+    Expire {
+        /// The slot.
+        slot: Slot,
+        /// At most so many.
+        rows_max: u32,
+    },
+    /// Removes the oldest tombstones of a partition, of its rows and of its indexed values alike.
+    Retire {
+        /// The lane of the partition.
+        lane: Lane,
+        /// Its table.
+        table: TableId,
+        /// Up to and with this position.
+        through: SeqId,
+    },
+    /// Forgets clients of a slot that have been silent, and answers that are kept no longer.
+    Forget {
+        /// The slot.
+        slot: Slot,
+        /// Clients last heard of before.
+        silent_since: Time,
+        /// At most so many of each.
+        count_max: u32,
+    },
+    /// Removes rows of a table that was dropped.
+    Sweep {
+        /// The table.
+        table: TableId,
+        /// At most so many.
+        rows_max: u32,
+    },
+}
+
+/// Row operations that the server planned for a statement.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Write {
+    /// The lane of all its tables.
+    pub lane: Lane,
+    /// Who writes.
+    pub actor: Actor,
+    /// What is done. A guard that fails leaves everything as it was, and the statement is planned
+    /// again.
+    pub operations: Vec<Operation>,
+    /// Under which its answer is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<Request>,
+}
+
+/// A write that can be asked for again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Its identity, of this user in this lane.
+    pub id: RequestId,
+    /// A hash of the statement and its parameters, by which another use of the id is noticed.
+    pub hash: ContentHash,
+    /// How many rows the statement says that it changed.
+    pub rows: u64,
+}
+
+/// Mutations of one client, in the order in which it wrote them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mutate {
+    /// The lane.
+    pub lane: Lane,
+    /// Who writes.
+    pub actor: Actor,
+    /// The client's identity.
+    pub client: ClientId,
+    /// Since when it has that identity.
+    pub client_since: Time,
+    /// The lane's epoch as the client knows it.
+    pub epoch: Epoch,
+    /// The number of the first mutation.
+    pub first: MutationNumber,
+    /// The chained hash before it.
+    pub previous: ContentHash,
+    /// The mutations.
+    pub mutations: Vec<Numbered>,
+    /// Up to where the client knows the decisions.
+    pub confirmed: MutationNumber,
+}
+
+/// A mutation with the hash that it had when it arrived.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Numbered {
+    /// The chained hash after it.
+    pub hash: ContentHash,
+    /// What it does, with defaults filled in; `None` when the client has taken it back.
+    pub operations: Option<Vec<Operation>>,
+}
+
+/// A client knows its decisions up to a number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confirm {
+    /// The lane.
+    pub lane: Lane,
+    /// The user.
+    pub user: TenantId,
+    /// The client's identity.
+    pub client: ClientId,
+    /// The lane's epoch as the client knows it.
+    pub epoch: Epoch,
+    /// The number.
+    pub confirmed: MutationNumber,
+}
+
+/// What came of a command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It happened, or had happened before.
+    Done,
+    /// A statement happened, now or when the same request came first.
+    Written {
+        /// The epoch of the lane.
+        epoch: Epoch,
+        /// The lane's last change right after it.
+        seq: SeqId,
+        /// How many rows it changed.
+        rows: u64,
+    },
+    /// The statement did not happen, and never will.
+    Rejected(Rejection),
+    /// The statement did not happen: a row is not as it was when it was planned.
+    GuardFailed,
+    /// The request id was used for another statement.
+    RequestReused,
+    /// The mutations were decided, or had been, except the last `left` of them. Decisions reach the
+    /// client with the lane's feed.
+    Mutated {
+        /// How many were not decided.
+        left: u32,
+        /// Why they were not.
+        stopped: Option<Undecided>,
+    },
+    /// A description that cannot replace the one there is.
+    SchemaRefused,
+    /// Something was removed.
+    Removed {
+        /// How much.
+        count: u64,
+        /// Whether as much again may be left.
+        more: bool,
+    },
+    /// The lane or slot is not in this shard.
+    WrongShard,
+}
+
+/// Why a mutation was not decided. None of these is an answer to the mutation itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Undecided {
+    /// This number comes first.
+    Expected(MutationNumber),
+    /// The number was given to other content, or is confirmed already.
+    Forked,
+    /// The lane has another epoch.
+    Epoch,
+    /// The identity is older than what the server remembers.
+    UnknownClient,
+    /// Too many decisions wait to be confirmed.
+    WindowFull,
+}
+
+impl Entry {
+    /// An entry of this version.
+    pub fn new(time: Time, commands: Vec<Command>) -> Self {
+        Self { version: VERSION, time, commands }
+    }
+
+    /// The bytes that the log keeps.
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode(self)
+    }
+
+    /// The entry that `bytes` of the log are.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownEntry`] for what this version does not know: the group must stop.
+    pub fn decode(bytes: &[u8]) -> Result<Self, EngineError> {
+        match codec::decode::<Self>(bytes, ENTRY_BYTES_MAX) {
+            Ok(entry) if entry.version == VERSION => Ok(entry),
+            _ => Err(EngineError::UnknownEntry),
+        }
+    }
+}

@@ -1,0 +1,393 @@
+//! From operations to the net changes of one commit.
+
+use std::collections::BTreeMap;
+
+use protocol::ids::{Birth, ClientId, Epoch, Lane, MutationNumber, SeqId, TableId, TenantId};
+use protocol::limits::{COMMIT_BYTES_MAX, KEY_BYTES_MAX, ROW_BYTES_MAX};
+use protocol::mutation::{Decision, Guard, Operation, Reason, Rejection, RowKey};
+use protocol::value::{Row, Value};
+
+use crate::access::{self, Actor};
+use crate::catalog::{Catalog, Table};
+use crate::change_index::Mark;
+use crate::command::Time;
+use crate::error::EngineError;
+use crate::keys::{self, Partition};
+use crate::merge::{self, Writer};
+use crate::partition::{OpenLane, OpenPartition, PartitionState};
+use crate::rows::{self, Image, Place, Stored};
+use crate::transaction::Transaction;
+
+/// What one statement or mutation did: visible all or none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Commit {
+    /// The lane.
+    pub lane: Lane,
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// The lane's last change before.
+    pub before: SeqId,
+    /// The lane's last change after it; the same where nothing changed.
+    pub seq: SeqId,
+    /// The net changes, at most one for each birth, with consecutive SeqIds.
+    pub changes: Vec<Change>,
+    /// The decision, of a mutation.
+    pub decided: Option<Decided>,
+}
+
+/// The net change of one row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Its position.
+    pub seq: SeqId,
+    /// The table.
+    pub table: TableId,
+    /// The birth of the row.
+    pub birth: Birth,
+    /// The values of its primary key.
+    pub key: Row,
+    /// The row before the commit; `None` when it is born here.
+    pub old: Option<Image>,
+    /// The row after the commit; `None` when it is deleted.
+    pub new: Option<Image>,
+}
+
+/// A mutation that was decided, for the client that waits for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decided {
+    /// Whose it is.
+    pub user: TenantId,
+    /// Of which replica.
+    pub client: ClientId,
+    /// Its number.
+    pub number: MutationNumber,
+    /// The answer.
+    pub decision: Decision,
+    /// The rows that it names as they are now, where the user may read them.
+    pub rows: Vec<(RowKey, Option<(Birth, Image)>)>,
+}
+
+/// Why a commit does not come about.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    Rejected(Rejection),
+    Engine(EngineError),
+}
+
+impl From<EngineError> for Fault {
+    fn from(error: EngineError) -> Self {
+        Self::Engine(error)
+    }
+}
+
+/// What every commit of an entry is made with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Context<'a> {
+    pub(crate) catalog: &'a Catalog,
+    pub(crate) actor: &'a Actor,
+    pub(crate) time: Time,
+}
+
+/// A commit that is being put together. It only reads until it is whole.
+#[derive(Debug)]
+struct Draft<'a> {
+    context: Context<'a>,
+    lane: &'a OpenLane,
+    touched: Vec<Touched>,
+    /// The last of `touched` with a key.
+    latest: BTreeMap<(TableId, Vec<u8>), usize>,
+}
+
+/// A row that operations of the commit name.
+#[derive(Debug)]
+struct Touched {
+    operation: u32,
+    table: TableId,
+    key: Row,
+    key_bytes: Vec<u8>,
+    /// The row before the commit.
+    stored: Option<Stored>,
+    /// A row with this key that nobody sees any more.
+    expired: Option<Stored>,
+    old: Option<Row>,
+    new: Option<Row>,
+}
+
+/// A net change that has not got its place yet.
+struct Pending<'t> {
+    touched: &'t Touched,
+    /// The encoded row and its expiry; `None` when it is deleted.
+    new: Option<(Vec<u8>, Option<Time>)>,
+}
+
+/// Makes one commit of `operations`, and moves the lane.
+pub(crate) fn commit(
+    tx: &mut Transaction<'_>,
+    lane: &mut OpenLane,
+    context: Context<'_>,
+    operations: &[Operation],
+) -> Result<Vec<Change>, Fault> {
+    let mut draft = Draft { context, lane, touched: Vec::new(), latest: BTreeMap::new() };
+    for (number, operation) in (0..).zip(operations) {
+        draft.operate(tx, number, operation)?;
+    }
+    let Draft { touched, .. } = draft;
+    let pending = net(context, &touched)?;
+    let changes = write(tx, lane, context, pending)?;
+    if let Some(last) = changes.last() {
+        lane.advance(tx, last.seq);
+    }
+    Ok(changes)
+}
+
+/// The rows that operations name, where the writer may read them.
+pub(crate) fn keys_of(lane: &Lane, context: Context<'_>, operations: &[Operation]) -> Vec<RowKey> {
+    let mut keys: Vec<RowKey> = Vec::new();
+    let mut seen = std::collections::BTreeSet::new();
+    for operation in operations {
+        let Some(table) = context.catalog.table(operation.table) else { continue };
+        let schema = table.schema();
+        if !access::may_read(schema, lane, context.actor) {
+            continue;
+        }
+        if let Ok(key) = merge::key(schema, &operation.action, context.writer())
+            && seen.insert((schema.id, keys::values(key.iter().map(Value::as_ref))))
+        {
+            keys.push(RowKey { table: schema.id, key });
+        }
+    }
+    keys
+}
+
+/// A row by its key, as the writer would read it.
+pub(crate) fn row_now(
+    tx: &Transaction<'_>,
+    lane: &OpenLane,
+    context: Context<'_>,
+    key: &RowKey,
+) -> Result<Option<(Birth, Image)>, EngineError> {
+    let Some(table) = context.catalog.table(key.table) else { return Ok(None) };
+    let partition = lane.partition(key.table);
+    let key = keys::values(key.key.iter().map(Value::as_ref));
+    let found = Place { table, partition: &partition, key: &key }.find(tx)?;
+    let found = found.filter(|found| !found.image.is_expired(context.time));
+    Ok(found.map(|Stored { birth, image }| (birth, image)))
+}
+
+impl<'a> Context<'a> {
+    fn writer(self) -> Writer<'a> {
+        Writer { user: &self.actor.user, time: self.time }
+    }
+}
+
+impl Draft<'_> {
+    fn operate(
+        &mut self,
+        tx: &Transaction<'_>,
+        number: u32,
+        operation: &Operation,
+    ) -> Result<(), Fault> {
+        let refuse = |(reason, column)| {
+            Fault::Rejected(Rejection { operation: number, table: operation.table, column, reason })
+        };
+        let context = self.context;
+        let table = context.catalog.table(operation.table);
+        let table = table.ok_or_else(|| refuse((Reason::TableUnknown, None)))?;
+        let schema = table.schema();
+        if !access::is_of_lane(schema, &self.lane.lane) {
+            return Err(refuse((Reason::LaneOfTable, None)));
+        }
+        if !access::may_write(schema, &self.lane.lane, context.actor) {
+            return Err(refuse((Reason::Forbidden, None)));
+        }
+        let key = merge::key(schema, &operation.action, context.writer()).map_err(refuse)?;
+        let key_bytes = keys::values(key.iter().map(Value::as_ref));
+        if key_bytes.len() > KEY_BYTES_MAX {
+            return Err(refuse((Reason::KeyTooLarge, None)));
+        }
+        let place = self.touch(tx, table, number, key, key_bytes)?;
+        let touched = &self.touched[place];
+        let holds = operation.guard.as_ref().is_none_or(|guard| touched.meets(table, guard));
+        if !holds {
+            return Err(refuse((Reason::GuardFailed, None)));
+        }
+        let current = touched.new.as_ref();
+        let next = merge::act(schema, current, &operation.action, context.writer());
+        let next = next.map_err(refuse)?;
+        access::check_owner(schema, context.actor, current, next.as_ref())
+            .map_err(|reason| refuse((reason, access::owner_column(schema))))?;
+        self.put(place, number, next);
+        Ok(())
+    }
+
+    /// The place in `touched` of the row with this key, as the operations before have left it.
+    fn touch(
+        &mut self,
+        tx: &Transaction<'_>,
+        table: &Table,
+        operation: u32,
+        key: Row,
+        key_bytes: Vec<u8>,
+    ) -> Result<usize, EngineError> {
+        let schema = table.schema();
+        if let Some(place) = self.latest.get(&(schema.id, key_bytes.clone())) {
+            return Ok(*place);
+        }
+        let partition = self.lane.partition(schema.id);
+        let found = Place { table, partition: &partition, key: &key_bytes }.find(tx)?;
+        let is_expired = |found: &Stored| found.image.is_expired(self.context.time);
+        let (expired, stored) = match found {
+            Some(found) if is_expired(&found) => (Some(found), None),
+            found => (None, found),
+        };
+        let old = match &stored {
+            Some(stored) => Some(stored.image.view(table)?.row(schema)),
+            None => None,
+        };
+        let new = old.clone();
+        self.latest.insert((schema.id, key_bytes.clone()), self.touched.len());
+        let table = schema.id;
+        self.touched.push(Touched { operation, table, key, key_bytes, stored, expired, old, new });
+        Ok(self.touched.len() - 1)
+    }
+
+    /// Makes `next` of the row at `place`. What was there before the commit and was deleted in it
+    /// stays deleted: a row that is inserted again is another row.
+    fn put(&mut self, place: usize, operation: u32, next: Option<Row>) {
+        let touched = &mut self.touched[place];
+        if next.is_none() || touched.new.is_some() || touched.old.is_none() {
+            touched.operation = operation;
+            touched.new = next;
+            return;
+        }
+        let (table, key, key_bytes) =
+            (touched.table, touched.key.clone(), touched.key_bytes.clone());
+        self.latest.insert((table, key_bytes.clone()), self.touched.len());
+        let (stored, expired, old, new) = (None, None, None, next);
+        self.touched.push(Touched { operation, table, key, key_bytes, stored, expired, old, new });
+    }
+}
+
+impl Touched {
+    fn meets(&self, table: &Table, guard: &Guard) -> bool {
+        match guard {
+            Guard::Absent => self.new.is_none(),
+            Guard::Unchanged(seq) => {
+                self.new.is_some()
+                    && self.stored.as_ref().is_some_and(|stored| stored.image.seq() == *seq)
+            }
+            Guard::Values(values) => self.new.as_ref().is_some_and(|row| {
+                values.iter().all(|expected| {
+                    rows::values_of(table.schema(), row, &[expected.0]) == [&expected.1]
+                })
+            }),
+        }
+    }
+
+    fn refuse(&self, reason: Reason) -> Fault {
+        let Self { operation, table, .. } = *self;
+        Fault::Rejected(Rejection { operation, table, column: None, reason })
+    }
+}
+
+/// What is different after the commit, if all of it is within bounds.
+fn net<'t>(context: Context<'_>, touched: &'t [Touched]) -> Result<Vec<Pending<'t>>, Fault> {
+    let mut pending = Vec::with_capacity(touched.len());
+    let mut bytes = 0;
+    for touched in touched {
+        let (Some(table), true) =
+            (context.catalog.table(touched.table), touched.old.is_some() || touched.new.is_some())
+        else {
+            continue;
+        };
+        let before = touched.stored.as_ref().and_then(|stored| stored.image.expiry());
+        let expiry = expiry(table, context.time).map(|expiry| before.unwrap_or(expiry).max(expiry));
+        if touched.old == touched.new && before == expiry.or(before) {
+            continue;
+        }
+        let new = touched.new.as_ref().map(|row| (rows::encode(row), expiry.or(before)));
+        let row_bytes = new.as_ref().map_or(0, |(row, _)| row.len());
+        if row_bytes > ROW_BYTES_MAX {
+            return Err(touched.refuse(Reason::RowTooLarge));
+        }
+        let indexes = &table.schema().indexes;
+        let key_is_long = |row: &Row| {
+            indexes.iter().any(|index| {
+                rows::key_of(table.schema(), row, &index.columns).len() > KEY_BYTES_MAX
+            })
+        };
+        if touched.new.as_ref().is_some_and(key_is_long) {
+            return Err(touched.refuse(Reason::KeyTooLarge));
+        }
+        bytes += row_bytes + touched.key_bytes.len();
+        if bytes > COMMIT_BYTES_MAX {
+            return Err(touched.refuse(Reason::CommitTooLarge));
+        }
+        pending.push(Pending { touched, new });
+    }
+    Ok(pending)
+}
+
+/// When a row of `table` expires that is written at `time`.
+fn expiry(table: &Table, time: Time) -> Option<Time> {
+    let micros = i64::from(table.schema().ttl_seconds?) * 1_000_000;
+    Some(Time(time.0.saturating_add(micros).min(i64::MAX - 1)))
+}
+
+fn write(
+    tx: &mut Transaction<'_>,
+    lane: &OpenLane,
+    context: Context<'_>,
+    pending: Vec<Pending<'_>>,
+) -> Result<Vec<Change>, EngineError> {
+    let mut partitions: BTreeMap<TableId, OpenPartition> = BTreeMap::new();
+    let mut changes = Vec::with_capacity(pending.len());
+    let mut seq = lane.seq;
+    for Pending { touched, new } in pending {
+        let Some(table) = context.catalog.table(touched.table) else { continue };
+        if !partitions.contains_key(&touched.table) {
+            let partition = OpenPartition::open(tx, lane.partition(touched.table))?;
+            partitions.insert(touched.table, partition);
+        }
+        let Some(OpenPartition { partition, state, .. }) = partitions.get_mut(&touched.table)
+        else {
+            continue;
+        };
+        seq = seq.next();
+        let version = table.schema().version;
+        let new = new.map(|(row, expiry)| Image::new(seq, version, expiry, &row));
+        changes.push(write_one(tx, context, table, (partition, state), touched, seq, new)?);
+    }
+    for partition in partitions.into_values() {
+        partition.close(tx);
+    }
+    Ok(changes)
+}
+
+fn write_one(
+    tx: &mut Transaction<'_>,
+    context: Context<'_>,
+    table: &Table,
+    (partition, state): (&Partition, &mut PartitionState),
+    touched: &Touched,
+    seq: SeqId,
+    new: Option<Image>,
+) -> Result<Change, EngineError> {
+    let place = Place { table, partition, key: &touched.key_bytes };
+    let mark = Mark { key: &touched.key, time: context.time };
+    match (&touched.stored, &new) {
+        (None, None) => {}
+        (None, Some(new)) => {
+            if let Some(expired) = &touched.expired {
+                place.remove(tx, state, expired)?;
+            }
+            place.insert(tx, state, new)?;
+        }
+        (Some(old), Some(new)) => place.update(tx, state, old, new, &mark)?,
+        (Some(old), None) => place.delete(tx, state, old, seq, &mark)?,
+    }
+    let birth = touched.stored.as_ref().map_or(Birth(seq), |stored| stored.birth);
+    let old = touched.stored.as_ref().map(|stored| stored.image.clone());
+    let (table, key) = (touched.table, touched.key.clone());
+    Ok(Change { seq, table, birth, key, old, new })
+}

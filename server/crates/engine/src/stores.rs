@@ -1,0 +1,90 @@
+//! Store numbers: which part of this node's database holds which slot.
+//!
+//! They differ from node to node, so nothing about them enters the sum over a shard's contents.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use server_storage::key::{KeyReader, KeyWriter};
+use server_storage::{Batch, Direction, Snapshot, Store};
+
+use crate::error::EngineError;
+use crate::keys::{self, STATE};
+use crate::slot::{ShardNumber, Slot};
+use crate::transaction::Transaction;
+
+/// The format of everything that this crate stores.
+const FORMAT: u64 = 1;
+
+/// Numbers the incarnations of slots on a node. It is part of every key of the slot's data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct StoreNumber(pub(crate) u32);
+
+/// Hands out store numbers, for all shards of a node.
+#[derive(Debug)]
+pub struct Stores {
+    next: AtomicU32,
+}
+
+impl Stores {
+    /// Reads which numbers are in use, and marks a store without data with the format of this
+    /// version.
+    ///
+    /// # Errors
+    /// [`EngineError::Format`] for data of another format.
+    pub fn open(store: &dyn Store) -> Result<Self, EngineError> {
+        match store.get(STATE, &keys::format())? {
+            None => {
+                let mut batch = Batch::new();
+                batch.put(STATE, keys::format(), number(FORMAT));
+                store.write(batch)?;
+            }
+            Some(found) => {
+                let found = KeyReader::new(&found).u64()?;
+                if found != FORMAT {
+                    return Err(EngineError::Format { found, known: FORMAT });
+                }
+            }
+        }
+        let snapshot = store.snapshot();
+        let mut last = snapshot.scan(STATE, keys::stores(), Direction::Backward);
+        let last = match last.next()? {
+            Some(entry) => keys::read_store(entry.key)?.0,
+            None => 0,
+        };
+        Ok(Self { next: AtomicU32::new(last + 1) })
+    }
+
+    /// Gives `slot` of `shard` a number that no data on this node has, as of this transaction.
+    ///
+    /// # Panics
+    /// When all 2^32 are used.
+    pub(crate) fn allocate(
+        &self,
+        transaction: &mut Transaction<'_>,
+        shard: ShardNumber,
+        slot: Slot,
+    ) -> StoreNumber {
+        let store = StoreNumber(self.next.fetch_add(1, Ordering::Relaxed));
+        assert_ne!(store.0, u32::MAX, "all store numbers are used");
+        let owner = KeyWriter::new().u16(shard.0).u16(slot.number()).finish();
+        transaction.put_of_node(keys::store(store), owner);
+        let key = keys::of_slot(keys::NodeKind::SlotStore, shard, slot);
+        transaction.put_of_node(key, KeyWriter::new().u32(store.0).finish());
+        store
+    }
+}
+
+/// The store of a slot, if it has one on this node.
+pub(crate) fn of_slot(
+    snapshot: &dyn Snapshot,
+    shard: ShardNumber,
+    slot: Slot,
+) -> Result<Option<StoreNumber>, EngineError> {
+    let key = keys::of_slot(keys::NodeKind::SlotStore, shard, slot);
+    let Some(value) = snapshot.get(STATE, &key)? else { return Ok(None) };
+    Ok(Some(StoreNumber(KeyReader::new(&value).u32()?)))
+}
+
+fn number(number: u64) -> Vec<u8> {
+    KeyWriter::new().u64(number).finish()
+}

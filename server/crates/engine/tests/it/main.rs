@@ -1,0 +1,7 @@
+//! The engine through its public face: what a log does, and what is read of it.
+
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+
+mod world;
+
+mod histories;
