@@ -26,10 +26,22 @@ pub(crate) const SOAKS: &[Soak] = &[
         about: "messages with changed bytes are refused, or sound",
     },
     Soak {
+        name: "exactly-once",
+        package: "server-engine",
+        test: "exactly_once::every_number_has_one_effect_and_one_decision",
+        about: "mutations twice, out of order and from copies have one effect",
+    },
+    Soak {
         name: "histories",
         package: "server-engine",
         test: "histories::loads_and_resumes_bring_exactly_what_a_naive_model_holds",
         about: "loads and resumes bring what a naive model holds, over random histories",
+    },
+    Soak {
+        name: "hot-row",
+        package: "server-engine",
+        test: "work::catching_up_costs_what_differs_however_often_it_was_written",
+        about: "one row is updated, then a resume; seed 0 few times, others a million times",
     },
     Soak {
         name: "keys",
@@ -44,6 +56,18 @@ pub(crate) const SOAKS: &[Soak] = &[
         about: "SQLite matches the LIKE patterns that the live engine matches",
     },
     Soak {
+        name: "logs",
+        package: "server-engine",
+        test: "logs::nodes_that_apply_one_log_have_the_same_contents",
+        about: "nodes that apply one log have the same contents, whatever is in it",
+    },
+    Soak {
+        name: "logs-on-disk",
+        package: "server-engine",
+        test: "logs::rocksdb_and_memory_hold_the_same",
+        about: "the same on RocksDB and in memory",
+    },
+    Soak {
         name: "overlay",
         package: "server-storage",
         test: "model::an_overlay_reads_what_its_batch_writes",
@@ -54,6 +78,12 @@ pub(crate) const SOAKS: &[Soak] = &[
         package: "differential",
         test: "sqlite_selects_what_the_live_engine_selects",
         about: "SQLite selects the rows that the live engine selects",
+    },
+    Soak {
+        name: "replays",
+        package: "server-engine",
+        test: "logs::a_log_that_is_applied_again_from_what_was_durable_ends_the_same",
+        about: "after a power cut the log is applied again, and ends the same",
     },
     Soak {
         name: "storage-kill",

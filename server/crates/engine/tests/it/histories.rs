@@ -21,8 +21,8 @@ use server_engine::{
 };
 
 use crate::world::{
-    ALL, BY_ROOM, COUNT, EPOCH, ID, MARKS, NOTES, RANK, ROOM, World, add, delete, everything, insert,
-    int, lane_of, notes, patch, set, tables, upsert, user, write,
+    ALL, BY_ROOM, COUNT, EPOCH, ID, MARKS, NOTES, RANK, ROOM, World, add, delete, everything,
+    insert, int, lane_of, notes, patch, set, tables, upsert, user, write,
 };
 
 const NAME: &str = "ann";
@@ -46,9 +46,8 @@ enum Step {
 fn operation() -> impl Strategy<Value = Operation> {
     let room = || prop_oneof![1 => Just(Value::Null), 6 => (0..3_i64).prop_map(int)];
     let columns = move |id| {
-        (room(), 0..3_i64).prop_map(move |(room, rank)| {
-            vec![(ID, int(id)), (ROOM, room), (RANK, int(rank))]
-        })
+        (room(), 0..3_i64)
+            .prop_map(move |(room, rank)| vec![(ID, int(id)), (ROOM, room), (RANK, int(rank))])
     };
     let notes = (0..5_i64).prop_flat_map(move |id| {
         prop_oneof![
@@ -71,8 +70,11 @@ fn operation() -> impl Strategy<Value = Operation> {
 fn step() -> impl Strategy<Value = Step> {
     let few = || prop_oneof![4 => 1..4_usize, 1 => Just(usize::MAX)];
     let bytes = || prop_oneof![1 => 1..100_usize, 4 => Just(usize::MAX)];
-    let limits = (few(), bytes(), few())
-        .prop_map(|(rows, bytes, examined)| LoadLimits { rows, bytes, examined });
+    let limits = (few(), bytes(), few()).prop_map(|(rows, bytes, examined)| LoadLimits {
+        rows,
+        bytes,
+        examined,
+    });
     let piece = (few(), bytes()).prop_map(|(changes, bytes)| CatchUpLimits { changes, bytes });
     prop_oneof![
         20 => prop::collection::vec(operation(), 1..4).prop_map(Step::Write),
@@ -406,8 +408,7 @@ impl Client {
 
 fn run(queries: Vec<Query>, steps: impl Iterator<Item = Step>) -> TestCaseResult {
     let (mut world, mut model) = (World::new(), Model::default());
-    let mut client =
-        Client { queries, held: BTreeMap::new(), position: SeqId::ZERO, live: true };
+    let mut client = Client { queries, held: BTreeMap::new(), position: SeqId::ZERO, live: true };
     for step in steps {
         match step {
             Step::Write(operations) => {
@@ -475,7 +476,7 @@ fn loads_and_resumes_bring_exactly_what_a_naive_model_holds() {
     });
     let begin = prop_oneof![1 => Just(Vec::new()), 5 => begin];
     let strategy = (queries(), begin, prop::collection::vec(step(), 5..50));
-    seeds::check("histories", 300, &strategy, |(queries, begin, steps)| {
+    seeds::check("histories", 1_000, &strategy, |(queries, begin, steps)| {
         run(queries, begin.into_iter().chain(steps))
     });
 }

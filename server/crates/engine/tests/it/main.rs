@@ -4,4 +4,9 @@
 
 mod world;
 
+mod exactly_once;
 mod histories;
+mod logs;
+mod retention;
+mod rules;
+mod work;

@@ -15,7 +15,7 @@ use server_engine::{
     Actor, Applied, Command, Entry, LAYOUT, LoadLimits, Outcome, Query, Role, ScannedRange, Shard,
     ShardNumber, Slot, Stores, Time, View, Write, recount,
 };
-use server_storage::{MemoryStore, Snapshot, Store};
+use server_storage::{MemoryStore, Store};
 
 pub(crate) const SHARD: ShardNumber = ShardNumber(3);
 pub(crate) const EPOCH: Epoch = Epoch::from_bytes([7; 16]);
@@ -73,8 +73,7 @@ pub(crate) fn notes() -> TableSchema {
 }
 
 fn marks() -> TableSchema {
-    let columns =
-        vec![column(ID, "id", ColumnType::BigInt), column(ROOM, "room", ColumnType::Int)];
+    let columns = vec![column(ID, "id", ColumnType::BigInt), column(ROOM, "room", ColumnType::Int)];
     let name = "app.marks".parse().unwrap();
     TableSchema { id: MARKS, name, columns, indexes: vec![], ..notes() }
 }
@@ -249,14 +248,6 @@ impl World {
     pub(crate) fn read<T>(&self, read: impl FnOnce(View<'_>) -> T) -> T {
         let snapshot = self.store.snapshot();
         read(View::new(&*snapshot, self.shard.catalog(), SHARD, self.now))
-    }
-
-    pub(crate) fn read_through<T>(
-        &self,
-        snapshot: &dyn Snapshot,
-        read: impl FnOnce(View<'_>) -> T,
-    ) -> T {
-        read(View::new(snapshot, self.shard.catalog(), SHARD, self.now))
     }
 
     /// All rows of a table, by birth.

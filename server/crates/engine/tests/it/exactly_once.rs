@@ -1,0 +1,356 @@
+//! Exactly once: mutations that arrive twice, out of order, from copies of a replica, and late.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseResult;
+use protocol::ids::{ClientId, ContentHash, Epoch, MutationNumber};
+use protocol::limits::WINDOW_MAX;
+use protocol::mutation::{Mutation, Operation, Reason, Verdict};
+use server_engine::{
+    Command, Confirm, Decided, Mutate, Numbered, Outcome, Retention, Slot, Time, Undecided,
+};
+
+use crate::world::{
+    COUNT, EPOCH, ID, NOTES, ROOM, SECOND, World, add, delete, insert, int, lane_of, patch, set,
+    tenant, upsert, user,
+};
+
+const CLIENT: ClientId = ClientId::from_bytes([1; 16]);
+
+fn number(number: u64) -> MutationNumber {
+    MutationNumber::new(number).unwrap()
+}
+
+/// Mutations chained behind `previous`.
+fn chain(
+    previous: ContentHash,
+    contents: impl IntoIterator<Item = Vec<Operation>>,
+) -> Vec<Numbered> {
+    let mut hash = previous;
+    let chained = contents.into_iter().map(|operations| {
+        hash = hash.then(&Mutation { operations: operations.clone() });
+        Numbered { hash, operations: Some(operations) }
+    });
+    chained.collect()
+}
+
+/// A batch of the client's that begins with the mutation `first`.
+fn batch(first: u64, previous: ContentHash, mutations: Vec<Numbered>) -> Mutate {
+    Mutate {
+        lane: lane_of("ann"),
+        actor: user("ann"),
+        client: CLIENT,
+        client_since: Time(0),
+        epoch: EPOCH,
+        first: number(first),
+        previous,
+        mutations,
+        confirmed: number(0),
+    }
+}
+
+fn note(id: i64) -> Vec<Operation> {
+    vec![insert(NOTES, &[(ID, int(id)), (ROOM, int(1))])]
+}
+
+fn stopped(left: u32, why: Undecided) -> Outcome {
+    Outcome::Mutated { left, stopped: Some(why) }
+}
+
+const DECIDED: Outcome = Outcome::Mutated { left: 0, stopped: None };
+
+#[test]
+fn a_decision_comes_with_the_rows_as_they_are_then() {
+    let mut world = World::new();
+    world.write("ann", vec![upsert(NOTES, &[(ID, int(1)), (ROOM, int(1))])]);
+    let contents = [
+        note(2),
+        note(1),
+        vec![delete(NOTES, 1), patch(NOTES, 2, vec![add(COUNT, 1)]), delete(NOTES, 9)],
+        vec![insert(NOTES, &[(ID, int(3)), (ROOM, int(1 << 40))])],
+    ];
+    let mutations = chain(ContentHash::START, contents);
+    let applied = world.run(vec![Command::Mutate(batch(1, ContentHash::START, mutations))]);
+    assert_eq!(applied.outcomes, [DECIDED]);
+    let decided: Vec<&Decided> =
+        applied.commits.iter().map(|commit| commit.decided.as_ref().unwrap()).collect();
+    let told: Vec<(u64, Option<Reason>, u64, Vec<bool>)> = decided
+        .iter()
+        .map(|decided| {
+            let why = match &decided.decision.verdict {
+                Verdict::Accepted => None,
+                Verdict::Rejected(rejection) => Some(rejection.reason),
+            };
+            let rows = decided.rows.iter().map(|(_, row)| row.is_some()).collect();
+            (decided.number.get(), why, decided.decision.seq.get(), rows)
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (1, None, 2, vec![true]),
+            (2, Some(Reason::DuplicateKey), 2, vec![true]),
+            (3, None, 4, vec![false, true, false]),
+            (4, Some(Reason::Value), 4, vec![false]),
+        ]
+    );
+    let kept = world.read(|view| {
+        view.decisions(&lane_of("ann"), &tenant("ann"), CLIENT, number(0), 9).unwrap()
+    });
+    let decisions = decided.iter().map(|decided| (decided.number, decided.decision.clone()));
+    assert_eq!(kept, decisions.collect::<Vec<_>>());
+    world.check_sum();
+}
+
+#[test]
+fn a_mutation_that_was_taken_back_takes_its_number() {
+    let mut world = World::new();
+    let mut mutations = chain(ContentHash::START, [note(1), note(2)]);
+    mutations[0].operations = None;
+    let cancelled = batch(1, ContentHash::START, mutations);
+    let applied = world.run(vec![Command::Mutate(cancelled)]);
+    assert_eq!(applied.outcomes, [DECIDED]);
+    let verdict = &applied.commits[0].decided.as_ref().unwrap().decision.verdict;
+    assert!(matches!(verdict, Verdict::Rejected(r) if r.reason == Reason::Cancelled));
+    // The original, delayed somewhere, arrives after all.
+    let original = batch(1, ContentHash::START, chain(ContentHash::START, [note(1)]));
+    assert_eq!(world.one(Command::Mutate(original)), DECIDED);
+    assert_eq!(world.contents(&lane_of("ann"), NOTES).len(), 1);
+}
+
+#[test]
+fn what_cannot_be_decided_says_why() {
+    let mut world = World::new();
+    let send = |world: &mut World, mutate| world.one(Command::Mutate(mutate));
+    let mutations = chain(ContentHash::START, (1..=4).map(note));
+    let (two, last) = (mutations[1].hash, mutations[3].clone());
+    assert_eq!(
+        send(&mut world, batch(3, two, mutations[2..].to_vec())),
+        stopped(2, Undecided::Expected(number(1)))
+    );
+    let other = Epoch::from_bytes([9; 16]);
+    let stale = Mutate { epoch: other, ..batch(1, ContentHash::START, mutations.clone()) };
+    assert_eq!(send(&mut world, stale), stopped(4, Undecided::Epoch));
+    assert_eq!(send(&mut world, batch(1, ContentHash::START, mutations)), DECIDED);
+    let forked = chain(two, [note(7), note(8)]);
+    assert_eq!(send(&mut world, batch(3, two, forked)), stopped(2, Undecided::Forked));
+    let unchained = chain(two, [note(5)]);
+    assert_eq!(send(&mut world, batch(5, two, unchained)), stopped(1, Undecided::Forked));
+    let zero = chain(ContentHash::START, [note(9)]);
+    assert_eq!(send(&mut world, batch(0, ContentHash::START, zero)), stopped(1, Undecided::Forked));
+    let far =
+        Mutate { first: MutationNumber::MAX, ..batch(0, last.hash, vec![last.clone(), last]) };
+    assert_eq!(send(&mut world, far), stopped(2, Undecided::Expected(number(5))));
+    assert_eq!(world.contents(&lane_of("ann"), NOTES).len(), 4);
+}
+
+#[test]
+fn confirmed_decisions_are_dropped_and_make_room() {
+    let mut world = World::new();
+    let count = WINDOW_MAX + 10;
+    let mutations = chain(ContentHash::START, (0..count).map(|id| note(id.cast_signed())));
+    let all = batch(1, ContentHash::START, mutations.clone());
+    assert_eq!(world.one(Command::Mutate(all)), stopped(10, Undecided::WindowFull));
+    let kept = |world: &World| {
+        let (lane, user) = (lane_of("ann"), tenant("ann"));
+        world.read(|view| {
+            let state = view.client(&lane, &user, CLIENT).unwrap().unwrap();
+            let kept = view.decisions(&lane, &user, CLIENT, number(0), usize::MAX).unwrap();
+            (state.last.get(), state.confirmed.get(), state.confirmed_hash, kept.len())
+        })
+    };
+    let confirm = |confirmed, epoch| {
+        let (lane, user) = (lane_of("ann"), tenant("ann"));
+        Command::Confirm(Confirm { lane, user, client: CLIENT, epoch, confirmed })
+    };
+    world.one(confirm(number(5), Epoch::from_bytes([9; 16])));
+    assert_eq!(kept(&world).1, 0, "what a client knows of another history says nothing");
+    world.one(confirm(number(100), EPOCH));
+    assert_eq!(kept(&world), (256, 100, mutations[99].hash, 156));
+    let rest = batch(257, mutations[255].hash, mutations[256..].to_vec());
+    let rest = Mutate { confirmed: MutationNumber::MAX, ..rest };
+    assert_eq!(world.one(Command::Mutate(rest)), DECIDED);
+    assert_eq!(kept(&world), (count, count - 1, mutations[264].hash, 1));
+    let late = batch(100, mutations[98].hash, mutations[99..101].to_vec());
+    assert_eq!(world.one(Command::Mutate(late)), stopped(2, Undecided::Forked));
+    assert_eq!(world.contents(&lane_of("ann"), NOTES).len(), 266);
+    world.check_sum();
+}
+
+const DAY: i64 = 24 * 60 * 60 * SECOND;
+
+#[test]
+fn a_client_that_was_silent_for_too_long_is_forgotten_and_told_so() {
+    let mut world = World::new();
+    let mutations = chain(ContentHash::START, [note(1), note(2)]);
+    let send = |world: &mut World, place: usize| {
+        let previous = if place == 0 { ContentHash::START } else { mutations[place - 1].hash };
+        let first = place as u64 + 1;
+        let mutate = batch(first, previous, vec![mutations[place].clone()]);
+        world.one(Command::Mutate(Mutate { client_since: Time(999 * SECOND), ..mutate }))
+    };
+    assert_eq!(send(&mut world, 0), DECIDED);
+    let slot = Slot::of(&lane_of("ann"));
+    let wanted = |world: &World| {
+        world
+            .shard
+            .wanted(&*world.store.snapshot(), slot, world.now, &Retention::default())
+            .unwrap()
+    };
+    world.now.0 += 100 * DAY;
+    assert_eq!(send(&mut world, 1), DECIDED);
+    world.now.0 += 100 * DAY;
+    assert_eq!(wanted(&world), [], "it was heard of 100 days ago");
+    world.now.0 += 100 * DAY;
+    let forget = wanted(&world);
+    assert!(matches!(&*forget, [Command::Forget { .. }]), "{forget:?}");
+    assert_eq!(world.run(forget).outcomes, [Outcome::Removed { count: 1, more: false }]);
+    assert_eq!(wanted(&world), []);
+    let (lane, name) = (lane_of("ann"), tenant("ann"));
+    assert_eq!(world.read(|view| view.client(&lane, &name, CLIENT)).unwrap(), None);
+    assert_eq!(send(&mut world, 1), stopped(1, Undecided::UnknownClient), "and not applied again");
+    let young = Mutate {
+        client_since: world.now,
+        client: ClientId::from_bytes([2; 16]),
+        ..batch(1, ContentHash::START, chain(ContentHash::START, [note(3)]))
+    };
+    assert_eq!(world.one(Command::Mutate(young)), DECIDED);
+    world.check_sum();
+}
+
+/// What arrives at the server in one of the random runs.
+#[derive(Clone, Debug)]
+struct Arrival {
+    /// Which of two copies of the replica sends.
+    copy: bool,
+    first: u64,
+    count: usize,
+    confirmed: u64,
+    /// Whether the batch says what came before it as it was.
+    chained: bool,
+}
+
+fn arrival() -> impl Strategy<Value = Arrival> {
+    let chained = prop::bool::weighted(0.95);
+    (any::<bool>(), 0..8_u64, 0..4_usize, 0..8_u64, chained).prop_map(
+        |(copy, first, count, confirmed, chained)| {
+            let confirmed = if confirmed < 5 { 0 } else { confirmed - 4 };
+            Arrival { copy, first, count, confirmed, chained }
+        },
+    )
+}
+
+/// What the server has decided, as a list.
+#[derive(Default)]
+struct Naive {
+    hashes: Vec<ContentHash>,
+    confirmed: usize,
+}
+
+impl Naive {
+    /// Where a mutation stands: decided before, to be decided, or neither.
+    fn place(
+        &self,
+        number: usize,
+        previous: ContentHash,
+        hash: ContentHash,
+    ) -> Result<bool, Undecided> {
+        let known = number.checked_sub(1).and_then(|place| self.hashes.get(place));
+        match known {
+            _ if number <= self.confirmed => Err(Undecided::Forked),
+            Some(known) if *known == hash => Ok(false),
+            Some(_) => Err(Undecided::Forked),
+            None if number > self.hashes.len() + 1 => {
+                Err(Undecided::Expected(super::exactly_once::number(self.hashes.len() as u64 + 1)))
+            }
+            None if self.hashes.last().copied().unwrap_or(ContentHash::START) == previous => {
+                Ok(true)
+            }
+            None => Err(Undecided::Forked),
+        }
+    }
+}
+
+/// Two copies of a replica share their first `common` mutations and then differ. Every mutation
+/// adds 1 to a row of its own, so a row tells how often it was applied.
+fn run(common: usize, arrivals: Vec<Arrival>) -> TestCaseResult {
+    let mut world = World::new();
+    let counts = (0..20).map(|id| insert(NOTES, &[(ID, int(id)), (COUNT, int(0))])).collect();
+    world.write("ann", counts);
+    let bump = |id: i64| vec![patch(NOTES, id, vec![add(COUNT, 1), set(ROOM, int(id))])];
+    let of_copy = |copy: bool| {
+        let own = |place: i64| if copy && place >= common as i64 { place + 10 } else { place };
+        chain(ContentHash::START, (0..8).map(|place| bump(own(place))))
+    };
+    let copies = [of_copy(false), of_copy(true)];
+    let mut naive = Naive::default();
+    let mut applied_rows: BTreeMap<i64, u64> = BTreeMap::new();
+    for Arrival { copy, first, count, confirmed, chained } in arrivals {
+        let mutations = &copies[usize::from(copy)];
+        let start = usize::try_from(first).unwrap();
+        let from = start.saturating_sub(1).min(mutations.len());
+        let sent = mutations[from..(from + count).min(mutations.len())].to_vec();
+        let mut previous = if from == 0 { ContentHash::START } else { mutations[from - 1].hash };
+        if !chained {
+            previous = ContentHash::from_bytes([0xee; 16]);
+        }
+        let mut mutate = batch(first, previous, sent.clone());
+        mutate.confirmed = number(confirmed);
+        let applied = world.run(vec![Command::Mutate(mutate)]);
+
+        let (mut expected, mut decided) = (DECIDED, Vec::new());
+        for (done, numbered) in sent.iter().enumerate() {
+            let at = start + done;
+            if start == 0 {
+                expected = stopped(u32::try_from(sent.len()).unwrap(), Undecided::Forked);
+                break;
+            }
+            naive.confirmed =
+                naive.confirmed.max(usize::try_from(confirmed).unwrap().min(naive.hashes.len()));
+            match naive.place(at, previous, numbered.hash) {
+                Err(why) => {
+                    expected = stopped(u32::try_from(sent.len() - done).unwrap(), why);
+                    break;
+                }
+                Ok(false) => {}
+                Ok(true) => {
+                    naive.hashes.push(numbered.hash);
+                    decided.push((number(at as u64), numbered.hash));
+                    let place = i64::try_from(from + done).unwrap();
+                    let id = if copy && place >= common as i64 { place + 10 } else { place };
+                    *applied_rows.entry(id).or_default() += 1;
+                }
+            }
+            previous = numbered.hash;
+        }
+        if sent.is_empty() && start == 0 {
+            expected = stopped(0, Undecided::Forked);
+        }
+        prop_assert_eq!(&applied.outcomes, &[expected]);
+        let told: Vec<_> = applied
+            .commits
+            .iter()
+            .map(|commit| commit.decided.as_ref().unwrap())
+            .map(|decided| (decided.number, decided.decision.hash))
+            .collect();
+        prop_assert_eq!(told, decided);
+    }
+    for (id, row) in (0..20).zip(world.contents(&lane_of("ann"), NOTES)) {
+        let times = applied_rows.get(&id).copied().unwrap_or(0);
+        prop_assert!(times <= 1, "INV-2");
+        prop_assert_eq!(&row[3], &int(times.cast_signed()), "row {} has one effect (INV-2)", id);
+    }
+    let (lane, name) = (lane_of("ann"), tenant("ann"));
+    let kept = world.read(|view| view.decisions(&lane, &name, CLIENT, number(0), 99)).unwrap();
+    let kept: Vec<_> = kept.into_iter().map(|(_, decision)| decision.hash).collect();
+    prop_assert_eq!(kept, &naive.hashes[naive.confirmed..]);
+    world.check_sum();
+    Ok(())
+}
+
+#[test]
+fn every_number_has_one_effect_and_one_decision() {
+    let strategy = (0..6_usize, prop::collection::vec(arrival(), 1..25));
+    seeds::check("exactly-once", 300, &strategy, |(common, arrivals)| run(common, arrivals));
+}

@@ -1,0 +1,439 @@
+//! What a write means, one rule at a time.
+
+use protocol::ids::{Birth, ColumnId, SchemaVersion, SeqId, TableId};
+use protocol::limits::{COMMIT_BYTES_MAX, KEY_BYTES_MAX, ROW_BYTES_MAX};
+use protocol::mutation::{Action, Guard, Operation, Reason};
+use protocol::schema::AccessLevel;
+use protocol::value::{ColumnType, Row, Value};
+use server_engine::{Command, EngineError, Entry, Outcome, Request, Time, Write};
+
+use crate::world::{
+    BODY, COUNT, EPOCH, EVENTS, ID, MARKS, NOTES, OWNER, POSTS, RANK, ROOM, World, add, column,
+    delete, guarded, hash, insert, int, lane_of, notes, operation, patch, posts, service, set,
+    shared, text, upsert, user, values, write,
+};
+
+fn seq(number: u64) -> SeqId {
+    SeqId::new(number).unwrap()
+}
+
+fn note(id: i64, room: i64) -> Operation {
+    insert(NOTES, &[(ID, int(id)), (ROOM, int(room))])
+}
+
+fn written(number: u64, rows: u64) -> Outcome {
+    Outcome::Written { epoch: EPOCH, seq: seq(number), rows }
+}
+
+fn reason(outcome: Outcome) -> (u32, Option<ColumnId>, Reason) {
+    match outcome {
+        Outcome::Rejected(rejection) => (rejection.operation, rejection.column, rejection.reason),
+        other => panic!("not rejected but {other:?}"),
+    }
+}
+
+fn row(values: impl IntoIterator<Item = Value>) -> Row {
+    values.into_iter().collect()
+}
+
+#[test]
+fn a_commit_has_the_net_change_of_each_row_and_dense_positions() {
+    let mut world = World::new();
+    assert_eq!(world.write("ann", vec![note(1, 7), note(2, 7)]), written(2, 2));
+    let operations = vec![
+        patch(NOTES, 1, vec![set(RANK, int(1))]),
+        note(3, 7),
+        patch(NOTES, 1, vec![set(RANK, int(2))]),
+        delete(NOTES, 3),
+        patch(NOTES, 2, vec![set(ROOM, int(7))]),
+        delete(NOTES, 9),
+    ];
+    let applied = world.run(vec![write(lane_of("ann"), user("ann"), operations)]);
+    let [commit] = &*applied.commits else { panic!("{:?}", applied.commits) };
+    assert_eq!((commit.before, commit.seq), (seq(2), seq(3)));
+    let [change] = &*commit.changes else { panic!("one row is different: {:?}", commit.changes) };
+    assert_eq!((change.seq, change.birth), (seq(3), Birth(seq(1))));
+    assert_eq!(change.old.as_ref().map(|old| old.seq()), Some(seq(1)));
+    world.check_sum();
+}
+
+#[test]
+fn a_row_that_is_deleted_and_inserted_in_one_commit_is_another_row() {
+    let mut world = World::new();
+    world.write("ann", vec![note(1, 7)]);
+    let applied =
+        world.run(vec![write(lane_of("ann"), user("ann"), vec![delete(NOTES, 1), note(1, 8)])]);
+    let changes = &applied.commits[0].changes;
+    let told: Vec<_> = changes.iter().map(|c| (c.seq, c.birth, c.new.is_some())).collect();
+    assert_eq!(told, [(seq(2), Birth(seq(1)), false), (seq(3), Birth(seq(3)), true)]);
+    world.check_sum();
+}
+
+#[test]
+fn a_write_that_is_refused_changes_nothing_at_all() {
+    let mut world = World::new();
+    world.write("ann", vec![note(1, 7)]);
+    let sum = world.shard.sum();
+    let refused = world.write("ann", vec![note(2, 7), delete(NOTES, 1), patch(NOTES, 1, vec![])]);
+    assert_eq!(reason(refused), (2, None, Reason::RowMissing));
+    assert_eq!(world.shard.sum(), sum);
+    assert_eq!(world.write("ann", vec![note(1, 7)]), {
+        let Outcome::Rejected(rejection) = world.write("ann", vec![note(1, 8)]) else { panic!() };
+        assert_eq!(rejection.reason, Reason::DuplicateKey);
+        Outcome::Rejected(rejection)
+    });
+    assert_eq!(world.write("ann", vec![note(2, 7)]), written(2, 1), "no position is used up");
+}
+
+#[test]
+fn values_are_held_to_their_columns() {
+    let mut world = World::new();
+    let refused = |world: &mut World, operation| reason(world.write("ann", vec![operation]));
+    let with = |column, value| insert(NOTES, &[(ID, int(1)), (column, value)]);
+    let cases = [
+        (with(ROOM, int(1 << 31)), (Some(ROOM), Reason::Value)),
+        (with(ROOM, text("a")), (Some(ROOM), Reason::Value)),
+        (with(ColumnId(9), int(1)), (Some(ColumnId(9)), Reason::ColumnUnknown)),
+        (with(ID, int(1)), (Some(ID), Reason::ColumnTwice)),
+        (insert(NOTES, &[(ROOM, int(1))]), (Some(ID), Reason::KeyIncomplete)),
+        (insert(NOTES, &[(ID, Value::Null)]), (Some(ID), Reason::KeyIncomplete)),
+        (insert(NOTES, &[(ID, text("a"))]), (Some(ID), Reason::Value)),
+        (operation(NOTES, Action::Delete { key: row([]) }), (None, Reason::KeyIncomplete)),
+        (insert(TableId(99), &[(ID, int(1))]), (None, Reason::TableUnknown)),
+        (insert(POSTS, &[(ID, int(1))]), (None, Reason::LaneOfTable)),
+    ];
+    for (operation, (column, why)) in cases {
+        assert_eq!(refused(&mut world, operation.clone()), (0, column, why), "{operation:?}");
+    }
+    world.write("ann", vec![note(1, 7)]);
+    let cases = [
+        (patch(NOTES, 1, vec![set(ID, int(2))]), (Some(ID), Reason::KeyChanged)),
+        (patch(NOTES, 1, vec![set(ID, Value::Null)]), (Some(ID), Reason::KeyChanged)),
+        (patch(NOTES, 1, vec![add(RANK, 1)]), (Some(RANK), Reason::NotAdded)),
+        (
+            patch(NOTES, 1, vec![set(RANK, int(1)), set(RANK, int(2))]),
+            (Some(RANK), Reason::ColumnTwice),
+        ),
+    ];
+    for (operation, (column, why)) in cases {
+        assert_eq!(refused(&mut world, operation.clone()), (0, column, why), "{operation:?}");
+    }
+    assert_eq!(world.contents(&lane_of("ann"), NOTES).len(), 1);
+}
+
+#[test]
+fn what_is_added_adds_up_and_stays_in_range() {
+    let mut world = World::new();
+    world.write("ann", vec![note(1, 7), patch(NOTES, 1, vec![add(COUNT, 2)])]);
+    world.write("ann", vec![patch(NOTES, 1, vec![add(COUNT, 3), set(RANK, int(1))])]);
+    let expected = row([int(1), int(7), int(1), int(5), Value::Null]);
+    assert_eq!(world.contents(&lane_of("ann"), NOTES), [expected]);
+    let too_far = patch(NOTES, 1, vec![add(COUNT, i32::MAX.into())]);
+    assert_eq!(reason(world.write("ann", vec![too_far])), (0, Some(COUNT), Reason::Sum));
+}
+
+#[test]
+fn an_upsert_leaves_the_columns_that_it_does_not_name() {
+    let mut world = World::new();
+    world.write("ann", vec![upsert(NOTES, &[(ID, int(1)), (ROOM, int(7))])]);
+    world.write("ann", vec![upsert(NOTES, &[(ID, int(1)), (RANK, int(2))])]);
+    let expected = row([int(1), int(7), int(2), Value::Null, Value::Null]);
+    assert_eq!(world.rows(&lane_of("ann"), NOTES), [(Birth(seq(1)), expected)]);
+}
+
+#[test]
+fn a_guard_that_fails_is_no_answer_to_a_statement() {
+    let mut world = World::new();
+    world.write("ann", vec![note(1, 7)]);
+    let room = |number| set(ROOM, int(number));
+    let id = "00112233445566778899aabbccddeeff".parse().unwrap();
+    let request = Some(Request { id, hash: hash(1), rows: 1 });
+    let guards = [
+        Guard::Absent,
+        Guard::Unchanged(seq(9)),
+        Guard::Values(values(&[(ROOM, int(7)), (RANK, int(1))])),
+    ];
+    for guard in guards {
+        let operations = vec![guarded(patch(NOTES, 1, vec![room(8)]), guard)];
+        let (lane, actor) = (lane_of("ann"), user("ann"));
+        let outcome = world.one(Command::Write(Write { lane, actor, operations, request }));
+        assert_eq!(outcome, Outcome::GuardFailed);
+    }
+    let guards = [Guard::Unchanged(seq(1)), Guard::Values(values(&[(ROOM, int(8))]))];
+    for (number, guard) in (2..).zip(guards) {
+        let operation = guarded(patch(NOTES, 1, vec![room(6 + number as i64)]), guard);
+        assert_eq!(world.write("ann", vec![operation]), written(number, 1));
+    }
+    let absent = guarded(insert(NOTES, &[(ID, int(2))]), Guard::Absent);
+    assert_eq!(world.write("ann", vec![absent.clone()]), written(4, 1));
+    assert_eq!(world.write("ann", vec![absent]), Outcome::GuardFailed);
+    let gone = guarded(delete(NOTES, 9), Guard::Unchanged(seq(1)));
+    assert_eq!(world.write("ann", vec![gone]), Outcome::GuardFailed);
+}
+
+/// INV-2, for statements: the network may lose the answer, and asking again finds it.
+#[test]
+fn a_request_that_comes_again_gets_the_first_answer() {
+    let mut world = World::new();
+    let id = "00112233445566778899aabbccddeeff".parse().unwrap();
+    let ask = |world: &mut World, operations, hash| {
+        let request = Some(Request { id, hash, rows: 5 });
+        world.one(Command::Write(Write {
+            lane: lane_of("ann"),
+            actor: user("ann"),
+            operations,
+            request,
+        }))
+    };
+    assert_eq!(ask(&mut world, vec![note(1, 7)], hash(1)), written(1, 5));
+    assert_eq!(world.write("ann", vec![note(2, 7)]), written(2, 1));
+    assert_eq!(ask(&mut world, vec![note(1, 7)], hash(1)), written(1, 5), "and no duplicate key");
+    assert_eq!(ask(&mut world, vec![note(3, 7)], hash(2)), Outcome::RequestReused);
+    assert_eq!(world.contents(&lane_of("ann"), NOTES).len(), 2);
+    world.check_sum();
+}
+
+/// INV-7.
+#[test]
+fn nobody_writes_in_another_users_partitions() {
+    let mut world = World::new();
+    for actor in [user("bob"), service()] {
+        let outcome = world.one(write(lane_of("ann"), actor, vec![note(1, 7)]));
+        assert_eq!(reason(outcome), (0, None, Reason::Forbidden));
+    }
+    assert_eq!(
+        world.write("bob", vec![note(1, 7)]),
+        written(1, 1),
+        "each has an order of their own"
+    );
+    assert_eq!(world.write("ann", vec![note(1, 8)]), written(1, 1));
+    assert_eq!(world.contents(&lane_of("ann"), NOTES)[0][1], int(8));
+    assert_eq!(world.contents(&lane_of("bob"), NOTES)[0][1], int(7));
+}
+
+#[test]
+fn of_role_user_only_the_owner_changes_a_row() {
+    let mut world = World::new();
+    let mut try_as = |actor, operation| match world.one(write(shared(), actor, vec![operation])) {
+        Outcome::Written { .. } => None,
+        outcome => Some(reason(outcome).2),
+    };
+    let post = |id| insert(POSTS, &[(ID, int(id))]);
+    let rank = |number| patch(POSTS, 1, vec![set(RANK, int(number))]);
+    let give = |name| patch(POSTS, 1, vec![set(OWNER, text(name))]);
+    assert_eq!(try_as(user("ann"), post(1)), None);
+    assert_eq!(try_as(user("ann"), rank(1)), None);
+    let forged = insert(POSTS, &[(ID, int(2)), (OWNER, text("ann"))]);
+    for operation in [rank(2), delete(POSTS, 1), give("bob"), forged] {
+        assert_eq!(try_as(user("bob"), operation), Some(Reason::NotOwner));
+    }
+    assert_eq!(try_as(user("ann"), give("bob")), Some(Reason::NotOwner));
+    let both = upsert(POSTS, &[(ID, int(1)), (RANK, int(3))]);
+    assert_eq!(try_as(user("bob"), both), Some(Reason::NotOwner));
+    assert_eq!(try_as(service(), rank(4)), None);
+    assert_eq!(try_as(service(), give("bob")), None);
+    assert_eq!(try_as(user("bob"), delete(POSTS, 1)), None);
+}
+
+#[test]
+fn defaults_are_made_of_the_command() {
+    let mut world = World::new();
+    world.now = Time(123_000_000);
+    world.one(write(shared(), user("ann"), vec![insert(POSTS, &[(ID, int(1))])]));
+    let expected = row([int(1), text("ann"), Value::Null, int(123_000_000)]);
+    assert_eq!(world.contents(&shared(), POSTS), [expected]);
+}
+
+#[test]
+fn rights_are_those_at_that_point_of_the_log() {
+    let mut world = World::new();
+    let define = |access, version| {
+        let mut schema = posts(access);
+        schema.version = SchemaVersion(version);
+        Command::Define(Box::new(schema))
+    };
+    let post = |id, actor| write(shared(), actor, vec![insert(POSTS, &[(ID, int(id))])]);
+    let commands = vec![
+        post(1, user("ann")),
+        define(AccessLevel::Read, 2),
+        post(2, user("ann")),
+        post(3, service()),
+        define(AccessLevel::Private, 3),
+        post(4, user("ann")),
+        define(AccessLevel::Write, 2),
+        post(5, user("ann")),
+    ];
+    let outcomes = world.run(commands).outcomes;
+    let refused = |outcome: &Outcome| matches!(outcome, Outcome::Rejected(r) if r.reason == Reason::Forbidden);
+    assert_eq!(
+        outcomes.iter().map(refused).collect::<Vec<_>>(),
+        [false, false, true, false, false, true, false, true]
+    );
+    assert_eq!(outcomes[6], Outcome::SchemaRefused, "an older description replaces none");
+}
+
+#[test]
+fn a_table_grows_and_its_old_rows_are_read_as_they_are() {
+    let mut world = World::new();
+    world.write("ann", vec![note(1, 7)]);
+    let mut next = notes();
+    next.version = SchemaVersion(2);
+    next.columns.remove(2);
+    next.columns.push(column(ColumnId(5), "extra", ColumnType::Text));
+    assert_eq!(world.one(Command::Define(Box::new(next.clone()))), Outcome::Done);
+    let old = row([int(1), int(7), Value::Null, Value::Null, Value::Null]);
+    assert_eq!(world.contents(&lane_of("ann"), NOTES), [old]);
+    let dropped = patch(NOTES, 1, vec![set(RANK, int(1))]);
+    let refused = (0, Some(RANK), Reason::ColumnUnknown);
+    assert_eq!(reason(world.write("ann", vec![dropped])), refused);
+    world.write("ann", vec![patch(NOTES, 1, vec![set(ColumnId(5), text("x"))])]);
+    let new = row([int(1), int(7), Value::Null, Value::Null, text("x")]);
+    assert_eq!(world.contents(&lane_of("ann"), NOTES), [new]);
+
+    let mut refused = |change: &dyn Fn(&mut protocol::schema::TableSchema)| {
+        let mut schema = next.clone();
+        schema.version = SchemaVersion(3);
+        change(&mut schema);
+        assert_eq!(world.one(Command::Define(Box::new(schema))), Outcome::SchemaRefused);
+    };
+    refused(&|schema| schema.indexes.clear());
+    refused(&|schema| schema.columns[1].column_type = ColumnType::BigInt);
+    refused(&|schema| schema.columns[1].not_null = true);
+    refused(&|schema| schema.columns.push(column(RANK, "again", ColumnType::Int)));
+    refused(&|schema| schema.kind = posts(AccessLevel::Read).kind);
+    refused(&|schema| schema.primary_key = vec![ROOM]);
+    refused(&|schema| schema.columns.clear());
+    refused(&|schema| schema.version = SchemaVersion(1));
+    world.check_sum();
+}
+
+#[test]
+fn what_is_too_large_is_refused_whole() {
+    let mut world = World::new();
+    let body = |id, bytes| insert(NOTES, &[(ID, int(id)), (BODY, text(&"x".repeat(bytes)))]);
+    let refused = world.write("ann", vec![body(1, ROW_BYTES_MAX)]);
+    assert_eq!(reason(refused), (0, None, Reason::RowTooLarge));
+    let third = COMMIT_BYTES_MAX / 3 + 1;
+    let refused = world.write("ann", vec![body(1, third), body(2, third), body(3, third)]);
+    assert_eq!(reason(refused), (2, None, Reason::CommitTooLarge));
+    assert_eq!(world.write("ann", vec![body(1, third), body(2, third)]), written(2, 2));
+
+    let mut schema = notes();
+    (schema.id, schema.name) = (TableId(5), "app.labels".parse().unwrap());
+    schema.indexes[0].columns = vec![BODY];
+    schema.columns[4].not_null = true;
+    schema.primary_key = vec![ID, BODY];
+    assert_eq!(world.one(Command::Define(Box::new(schema.clone()))), Outcome::Done);
+    let label = |bytes| insert(TableId(5), &[(ID, int(1)), (BODY, text(&"x".repeat(bytes)))]);
+    let refused = world.write("ann", vec![label(KEY_BYTES_MAX - 10)]);
+    assert_eq!(reason(refused), (0, None, Reason::KeyTooLarge));
+    schema.primary_key = vec![ID];
+    (schema.id, schema.name) = (TableId(6), "app.titles".parse().unwrap());
+    world.one(Command::Define(Box::new(schema)));
+    let title = |bytes| insert(TableId(6), &[(ID, int(1)), (BODY, text(&"x".repeat(bytes)))]);
+    assert_eq!(
+        reason(world.write("ann", vec![title(KEY_BYTES_MAX)])),
+        (0, None, Reason::KeyTooLarge)
+    );
+    assert_eq!(world.write("ann", vec![title(KEY_BYTES_MAX - 2)]), written(3, 1));
+}
+
+#[test]
+fn a_lane_of_another_shard_and_a_shard_before_its_founding_do_nothing() {
+    let mut world = World::new();
+    let stranger = (0..).map(|n| format!("user{n}")).find(|name| {
+        let slot = server_engine::Slot::of(&lane_of(name));
+        !world.shard.slots().any(|known| known == slot)
+    });
+    assert_eq!(world.write(&stranger.unwrap(), vec![note(1, 7)]), Outcome::WrongShard);
+    let store = std::sync::Arc::new(server_storage::MemoryStore::new(server_engine::LAYOUT));
+    let mut unfounded = World::open(store);
+    assert_eq!(unfounded.write("ann", vec![note(1, 7)]), Outcome::WrongShard);
+    let lane = lane_of("ann");
+    let read = unfounded.read(|view| view.lane(&lane).unwrap_err());
+    assert_eq!(read, server_engine::ReadError::WrongShard);
+}
+
+#[test]
+fn a_new_epoch_replaces_the_history_of_every_lane() {
+    let mut world = World::new();
+    world.write("ann", vec![note(1, 7)]);
+    let next = protocol::ids::Epoch::from_bytes([8; 16]);
+    world.one(Command::NewEpoch(next));
+    for lane in [lane_of("ann"), lane_of("bob")] {
+        assert_eq!(world.read(|view| view.lane(&lane)).unwrap().epoch, next);
+    }
+    world.check_sum();
+    let again = Command::Found { slots: vec![], epoch: EPOCH };
+    assert_eq!(world.one(again), Outcome::Done);
+    assert_eq!(
+        World::open(world.store.clone()).read(|v| v.lane(&lane_of("ann"))).unwrap().epoch,
+        next
+    );
+}
+
+/// Passing over it would make this node differ from the others for ever.
+#[test]
+fn an_entry_of_a_later_version_is_not_passed_over() {
+    let entry = Entry::new(Time(1), vec![Command::Drop(MARKS)]);
+    let bytes = entry.encode();
+    assert_eq!(Entry::decode(&bytes).unwrap(), entry);
+    let at = bytes.windows(8).position(|window| window == b"version\x01").unwrap() + 7;
+    let mut later = bytes.clone();
+    later[at] = 2;
+    assert_eq!(Entry::decode(&later), Err(EngineError::UnknownEntry));
+    let at = bytes.windows(4).position(|window| window == b"drop").unwrap();
+    let mut unknown = bytes;
+    unknown[at] = b'c';
+    assert_eq!(Entry::decode(&unknown), Err(EngineError::UnknownEntry));
+}
+
+#[test]
+fn commands_of_one_entry_see_each_other() {
+    let mut world = World::new();
+    let ann = |operations| write(lane_of("ann"), user("ann"), operations);
+    let commands = vec![
+        ann(vec![note(1, 7)]),
+        ann(vec![note(1, 7)]),
+        ann(vec![patch(NOTES, 1, vec![set(ROOM, int(8))])]),
+        ann(vec![delete(NOTES, 1)]),
+        ann(vec![note(1, 9)]),
+        Command::Drop(NOTES),
+        ann(vec![note(2, 9)]),
+    ];
+    let outcomes = world.run(commands).outcomes;
+    assert_eq!(outcomes[0], written(1, 1));
+    assert_eq!(reason(outcomes[1].clone()).2, Reason::DuplicateKey);
+    assert_eq!(outcomes[2..5], [written(2, 1), written(3, 1), written(4, 1)]);
+    assert_eq!(reason(outcomes[6].clone()).2, Reason::TableUnknown);
+    world.check_sum();
+}
+
+#[test]
+fn a_row_with_a_lifetime_ends_without_a_change_and_its_key_is_free() {
+    let mut world = World::new();
+    let second = 1_000_000;
+    let event = |id, rank| upsert(EVENTS, &[(ID, int(id)), (RANK, int(rank))]);
+    let start = world.now;
+    let at = |world: &mut World, seconds: i64| world.now = Time(start.0 + seconds * second);
+    assert_eq!(world.write("ann", vec![event(1, 1)]), written(1, 1));
+    at(&mut world, 4);
+    // The same values again: it lives longer, which whoever holds it must hear.
+    assert_eq!(world.write("ann", vec![event(1, 1)]), written(2, 1));
+    // A leader whose clock is behind never shortens a life.
+    at(&mut world, 2);
+    assert_eq!(world.write("ann", vec![event(1, 1)]), written(2, 1));
+    assert_eq!(world.write("ann", vec![event(1, 2)]), written(3, 1));
+    at(&mut world, 13);
+    assert_eq!(world.rows(&lane_of("ann"), EVENTS).len(), 1);
+    at(&mut world, 14);
+    assert_eq!(world.rows(&lane_of("ann"), EVENTS), []);
+    let gone = patch(EVENTS, 1, vec![set(RANK, int(3))]);
+    assert_eq!(reason(world.write("ann", vec![gone])).2, Reason::RowMissing);
+    let again = insert(EVENTS, &[(ID, int(1))]);
+    assert_eq!(world.write("ann", vec![again]), written(4, 1));
+    assert_eq!(world.rows(&lane_of("ann"), EVENTS)[0].0, Birth(seq(4)), "another row");
+    world.check_sum();
+    let state = world.read(|view| view.partition(&lane_of("ann"), EVENTS)).unwrap();
+    assert_eq!((state.rows, state.tombstones), (1, 0));
+}
