@@ -5,6 +5,7 @@
 mod world;
 
 mod exactly_once;
+mod golden;
 mod histories;
 mod logs;
 mod retention;

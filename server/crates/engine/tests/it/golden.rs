@@ -1,0 +1,153 @@
+//! The exact bytes of the log and of everything that is stored: servers in the field have written
+//! them. A line of these files may be added, and never changed.
+//!
+//! To add the lines of new samples, run the tests once with `TIDEWIRE_GOLDEN=add` in the
+//! environment.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use protocol::ids::{ClientId, ContentHash, Epoch, MutationNumber, SeqId};
+use protocol::mutation::{Guard, Mutation};
+use server_engine::{
+    Command, Confirm, Entry, LAYOUT, Mutate, Numbered, Outcome, Request, Slot, Time, Write,
+};
+use server_storage::{Direction, KeyRange};
+
+use crate::world::{
+    BODY, COUNT, EPOCH, EVENTS, ID, MARKS, NOTES, POSTS, RANK, ROOM, World, add, delete, guarded,
+    hash, insert, int, lane_of, notes, patch, service, set, shared, tenant, text, upsert, user,
+    write,
+};
+
+/// Holds lines against a golden file, each a name and hexadecimal bytes.
+#[expect(clippy::disallowed_methods, reason = "the one switch of these tests")]
+fn check(file: &str, lines: &[(String, Vec<u8>)]) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1").join(file);
+    let hex = |bytes: &[u8]| {
+        bytes.iter().fold(String::new(), |mut hex, byte| {
+            write!(hex, "{byte:02x}").unwrap();
+            hex
+        })
+    };
+    let found: Vec<String> =
+        lines.iter().map(|(name, bytes)| format!("{name}: {}", hex(bytes))).collect();
+    let known = std::fs::read_to_string(&path).unwrap_or_default();
+    let known: Vec<&str> = known.lines().collect();
+    for (known, found) in known.iter().zip(&found) {
+        assert_eq!(known, found, "in {file}");
+    }
+    assert!(known.len() <= found.len(), "{file} has bytes that nobody writes any more");
+    if std::env::var_os("TIDEWIRE_GOLDEN").is_some_and(|mode| mode == "add") {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, found.join("\n") + "\n").unwrap();
+    } else {
+        assert_eq!(known.len(), found.len(), "not in {file}: {:?}", &found[known.len()..]);
+    }
+}
+
+/// One command of every kind.
+fn commands() -> Vec<(&'static str, Command)> {
+    let (lane, actor) = (lane_of("ann"), user("ann"));
+    let id = "00112233445566778899aabbccddeeff".parse().unwrap();
+    let request = Some(Request { id, hash: hash(1), rows: 1 });
+    let operations = vec![insert(NOTES, &[(ID, int(1)), (ROOM, int(7)), (BODY, text("hello"))])];
+    let first = Mutation { operations: operations.clone() };
+    let mutated =
+        Mutation { operations: vec![patch(NOTES, 1, vec![set(ROOM, int(8)), add(COUNT, 2)])] };
+    let hashes =
+        [ContentHash::START.then(&mutated), ContentHash::START.then(&mutated).then(&first)];
+    let (client, slot) = (ClientId::from_bytes([1; 16]), Slot::of(&lane));
+    let number = |number| MutationNumber::new(number).unwrap();
+    let mutate = Mutate {
+        lane: lane.clone(),
+        actor: actor.clone(),
+        client,
+        client_since: Time(5),
+        epoch: EPOCH,
+        first: number(1),
+        previous: ContentHash::START,
+        mutations: vec![
+            Numbered { hash: hashes[0], operations: Some(mutated.operations) },
+            Numbered { hash: hashes[1], operations: None },
+        ],
+        confirmed: number(0),
+    };
+    let confirm = Confirm {
+        lane: lane.clone(),
+        user: tenant("ann"),
+        client,
+        epoch: EPOCH,
+        confirmed: number(1),
+    };
+    let post = guarded(insert(POSTS, &[(ID, int(1))]), Guard::Absent);
+    let through = SeqId::new(3).unwrap();
+    vec![
+        ("found", Command::Found { slots: vec![slot, Slot::of(&shared())], epoch: EPOCH }),
+        ("define", Command::Define(Box::new(notes()))),
+        ("write", Command::Write(Write { lane: lane.clone(), actor, operations, request })),
+        ("write-shared", write(shared(), service(), vec![post])),
+        ("mutate", Command::Mutate(mutate)),
+        ("confirm", Command::Confirm(confirm)),
+        ("expire", Command::Expire { slot, rows_max: 10 }),
+        ("retire", Command::Retire { lane, table: NOTES, through }),
+        ("forget", Command::Forget { slot, silent_since: Time(-6), count_max: 10 }),
+        ("drop", Command::Drop(MARKS)),
+        ("sweep", Command::Sweep { table: MARKS, rows_max: 10 }),
+        ("new-epoch", Command::NewEpoch(Epoch::from_bytes([9; 16]))),
+    ]
+}
+
+#[test]
+fn the_log_keeps_its_bytes() {
+    let lines: Vec<_> = commands()
+        .into_iter()
+        .map(|(name, command)| {
+            let entry = Entry::new(Time(1_000), vec![command]);
+            assert_eq!(Entry::decode(&entry.encode()).unwrap(), entry, "{name} reads back");
+            (name.to_owned(), entry.encode())
+        })
+        .collect();
+    check("entries.hex", &lines);
+}
+
+/// Every kind of record, of a short history.
+#[test]
+fn the_store_keeps_its_bytes() {
+    let mut world = World::new();
+    world.run(commands().into_iter().map(|(_, command)| command).collect());
+    let operations = vec![
+        upsert(EVENTS, &[(ID, int(1))]),
+        insert(NOTES, &[(ID, int(-2))]),
+        delete(NOTES, 1),
+        insert(NOTES, &[(ID, int(1)), (ROOM, int(7)), (RANK, int(1))]),
+    ];
+    assert!(matches!(world.write("ann", operations), Outcome::Written { .. }));
+    let snapshot = world.store.snapshot();
+    let mut lines = Vec::new();
+    for family in LAYOUT.families {
+        let mut scan = snapshot.scan(*family, KeyRange::all(), Direction::Forward);
+        while let Some(entry) = scan.next().unwrap() {
+            let key = entry.key.iter().fold(String::new(), |mut hex, byte| {
+                write!(hex, "{byte:02x}").unwrap();
+                hex
+            });
+            lines.push((format!("{} {key}", family.name), entry.value.to_vec()));
+        }
+    }
+    check("contents.hex", &lines);
+}
+
+/// Where a lane lies is where its data is.
+#[test]
+fn lanes_keep_their_slots() {
+    let lanes = ["user/ann", "user/bob", "user/ä", "shared/app", "shared/chat"];
+    let lines: Vec<_> = lanes
+        .iter()
+        .map(|lane| {
+            let slot = Slot::of(&lane.parse().unwrap());
+            ((*lane).to_owned(), slot.number().to_be_bytes().to_vec())
+        })
+        .collect();
+    check("slots.hex", &lines);
+}
