@@ -1,11 +1,12 @@
-//! What `cargo xtask demo` shows: a process writes messages and is killed with `kill -9`, and a
-//! second one opens what it left and answers a live query's question about it.
+//! What `cargo xtask demo` shows: a process applies a log and is killed with `kill -9`; another one
+//! opens what it left, applies the rest, and answers a subscription.
 //!
 //! It ends with an error when it does not find what was promised.
 
 #![expect(clippy::print_stdout, reason = "it talks to a person")]
 
-mod messages;
+mod log;
+mod node;
 mod writer;
 
 use std::error::Error;
@@ -13,17 +14,19 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
-use protocol::ids::ColumnId;
 use protocol::predicate::{CompareOp, LikePattern, Operand, Predicate};
-use protocol::value::Value;
-use server_storage::{Direction, KeyRange, Store};
+use protocol::value::{Row, Value};
+use server_engine::{Entry, Query, ScannedRange, Time, What};
 
-use messages::{BODY, COUNT, ID, MESSAGES, ROOM};
+use node::Node;
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
-/// After how many durable messages the writer is killed.
-const DURABLE_MESSAGES: u64 = 20_000;
+/// After how many durable entries the writer is killed.
+const DURABLE_ENTRIES: u64 = 200;
+
+/// How many entries the log has.
+const ENTRIES: u64 = 300;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
@@ -42,43 +45,15 @@ fn main() -> ExitCode {
 
 fn show() -> Outcome {
     let directory = tempfile::tempdir()?;
-    println!("A process writes messages into a store, and every 1,000 of them to disk.");
+    println!("A process applies a log, 100 messages of two users in an entry, on RocksDB.");
     let durable = write_until_killed(directory.path())?;
-    println!("    kill -9 after it had told us that message {durable} is on disk\n");
-
-    println!("Opened again:");
-    let store = messages::open(directory.path())?;
-    let found = check_messages(&store, durable)?;
-    println!("    {found} messages, whole and without a hole, and the counter agrees;");
-    println!("    what was written after the last of them was in memory only, and is gone\n");
-
-    let predicate = Predicate::And(vec![
-        Predicate::Compare {
-            column: ROOM,
-            op: CompareOp::Equal,
-            operand: Operand::Value(Value::Integer(7)),
-        },
-        Predicate::Like { column: BODY, pattern: LikePattern::new("%the tide%")? },
-    ]);
-    let table = messages::table()?;
-    predicate.check(&table)?;
-    println!("A subscription asks: WHERE room = 7 AND body LIKE '%the tide%'");
-    println!("    the replica will run: {}", predicate.to_sql(&table).text);
-    let selected = select(&store, &predicate)?;
-    println!("    the server evaluates it on each row and selects {}:", selected.len());
-    for (id, body) in selected.iter().take(3) {
-        println!("    {id:>8}  {body}");
-    }
-    println!("         …");
-    let expected = messages::numbers_with_tide_in_room_7(found);
-    if selected.iter().map(|(id, _)| *id).ne(expected) {
-        return Err("the selected rows are not those that were written so".into());
-    }
-    Ok(())
+    println!("    kill -9 after it had told us that entry {durable} is on disk\n");
+    let (mut node, entries) = recover(directory.path(), durable)?;
+    subscribe(&mut node, entries * log::MESSAGES_AN_ENTRY)
 }
 
 /// Starts this program as the writer and kills it once enough is on disk. Returns the number of
-/// the last message it told us to be there.
+/// the last entry it told us to be there.
 fn write_until_killed(directory: &Path) -> Outcome<u64> {
     let mut writer = Command::new(std::env::current_exe()?)
         .arg(writer::COMMAND)
@@ -89,7 +64,7 @@ fn write_until_killed(directory: &Path) -> Outcome<u64> {
     let mut durable = 0;
     for line in BufReader::new(output).lines() {
         durable = line?.parse()?;
-        if durable >= DURABLE_MESSAGES {
+        if durable >= DURABLE_ENTRIES {
             writer.kill()?;
         }
     }
@@ -97,41 +72,115 @@ fn write_until_killed(directory: &Path) -> Outcome<u64> {
     Ok(durable)
 }
 
-/// Checks that messages 1 to n are there, that n is what the counter in the other family says,
-/// and that n is not less than what was on disk. Returns n.
-fn check_messages(store: &dyn Store, durable: u64) -> Outcome<u64> {
-    let snapshot = store.snapshot();
-    let counted = snapshot.get(COUNT, messages::COUNT_KEY)?.ok_or("there is no counter")?;
-    let counted = u64::from_be_bytes(counted.as_slice().try_into()?);
-    let mut found = 0;
-    let mut scan = snapshot.scan(MESSAGES, KeyRange::all(), Direction::Forward);
-    while let Some(entry) = scan.next()? {
-        found += 1;
-        if messages::decode(entry.value)? != messages::message(found)? {
-            return Err(format!("message {found} is not what was written").into());
-        }
+/// Opens what the writer left, which must be the state after some whole entry that is not before
+/// `durable`, and applies the rest of the log. Returns how many entries of messages that were.
+fn recover(directory: &Path, durable: u64) -> Outcome<(Node, u64)> {
+    let mut node = Node::on_disk(directory)?;
+    let messages = node.count(log::USERS[0])? + node.count(log::USERS[1])?;
+    let at = messages / log::MESSAGES_AN_ENTRY;
+    if messages % log::MESSAGES_AN_ENTRY != 0 || at < durable {
+        return Err(format!("{messages} messages, and entry {durable} was on disk").into());
     }
-    if found != counted || found < durable {
-        let told = format!("{found} messages, counted {counted}, on disk {durable}");
-        return Err(told.into());
+    println!("Opened again:");
+    println!("    it stands after entry {at}, with {messages} messages");
+
+    let mut unharmed = Node::in_memory()?;
+    for number in 0..=at {
+        unharmed.apply(&log::entry(number)?)?;
     }
-    Ok(found)
+    check_equal(&node, &unharmed, "as a node that was never killed has after that entry")?;
+    // Where the writer was faster than the kill, there is no rest.
+    let entries = ENTRIES.max(at);
+    for number in at + 1..=entries {
+        let entry = log::entry(number)?;
+        node.apply(&entry)?;
+        unharmed.apply(&entry)?;
+    }
+    check_equal(&node, &unharmed, "after the rest of the log, too\n")?;
+    Ok((node, entries))
 }
 
-/// The id and body of every message that satisfies the predicate.
-fn select(store: &dyn Store, predicate: &Predicate) -> Outcome<Vec<(i64, String)>> {
-    let snapshot = store.snapshot();
-    let mut selected = Vec::new();
-    let mut scan = snapshot.scan(MESSAGES, KeyRange::all(), Direction::Forward);
-    while let Some(entry) = scan.next()? {
-        let row = messages::decode(entry.value)?;
-        let value = |column: ColumnId| row[usize::from(column.0)].as_ref();
-        if predicate.evaluate(&value).is_true()
-            && let (Value::Integer(id), Value::Text(body)) =
-                (&row[usize::from(ID.0)], &row[usize::from(BODY.0)])
-        {
-            selected.push((*id, body.to_string()));
+fn check_equal(node: &Node, unharmed: &Node, when: &str) -> Outcome {
+    let (sum, expected) = (node.checked_sum()?, unharmed.checked_sum()?);
+    if sum != expected {
+        return Err(format!("the contents have the sum {sum:032x}, not {expected:032x}").into());
+    }
+    println!("    the sum over all that is stored is {sum:032x}, {when}");
+    Ok(())
+}
+
+/// Ann's device loads the last rows of a query, is away, and catches up.
+fn subscribe(node: &mut Node, messages: u64) -> Outcome {
+    let room = Predicate::Compare {
+        column: log::ROOM,
+        op: CompareOp::Equal,
+        operand: Operand::Value(Value::Integer(7)),
+    };
+    let tide = Predicate::Like { column: log::BODY, pattern: LikePattern::new("%the tide%")? };
+    let predicate = Predicate::And(vec![room, tide]);
+    predicate.check(&log::table()?)?;
+    let query = Query { table: log::MESSAGES, range: ScannedRange::Partition, predicate };
+
+    println!("Ann subscribes: WHERE room = 7 AND body LIKE '%the tide%', the last three");
+    let batch = node.last("ann", &query, 3)?;
+    let mut found = Vec::new();
+    for loaded in &batch.rows {
+        let row = node.row(&loaded.image)?;
+        println!("    {}   born at {}", shown(&row), loaded.birth.0);
+        found.extend(id(&row));
+    }
+    let expected: Vec<i64> = (0..messages)
+        .filter(|number| {
+            log::user_of(*number) == "ann" && log::message(*number) == (7, "the tide is coming in")
+        })
+        .map(u64::cast_signed)
+        .collect();
+    if !expected.ends_with(&found) || found.len() != 3 {
+        return Err(format!("the last three are {found:?}").into());
+    }
+
+    println!("She is away. Bob edits his own messages, she edits one 1,000 times elsewhere,");
+    println!("and deletes another.");
+    let mut commands = vec![log::delete("ann", found[0])?];
+    for time in 1..=1_000 {
+        commands.push(log::edit("ann", found[2], format!("the tide is going out, edit {time}"))?);
+        commands.push(log::edit("bob", 1, format!("the tide, edit {time}"))?);
+    }
+    node.apply(&Entry::new(Time(0), commands))?;
+
+    let piece = node.catch_up("ann", &query, batch.floor, batch.seq)?;
+    println!("Back again, behind {}, where her lane is at {} by now:", batch.seq, piece.seq);
+    let mut told = Vec::new();
+    for change in &piece.told {
+        match &change.what {
+            What::Row(image) => {
+                let row = node.row(image)?;
+                println!("    row      {}", shown(&row));
+                told.push(id(&row));
+            }
+            What::Left(key) | What::Deleted(key) => {
+                println!("    deleted  {:>6}", id(key).unwrap_or_default());
+                told.push(id(key));
+            }
         }
     }
-    Ok(selected)
+    println!("    {} changes read, for 1,001 writes", piece.changes);
+    if told != [Some(found[0]), Some(found[2])] || piece.changes != 2 {
+        return Err(format!("she was told of {told:?}").into());
+    }
+    Ok(())
+}
+
+fn id(row: &Row) -> Option<i64> {
+    match row.first() {
+        Some(Value::Integer(id)) => Some(*id),
+        _ => None,
+    }
+}
+
+fn shown(row: &Row) -> String {
+    match (&row[0], &row[2]) {
+        (Value::Integer(id), Value::Text(body)) => format!("{id:>6}  {}", &**body),
+        other => format!("{other:?}"),
+    }
 }

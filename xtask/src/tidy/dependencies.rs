@@ -21,6 +21,11 @@ struct Rule {
 const RULES: &[Rule] = &[
     Rule { package: "protocol", ours: &[], never: &["tokio", "rand", "getrandom"] },
     Rule { package: "server-storage", ours: &[], never: &["tokio"] },
+    Rule {
+        package: "server-engine",
+        ours: &["protocol", "server-storage"],
+        never: &["tokio", "rand", "getrandom"],
+    },
     Rule { package: "xtask", ours: &[], never: &["tokio"] },
     Rule { package: "seeds", ours: &[], never: &["tokio"] },
 ];

@@ -176,7 +176,8 @@ impl Applying<'_, '_> {
             }
             Command::Retire { lane, table, through } => {
                 let Some(lane) = self.open(lane)? else { return Ok(Outcome::WrongShard) };
-                retention::retire(&mut self.tx, &lane, *table, *through)
+                let catalog = Arc::clone(&self.shard.catalog);
+                retention::retire(&mut self.tx, &catalog, &lane, *table, *through)
             }
             Command::Forget { slot, silent_since, count_max } => {
                 let Some(SlotState { store, .. }) = self.shard.slot(*slot) else {

@@ -6,7 +6,6 @@
 
 use protocol::codec;
 use protocol::ids::{Birth, IndexId, SeqId};
-use protocol::limits::KEY_BYTES_MAX;
 use protocol::value::Row;
 use server_storage::key::{KeyReader, KeyWriter};
 
@@ -47,10 +46,8 @@ impl ChangeRecord {
         let birth = Birth(keys::read_seq(&mut reader)?);
         let tombstone = match reader.rest() {
             [] => None,
-            // A key's values take about as much here as in a key.
             key => Some(
-                codec::decode(key, 2 * KEY_BYTES_MAX)
-                    .map_err(|_| EngineError::damaged("tombstone"))?,
+                codec::decode(key, usize::MAX).map_err(|_| EngineError::damaged("tombstone"))?,
             ),
         };
         Ok(Self { birth, tombstone })

@@ -16,7 +16,8 @@ use crate::slot::Slot;
 /// The version of [`Entry`]. A cluster writes the one that all its nodes know.
 const VERSION: u8 = 1;
 
-/// Largest encoded entry, in bytes: one command as large as a message, or many small ones.
+/// Largest encoded entry, in bytes, that a leader proposes: one command as large as a message, or
+/// many small ones. What is in the log already is applied whatever its size.
 pub const ENTRY_BYTES_MAX: usize = 2 * FRAME_BYTES_MAX;
 
 /// A point in time, in microseconds since 1970-01-01T00:00:00Z. It comes with the log or from the
@@ -241,7 +242,7 @@ impl Entry {
     /// # Errors
     /// [`EngineError::UnknownEntry`] for what this version does not know: the group must stop.
     pub fn decode(bytes: &[u8]) -> Result<Self, EngineError> {
-        match codec::decode::<Self>(bytes, ENTRY_BYTES_MAX) {
+        match codec::decode::<Self>(bytes, usize::MAX) {
             Ok(entry) if entry.version == VERSION => Ok(entry),
             _ => Err(EngineError::UnknownEntry),
         }

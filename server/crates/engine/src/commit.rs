@@ -1,6 +1,7 @@
 //! From operations to the net changes of one commit.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::ids::{Birth, ClientId, Epoch, Lane, MutationNumber, SeqId, TableId, TenantId};
 use protocol::limits::{COMMIT_BYTES_MAX, KEY_BYTES_MAX, ROW_BYTES_MAX};
@@ -12,9 +13,9 @@ use crate::catalog::{Catalog, Table};
 use crate::change_index::Mark;
 use crate::command::Time;
 use crate::error::EngineError;
-use crate::keys::{self, Partition};
+use crate::keys;
 use crate::merge::{self, Writer};
-use crate::partition::{OpenLane, OpenPartition, PartitionState};
+use crate::partition::{OpenLane, OpenPartition};
 use crate::rows::{self, Image, Place, Stored};
 use crate::transaction::Transaction;
 
@@ -140,19 +141,24 @@ pub(crate) fn commit(
     Ok(changes)
 }
 
-/// The rows that operations name, where the writer may read them.
+/// The rows that operations name, where the writer may read them. No more than a commit has room
+/// for: only of what was refused there can be more.
 pub(crate) fn keys_of(lane: &Lane, context: Context<'_>, operations: &[Operation]) -> Vec<RowKey> {
-    let mut keys: Vec<RowKey> = Vec::new();
-    let mut seen = std::collections::BTreeSet::new();
+    let (mut keys, mut bytes) = (Vec::new(), 0);
+    let mut seen = BTreeSet::new();
     for operation in operations {
         let Some(table) = context.catalog.table(operation.table) else { continue };
         let schema = table.schema();
         if !access::may_read(schema, lane, context.actor) {
             continue;
         }
-        if let Ok(key) = merge::key(schema, &operation.action, context.writer())
-            && seen.insert((schema.id, keys::values(key.iter().map(Value::as_ref))))
-        {
+        let Ok(key) = merge::key(schema, &operation.action, context.writer()) else { continue };
+        let key_bytes = keys::values(key.iter().map(Value::as_ref));
+        bytes += key_bytes.len();
+        if bytes > COMMIT_BYTES_MAX {
+            break;
+        }
+        if seen.insert((schema.id, key_bytes)) {
             keys.push(RowKey { table: schema.id, key });
         }
     }
@@ -345,18 +351,16 @@ fn write(
     let mut seq = lane.seq;
     for Pending { touched, new } in pending {
         let Some(table) = context.catalog.table(touched.table) else { continue };
-        if !partitions.contains_key(&touched.table) {
-            let partition = OpenPartition::open(tx, lane.partition(touched.table))?;
-            partitions.insert(touched.table, partition);
-        }
-        let Some(OpenPartition { partition, state, .. }) = partitions.get_mut(&touched.table)
-        else {
-            continue;
+        let open = match partitions.entry(touched.table) {
+            Entry::Occupied(open) => open.into_mut(),
+            Entry::Vacant(closed) => {
+                closed.insert(OpenPartition::open(tx, lane.partition(touched.table))?)
+            }
         };
         seq = seq.next();
         let version = table.schema().version;
         let new = new.map(|(row, expiry)| Image::new(seq, version, expiry, &row));
-        changes.push(write_one(tx, context, table, (partition, state), touched, seq, new)?);
+        changes.push(write_one(tx, context, table, open, touched, seq, new)?);
     }
     for partition in partitions.into_values() {
         partition.close(tx);
@@ -368,7 +372,7 @@ fn write_one(
     tx: &mut Transaction<'_>,
     context: Context<'_>,
     table: &Table,
-    (partition, state): (&Partition, &mut PartitionState),
+    OpenPartition { partition, state, .. }: &mut OpenPartition,
     touched: &Touched,
     seq: SeqId,
     new: Option<Image>,

@@ -2,7 +2,7 @@
 
 use protocol::codec;
 use protocol::ids::{ClientId, ContentHash, Lane, MutationNumber, TenantId};
-use protocol::limits::{FRAME_BYTES_MAX, WINDOW_MAX};
+use protocol::limits::WINDOW_MAX;
 use protocol::mutation::{Decision, Operation, Reason, Rejection, Verdict};
 use server_storage::key::{KeyReader, KeyWriter};
 
@@ -65,7 +65,7 @@ impl ClientState {
 }
 
 pub(crate) fn decode_decision(value: &[u8]) -> Result<Decision, EngineError> {
-    codec::decode(value, 2 * FRAME_BYTES_MAX).map_err(|_| EngineError::damaged("decision"))
+    codec::decode(value, usize::MAX).map_err(|_| EngineError::damaged("decision"))
 }
 
 /// A client while it is worked on.

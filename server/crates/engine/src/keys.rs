@@ -16,14 +16,20 @@
 //!
 //! A partition is a store, a table and a tenant (empty for SHARED).
 
-use protocol::ids::{
-    Birth, ClientId, IndexId, Lane, MutationNumber, RequestId, SeqId, TableId, TenantId,
-};
+mod client;
+mod partition;
+
+use protocol::ids::{Lane, SeqId, TableId};
 use protocol::value::ValueRef;
 use server_storage::key::{KeyReader, KeyWriter};
 use server_storage::{Access, Family, Journal, KeyRange, Layout, Removal};
 
-use crate::command::Time;
+pub(crate) use client::{ClientKey, read_client_due, request, request_due, request_of_due};
+pub(crate) use partition::{
+    Partition, TombstonePlace, partitions, partitions_of_table, read_expiry_due, read_partition,
+    read_row, read_tombstone_place, rows_of_table, tombstones_of,
+};
+
 use crate::error::EngineError;
 use crate::slot::{ShardNumber, Slot};
 use crate::stores::StoreNumber;
@@ -108,6 +114,14 @@ pub(crate) enum DueKind {
     Request = 4,
 }
 
+/// Reads the store and passes over the kind that a key of [`STATE`] or [`DUE`] begins with.
+fn open(key: &[u8]) -> Result<(StoreNumber, KeyReader<'_>), EngineError> {
+    let mut reader = KeyReader::new(key);
+    let store = StoreNumber(reader.u32()?);
+    reader.u8()?;
+    Ok((store, reader))
+}
+
 fn node(kind: NodeKind) -> KeyWriter {
     KeyWriter::new().u32(NODE.0).u8(kind as u8)
 }
@@ -125,8 +139,7 @@ pub(crate) fn store(number: StoreNumber) -> Vec<u8> {
 }
 
 pub(crate) fn read_store(key: &[u8]) -> Result<StoreNumber, EngineError> {
-    let mut reader = KeyReader::new(key);
-    (reader.u32()?, reader.u8()?);
+    let (_, mut reader) = open(key)?;
     Ok(StoreNumber(reader.u32()?))
 }
 
@@ -140,8 +153,8 @@ pub(crate) fn of_slot(kind: NodeKind, shard: ShardNumber, slot: Slot) -> Vec<u8>
 
 /// The slot that a key of [`of_slot`] names.
 pub(crate) fn read_slot(key: &[u8]) -> Result<Slot, EngineError> {
-    let mut reader = KeyReader::new(key);
-    (reader.u32()?, reader.u8()?, reader.u16()?);
+    let (_, mut reader) = open(key)?;
+    reader.u16()?;
     Slot::new(reader.u16()?).ok_or(EngineError::damaged("slot"))
 }
 
@@ -162,82 +175,6 @@ pub(crate) fn lane(store: StoreNumber, lane: &Lane) -> Vec<u8> {
     state(store, StateKind::Lane).text(&lane.to_string()).finish()
 }
 
-/// A client of a user in a lane, as part of a key.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ClientKey<'a> {
-    pub(crate) lane: &'a Lane,
-    pub(crate) user: &'a TenantId,
-    pub(crate) client: ClientId,
-}
-
-impl ClientKey<'_> {
-    fn parts(self, key: KeyWriter) -> KeyWriter {
-        let Self { lane, user, client } = self;
-        key.text(&lane.to_string()).text(user.as_str()).array(client.as_bytes())
-    }
-
-    pub(crate) fn client(self, store: StoreNumber) -> Vec<u8> {
-        self.parts(state(store, StateKind::Client)).finish()
-    }
-
-    pub(crate) fn decision(self, store: StoreNumber, number: MutationNumber) -> Vec<u8> {
-        self.parts(state(store, StateKind::Decision)).u64(number.get()).finish()
-    }
-
-    /// Decisions behind `number`.
-    pub(crate) fn decisions(self, store: StoreNumber, number: MutationNumber) -> KeyRange {
-        let prefix = self.parts(state(store, StateKind::Decision)).finish();
-        let end = KeyRange::prefix(prefix).end;
-        KeyRange { start: self.decision(store, number.next()), end }
-    }
-
-    pub(crate) fn due(self, store: StoreNumber, day: i64) -> Vec<u8> {
-        self.parts(due(store, DueKind::Client).i64(day)).finish()
-    }
-}
-
-/// The parts of a client's key of [`DUE`].
-pub(crate) fn read_client_due(key: &[u8]) -> Result<(Lane, TenantId, ClientId), EngineError> {
-    let damaged = || EngineError::damaged("client");
-    let mut reader = KeyReader::new(key);
-    (reader.u32()?, reader.u8()?, reader.i64()?);
-    let lane = reader.text()?.parse().map_err(|_| damaged())?;
-    let user = TenantId::new(reader.text()?).map_err(|_| damaged())?;
-    Ok((lane, user, ClientId::from_bytes(reader.array()?)))
-}
-
-/// A request as the last parts of a key of [`STATE`] and of [`DUE`].
-fn request_parts(key: KeyWriter, lane: &Lane, user: &TenantId, request: RequestId) -> KeyWriter {
-    key.text(&lane.to_string()).text(user.as_str()).array(request.as_bytes())
-}
-
-pub(crate) fn request(
-    store: StoreNumber,
-    lane: &Lane,
-    user: &TenantId,
-    request: RequestId,
-) -> Vec<u8> {
-    request_parts(state(store, StateKind::Request), lane, user, request).finish()
-}
-
-pub(crate) fn request_due(
-    store: StoreNumber,
-    time: Time,
-    lane: &Lane,
-    user: &TenantId,
-    request: RequestId,
-) -> Vec<u8> {
-    request_parts(due(store, DueKind::Request).i64(time.0), lane, user, request).finish()
-}
-
-/// The key of [`STATE`] that a request's key of [`DUE`] belongs to.
-pub(crate) fn request_of_due(key: &[u8]) -> Result<Vec<u8>, EngineError> {
-    let mut reader = KeyReader::new(key);
-    let store = StoreNumber(reader.u32()?);
-    (reader.u8()?, reader.i64()?);
-    Ok(state(store, StateKind::Request).parts(reader.rest()).finish())
-}
-
 fn due(store: StoreNumber, kind: DueKind) -> KeyWriter {
     KeyWriter::new().u32(store.0).u8(kind as u8)
 }
@@ -247,232 +184,9 @@ pub(crate) fn due_before(store: StoreNumber, kind: DueKind, end: i64) -> KeyRang
     KeyRange::between(due(store, kind).finish(), due(store, kind).i64(end).finish())
 }
 
-/// A partition: the beginning of the keys of everything in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Partition {
-    store: StoreNumber,
-    prefix: Vec<u8>,
-}
-
-/// Where a tombstone lies beside the changes of its partition.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum TombstonePlace {
-    /// Among the changes of the partition itself.
-    Changes,
-    /// Among those of an indexed value.
-    Index(IndexId, Vec<u8>),
-}
-
-impl Partition {
-    /// `tenant` is `None` for a SHARED table.
-    pub(crate) fn new(store: StoreNumber, table: TableId, tenant: Option<&TenantId>) -> Self {
-        let prefix = KeyWriter::new().u32(store.0).u32(table.0);
-        Self { store, prefix: prefix.text(tenant.map_or("", TenantId::as_str)).finish() }
-    }
-
-    fn start(&self) -> KeyWriter {
-        KeyWriter::new().parts(&self.prefix)
-    }
-
-    /// Table and tenant.
-    fn parts(&self) -> &[u8] {
-        &self.prefix[STORE_BYTES..]
-    }
-
-    /// Whose it is; `None` for a SHARED table.
-    pub(crate) fn tenant(&self) -> Result<Option<TenantId>, EngineError> {
-        let mut reader = KeyReader::new(self.parts());
-        reader.u32()?;
-        read_tenant(&mut reader)
-    }
-
-    pub(crate) fn state(&self) -> Vec<u8> {
-        state(self.store, StateKind::Partition).parts(self.parts()).finish()
-    }
-
-    pub(crate) fn row(&self, birth: Birth) -> Vec<u8> {
-        self.start().u64(birth.0.get()).finish()
-    }
-
-    /// The rows born before `birth`; all of them without one.
-    pub(crate) fn rows_below(&self, birth: Option<Birth>) -> KeyRange {
-        below(self.prefix.clone(), birth)
-    }
-
-    pub(crate) fn key(&self, key: &[u8]) -> Vec<u8> {
-        self.start().parts(key).finish()
-    }
-
-    pub(crate) fn change(&self, seq: SeqId) -> Vec<u8> {
-        self.start().u64(seq.get()).finish()
-    }
-
-    pub(crate) fn changes_after(&self, seq: SeqId) -> KeyRange {
-        after(self.prefix.clone(), seq)
-    }
-
-    fn value(&self, index: IndexId, value: &[u8]) -> KeyWriter {
-        self.start().u16(index.0).parts(value)
-    }
-
-    pub(crate) fn index(&self, index: IndexId, value: &[u8], birth: Birth) -> Vec<u8> {
-        self.value(index, value).u64(birth.0.get()).finish()
-    }
-
-    /// The rows with an indexed value born before `birth`.
-    pub(crate) fn index_below(
-        &self,
-        index: IndexId,
-        value: &[u8],
-        birth: Option<Birth>,
-    ) -> KeyRange {
-        below(self.value(index, value).finish(), birth)
-    }
-
-    pub(crate) fn index_change(&self, index: IndexId, value: &[u8], seq: SeqId) -> Vec<u8> {
-        self.value(index, value).u64(seq.get()).finish()
-    }
-
-    pub(crate) fn index_changes_after(&self, index: IndexId, value: &[u8], seq: SeqId) -> KeyRange {
-        after(self.value(index, value).finish(), seq)
-    }
-
-    pub(crate) fn expiry_due(&self, time: Time, birth: Birth) -> Vec<u8> {
-        let key = due(self.store, DueKind::Expiry).i64(time.0).parts(self.parts());
-        key.u64(birth.0.get()).finish()
-    }
-
-    fn tombstone(&self) -> KeyWriter {
-        due(self.store, DueKind::Tombstone).parts(self.parts())
-    }
-
-    pub(crate) fn tombstone_due(&self, seq: SeqId, place: &TombstonePlace) -> Vec<u8> {
-        let key = self.tombstone().u64(seq.get());
-        match place {
-            TombstonePlace::Changes => key.finish(),
-            TombstonePlace::Index(index, value) => key.u16(index.0).parts(value).finish(),
-        }
-    }
-
-    /// The tombstones up to and with `seq`.
-    pub(crate) fn tombstones_through(&self, seq: SeqId) -> KeyRange {
-        let end = self.tombstone().u64(seq.get() + 1).finish();
-        KeyRange::between(self.tombstone().finish(), end)
-    }
-
-    /// The parts of a key of [`Partition::tombstone_due`].
-    pub(crate) fn read_tombstone(
-        &self,
-        key: &[u8],
-    ) -> Result<(SeqId, TombstonePlace), EngineError> {
-        let damaged = EngineError::damaged("tombstone");
-        let rest = key.strip_prefix(&*self.tombstone().finish()).ok_or(damaged)?;
-        let mut reader = KeyReader::new(rest);
-        let seq = read_seq(&mut reader)?;
-        if reader.rest().is_empty() {
-            return Ok((seq, TombstonePlace::Changes));
-        }
-        let index = IndexId(reader.u16()?);
-        Ok((seq, TombstonePlace::Index(index, reader.rest().to_vec())))
-    }
-
-    /// What [`Partition::tombstone_due`] points at: a family, and the key in it.
-    pub(crate) fn tombstone_at(&self, seq: SeqId, place: &TombstonePlace) -> (Family, Vec<u8>) {
-        match place {
-            TombstonePlace::Changes => (CHANGES, self.change(seq)),
-            TombstonePlace::Index(index, value) => {
-                (INDEX_CHANGES, self.index_change(*index, value, seq))
-            }
-        }
-    }
-
-    /// The partition that a key of [`ROWS`], or what follows the time of a key of
-    /// [`Partition::expiry_due`], belongs to, and the birth in it.
-    fn read(store: StoreNumber, reader: &mut KeyReader<'_>) -> Result<Place, EngineError> {
-        let table = TableId(reader.u32()?);
-        let tenant = read_tenant(reader)?;
-        Ok((table, Self::new(store, table, tenant.as_ref())))
-    }
-}
-
-fn read_tenant(reader: &mut KeyReader<'_>) -> Result<Option<TenantId>, EngineError> {
-    match reader.text()? {
-        "" => Ok(None),
-        text => TenantId::new(text).map(Some).map_err(|_| EngineError::damaged("tenant")),
-    }
-}
-
-/// A partition and its table.
-pub(crate) type Place = (TableId, Partition);
-
-/// The place and birth of a row, by its key of [`ROWS`].
-pub(crate) fn read_row(key: &[u8]) -> Result<(Place, Birth), EngineError> {
-    let mut reader = KeyReader::new(key);
-    let store = StoreNumber(reader.u32()?);
-    Ok((Partition::read(store, &mut reader)?, Birth(read_seq(&mut reader)?)))
-}
-
-/// The place and birth of a row, by a key of [`Partition::expiry_due`].
-pub(crate) fn read_expiry_due(key: &[u8]) -> Result<(Place, Birth), EngineError> {
-    let mut reader = KeyReader::new(key);
-    let store = StoreNumber(reader.u32()?);
-    (reader.u8()?, reader.i64()?);
-    Ok((Partition::read(store, &mut reader)?, Birth(read_seq(&mut reader)?)))
-}
-
-/// The place of a tombstone, by a key of [`Partition::tombstone_due`].
-pub(crate) fn read_tombstone_place(key: &[u8]) -> Result<Place, EngineError> {
-    let mut reader = KeyReader::new(key);
-    let store = StoreNumber(reader.u32()?);
-    reader.u8()?;
-    Partition::read(store, &mut reader)
-}
-
-/// The place of a partition, by its key of [`Partition::state`].
-pub(crate) fn read_partition(key: &[u8]) -> Result<Place, EngineError> {
-    read_tombstone_place(key)
-}
-
-/// All rows of a table in a store.
-pub(crate) fn rows_of_table(store: StoreNumber, table: TableId) -> KeyRange {
-    KeyRange::prefix(KeyWriter::new().u32(store.0).u32(table.0).finish())
-}
-
-/// All tombstones of a table in a store.
-pub(crate) fn tombstones_of(store: StoreNumber, table: TableId) -> KeyRange {
-    KeyRange::prefix(due(store, DueKind::Tombstone).u32(table.0).finish())
-}
-
-/// The records of all partitions of a table in a store.
-pub(crate) fn partitions_of_table(store: StoreNumber, table: TableId) -> KeyRange {
-    KeyRange::prefix(state(store, StateKind::Partition).u32(table.0).finish())
-}
-
-/// The records of all partitions in a store.
-pub(crate) fn partitions(store: StoreNumber) -> KeyRange {
-    KeyRange::prefix(state(store, StateKind::Partition).finish())
-}
-
 /// Everything of a store in a family.
 pub(crate) fn of_store(store: StoreNumber) -> KeyRange {
     KeyRange::prefix(KeyWriter::new().u32(store.0).finish())
-}
-
-/// The keys that begin with `prefix` and go on with a birth below `birth`.
-fn below(prefix: Vec<u8>, birth: Option<Birth>) -> KeyRange {
-    match birth {
-        None => KeyRange::prefix(prefix),
-        Some(birth) => {
-            let end = KeyWriter::new().parts(&prefix).u64(birth.0.get()).finish();
-            KeyRange::between(prefix, end)
-        }
-    }
-}
-
-/// The keys that begin with `prefix` and go on with a SeqId above `seq`.
-fn after(prefix: Vec<u8>, seq: SeqId) -> KeyRange {
-    let start = KeyWriter::new().parts(&prefix).u64(seq.get() + 1).finish();
-    KeyRange { start, end: KeyRange::prefix(prefix).end }
 }
 
 /// The SeqId or birth that a key ends with.

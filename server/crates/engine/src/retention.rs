@@ -181,10 +181,15 @@ fn remove(
 /// longer be told what is gone.
 pub(crate) fn retire(
     tx: &mut Transaction<'_>,
+    catalog: &Catalog,
     lane: &OpenLane,
     table: TableId,
     through: SeqId,
 ) -> Result<Outcome, EngineError> {
+    if catalog.table(table).is_none() {
+        // It is swept, or will be: nothing may be written about it any more.
+        return Ok(removed(0, 0));
+    }
     let partition = lane.partition(table);
     let through = through.min(lane.seq);
     let due = tx.first(DUE, &partition.tombstones_through(through), RETIRE_MAX)?;

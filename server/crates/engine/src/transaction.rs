@@ -1,6 +1,6 @@
 //! What the commands of one entry have written so far, and the sum over the shard's contents.
 
-use server_storage::{Batch, Family, KeyRange, Overlay, Snapshot};
+use server_storage::{Batch, Family, KeyRange, Overlay, OwnedEntry, Snapshot};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::EngineError;
@@ -41,8 +41,6 @@ pub(crate) struct Transaction<'a> {
     sum: ContentSum,
 }
 
-pub(crate) type Pair = (Vec<u8>, Vec<u8>);
-
 impl<'a> Transaction<'a> {
     pub(crate) fn new(snapshot: &'a dyn Snapshot, sum: ContentSum) -> Self {
         Self { overlay: Overlay::new(snapshot), sum }
@@ -57,7 +55,7 @@ impl<'a> Transaction<'a> {
         family: Family,
         range: &KeyRange,
         count: usize,
-    ) -> Result<Vec<Pair>, EngineError> {
+    ) -> Result<Vec<OwnedEntry>, EngineError> {
         Ok(self.overlay.first(family, range, count)?)
     }
 

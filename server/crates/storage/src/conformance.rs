@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::{
-    Access, Batch, Direction, Family, Journal, KeyRange, Layout, Removal, Snapshot, Store,
+    Access, Batch, Direction, Family, Journal, KeyRange, Layout, OwnedEntry, Removal, Snapshot,
+    Store,
 };
 
 /// A family that is read in ranges.
@@ -65,7 +66,7 @@ pub fn entries(
     family: Family,
     range: KeyRange,
     direction: Direction,
-) -> Vec<(Vec<u8>, Vec<u8>)> {
+) -> Vec<OwnedEntry> {
     let mut scan = snapshot.scan(family, range, direction);
     let mut entries = Vec::new();
     while let Some(entry) = ok(scan.next()) {

@@ -40,4 +40,6 @@ pub use memory::MemoryStore;
 pub use overlay::Overlay;
 pub use range::{Direction, KeyRange};
 pub use rocks::{RocksOptions, RocksStore};
-pub use store::{Access, Entry, Family, Journal, Layout, Removal, Scan, Snapshot, Store};
+pub use store::{
+    Access, Entry, Family, Journal, Layout, OwnedEntry, Removal, Scan, Snapshot, Store,
+};

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use crate::{Batch, Direction, Family, KeyRange, Removal, Snapshot, StorageError};
+use crate::{Batch, Direction, Family, KeyRange, OwnedEntry, Removal, Snapshot, StorageError};
 
 /// Reads through writes that are not in the store yet.
 ///
@@ -47,7 +47,7 @@ impl<'a> Overlay<'a> {
         family: Family,
         range: &KeyRange,
         count: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StorageError> {
+    ) -> Result<Vec<OwnedEntry>, StorageError> {
         let mut found = Vec::new();
         if range.is_empty() {
             return Ok(found);

@@ -148,6 +148,9 @@ pub trait Scan: fmt::Debug + Send {
     fn next(&mut self) -> Result<Option<Entry<'_>>, StorageError>;
 }
 
+/// A key and its value.
+pub type OwnedEntry = (Vec<u8>, Vec<u8>);
+
 /// A key and its value, lent by a [`Scan`] until its next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {

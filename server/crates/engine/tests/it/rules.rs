@@ -1,5 +1,7 @@
 //! What a write means, one rule at a time.
 
+use std::sync::Arc;
+
 use protocol::ids::{Birth, ColumnId, SchemaVersion, SeqId, TableId};
 use protocol::limits::{COMMIT_BYTES_MAX, KEY_BYTES_MAX, ROW_BYTES_MAX};
 use protocol::mutation::{Action, Guard, Operation, Reason};
@@ -346,7 +348,7 @@ fn a_lane_of_another_shard_and_a_shard_before_its_founding_do_nothing() {
         !world.shard.slots().any(|known| known == slot)
     });
     assert_eq!(world.write(&stranger.unwrap(), vec![note(1, 7)]), Outcome::WrongShard);
-    let store = std::sync::Arc::new(server_storage::MemoryStore::new(server_engine::LAYOUT));
+    let store = Arc::new(server_storage::MemoryStore::new(server_engine::LAYOUT));
     let mut unfounded = World::open(store);
     assert_eq!(unfounded.write("ann", vec![note(1, 7)]), Outcome::WrongShard);
     let lane = lane_of("ann");
@@ -367,7 +369,7 @@ fn a_new_epoch_replaces_the_history_of_every_lane() {
     let again = Command::Found { slots: vec![], epoch: EPOCH };
     assert_eq!(world.one(again), Outcome::Done);
     assert_eq!(
-        World::open(world.store.clone()).read(|v| v.lane(&lane_of("ann"))).unwrap().epoch,
+        World::open(Arc::clone(&world.store)).read(|v| v.lane(&lane_of("ann"))).unwrap().epoch,
         next
     );
 }

@@ -41,6 +41,7 @@ fn applied(world: &mut World, commands: Vec<Command>) -> (Reads, usize, Batch) {
 }
 
 /// Each update moves the row's one entry among the changes; only the last of them is there.
+#[expect(clippy::print_stdout, reason = "whoever runs the soak wants the figures")]
 fn updates_of_one_row(count: u64) {
     let mut world = World::new();
     world.write("ann", vec![note(1, 1), note(2, 2)]);

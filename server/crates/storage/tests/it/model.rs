@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
 use server_storage::conformance::{CHANGES, KEYS, ROWS, entries, layout};
 use server_storage::{
-    Batch, Counted, Direction, Family, Journal, KeyRange, MemoryStore, Operation, Overlay, Reads,
-    Removal, RocksOptions, RocksStore, Snapshot, Store,
+    Batch, Counted, Direction, Family, Journal, KeyRange, MemoryStore, Operation, Overlay,
+    OwnedEntry, Reads, Removal, RocksOptions, RocksStore, Snapshot, Store,
 };
 
 #[derive(Clone, Debug)]
@@ -127,7 +127,11 @@ fn rocksdb_answers_like_the_store_in_memory() {
 }
 
 /// What [`Overlay`] does to a batch, one operation after another, and answers before it is written.
-fn overlaid(base: &dyn Snapshot, batch: &Batch, ranges: &[KeyRange]) -> (Batch, Vec<Vec<Pair>>) {
+fn overlaid(
+    base: &dyn Snapshot,
+    batch: &Batch,
+    ranges: &[KeyRange],
+) -> (Batch, Vec<Vec<OwnedEntry>>) {
     let mut overlay = Overlay::new(base);
     for operation in batch.operations() {
         match operation {
@@ -153,8 +157,6 @@ fn overlaid(base: &dyn Snapshot, batch: &Batch, ranges: &[KeyRange]) -> (Batch, 
     let found = found.collect();
     (overlay.into_batch(), found)
 }
-
-type Pair = (Vec<u8>, Vec<u8>);
 
 #[test]
 fn an_overlay_reads_what_its_batch_writes() {

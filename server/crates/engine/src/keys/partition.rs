@@ -1,0 +1,228 @@
+use protocol::ids::{Birth, IndexId, SeqId, TableId, TenantId};
+use server_storage::key::{KeyReader, KeyWriter};
+use server_storage::{Family, KeyRange};
+
+use super::{CHANGES, DueKind, INDEX_CHANGES, STORE_BYTES, StateKind, due, open, read_seq, state};
+use crate::command::Time;
+use crate::error::EngineError;
+use crate::stores::StoreNumber;
+
+/// A partition: the beginning of the keys of everything in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Partition {
+    store: StoreNumber,
+    prefix: Vec<u8>,
+}
+
+/// Where a tombstone lies beside the changes of its partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum TombstonePlace {
+    /// Among the changes of the partition itself.
+    Changes,
+    /// Among those of an indexed value.
+    Index(IndexId, Vec<u8>),
+}
+
+impl Partition {
+    /// `tenant` is `None` for a SHARED table.
+    pub(crate) fn new(store: StoreNumber, table: TableId, tenant: Option<&TenantId>) -> Self {
+        let prefix = KeyWriter::new().u32(store.0).u32(table.0);
+        Self { store, prefix: prefix.text(tenant.map_or("", TenantId::as_str)).finish() }
+    }
+
+    fn start(&self) -> KeyWriter {
+        KeyWriter::new().parts(&self.prefix)
+    }
+
+    /// Table and tenant.
+    fn parts(&self) -> &[u8] {
+        &self.prefix[STORE_BYTES..]
+    }
+
+    /// Whose it is; `None` for a SHARED table.
+    pub(crate) fn tenant(&self) -> Result<Option<TenantId>, EngineError> {
+        let mut reader = KeyReader::new(self.parts());
+        reader.u32()?;
+        read_tenant(&mut reader)
+    }
+
+    pub(crate) fn state(&self) -> Vec<u8> {
+        state(self.store, StateKind::Partition).parts(self.parts()).finish()
+    }
+
+    pub(crate) fn row(&self, birth: Birth) -> Vec<u8> {
+        self.start().u64(birth.0.get()).finish()
+    }
+
+    /// The rows born before `birth`; all of them without one.
+    pub(crate) fn rows_below(&self, birth: Option<Birth>) -> KeyRange {
+        below(self.prefix.clone(), birth)
+    }
+
+    pub(crate) fn key(&self, key: &[u8]) -> Vec<u8> {
+        self.start().parts(key).finish()
+    }
+
+    pub(crate) fn change(&self, seq: SeqId) -> Vec<u8> {
+        self.start().u64(seq.get()).finish()
+    }
+
+    pub(crate) fn changes_after(&self, seq: SeqId) -> KeyRange {
+        after(self.prefix.clone(), seq)
+    }
+
+    fn value(&self, index: IndexId, value: &[u8]) -> KeyWriter {
+        self.start().u16(index.0).parts(value)
+    }
+
+    pub(crate) fn index(&self, index: IndexId, value: &[u8], birth: Birth) -> Vec<u8> {
+        self.value(index, value).u64(birth.0.get()).finish()
+    }
+
+    /// The rows with an indexed value born before `birth`.
+    pub(crate) fn index_below(
+        &self,
+        index: IndexId,
+        value: &[u8],
+        birth: Option<Birth>,
+    ) -> KeyRange {
+        below(self.value(index, value).finish(), birth)
+    }
+
+    pub(crate) fn index_change(&self, index: IndexId, value: &[u8], seq: SeqId) -> Vec<u8> {
+        self.value(index, value).u64(seq.get()).finish()
+    }
+
+    pub(crate) fn index_changes_after(&self, index: IndexId, value: &[u8], seq: SeqId) -> KeyRange {
+        after(self.value(index, value).finish(), seq)
+    }
+
+    pub(crate) fn expiry_due(&self, time: Time, birth: Birth) -> Vec<u8> {
+        let key = due(self.store, DueKind::Expiry).i64(time.0).parts(self.parts());
+        key.u64(birth.0.get()).finish()
+    }
+
+    fn tombstone(&self) -> KeyWriter {
+        due(self.store, DueKind::Tombstone).parts(self.parts())
+    }
+
+    pub(crate) fn tombstone_due(&self, seq: SeqId, place: &TombstonePlace) -> Vec<u8> {
+        let key = self.tombstone().u64(seq.get());
+        match place {
+            TombstonePlace::Changes => key.finish(),
+            TombstonePlace::Index(index, value) => key.u16(index.0).parts(value).finish(),
+        }
+    }
+
+    /// The tombstones up to and with `seq`.
+    pub(crate) fn tombstones_through(&self, seq: SeqId) -> KeyRange {
+        let end = self.tombstone().u64(seq.get() + 1).finish();
+        KeyRange::between(self.tombstone().finish(), end)
+    }
+
+    /// The parts of a key of [`Partition::tombstone_due`].
+    pub(crate) fn read_tombstone(
+        &self,
+        key: &[u8],
+    ) -> Result<(SeqId, TombstonePlace), EngineError> {
+        let damaged = EngineError::damaged("tombstone");
+        let rest = key.strip_prefix(&*self.tombstone().finish()).ok_or(damaged)?;
+        let mut reader = KeyReader::new(rest);
+        let seq = read_seq(&mut reader)?;
+        if reader.rest().is_empty() {
+            return Ok((seq, TombstonePlace::Changes));
+        }
+        let index = IndexId(reader.u16()?);
+        Ok((seq, TombstonePlace::Index(index, reader.rest().to_vec())))
+    }
+
+    /// What [`Partition::tombstone_due`] points at: a family, and the key in it.
+    pub(crate) fn tombstone_at(&self, seq: SeqId, place: &TombstonePlace) -> (Family, Vec<u8>) {
+        match place {
+            TombstonePlace::Changes => (CHANGES, self.change(seq)),
+            TombstonePlace::Index(index, value) => {
+                (INDEX_CHANGES, self.index_change(*index, value, seq))
+            }
+        }
+    }
+
+    /// The partition that a key of [`ROWS`], or what follows the time of a key of
+    /// [`Partition::expiry_due`], belongs to, and the birth in it.
+    fn read(store: StoreNumber, reader: &mut KeyReader<'_>) -> Result<Place, EngineError> {
+        let table = TableId(reader.u32()?);
+        let tenant = read_tenant(reader)?;
+        Ok((table, Self::new(store, table, tenant.as_ref())))
+    }
+}
+
+fn read_tenant(reader: &mut KeyReader<'_>) -> Result<Option<TenantId>, EngineError> {
+    match reader.text()? {
+        "" => Ok(None),
+        text => TenantId::new(text).map(Some).map_err(|_| EngineError::damaged("tenant")),
+    }
+}
+
+/// A partition and its table.
+pub(crate) type Place = (TableId, Partition);
+
+/// The place and birth of a row, by its key of [`ROWS`].
+pub(crate) fn read_row(key: &[u8]) -> Result<(Place, Birth), EngineError> {
+    let mut reader = KeyReader::new(key);
+    let store = StoreNumber(reader.u32()?);
+    Ok((Partition::read(store, &mut reader)?, Birth(read_seq(&mut reader)?)))
+}
+
+/// The place and birth of a row, by a key of [`Partition::expiry_due`].
+pub(crate) fn read_expiry_due(key: &[u8]) -> Result<(Place, Birth), EngineError> {
+    let (store, mut reader) = open(key)?;
+    reader.i64()?;
+    Ok((Partition::read(store, &mut reader)?, Birth(read_seq(&mut reader)?)))
+}
+
+/// The place of a tombstone, by a key of [`Partition::tombstone_due`].
+pub(crate) fn read_tombstone_place(key: &[u8]) -> Result<Place, EngineError> {
+    let (store, mut reader) = open(key)?;
+    Partition::read(store, &mut reader)
+}
+
+/// The place of a partition, by its key of [`Partition::state`].
+pub(crate) fn read_partition(key: &[u8]) -> Result<Place, EngineError> {
+    read_tombstone_place(key)
+}
+
+/// All rows of a table in a store.
+pub(crate) fn rows_of_table(store: StoreNumber, table: TableId) -> KeyRange {
+    KeyRange::prefix(KeyWriter::new().u32(store.0).u32(table.0).finish())
+}
+
+/// All tombstones of a table in a store.
+pub(crate) fn tombstones_of(store: StoreNumber, table: TableId) -> KeyRange {
+    KeyRange::prefix(due(store, DueKind::Tombstone).u32(table.0).finish())
+}
+
+/// The records of all partitions of a table in a store.
+pub(crate) fn partitions_of_table(store: StoreNumber, table: TableId) -> KeyRange {
+    KeyRange::prefix(state(store, StateKind::Partition).u32(table.0).finish())
+}
+
+/// The records of all partitions in a store.
+pub(crate) fn partitions(store: StoreNumber) -> KeyRange {
+    KeyRange::prefix(state(store, StateKind::Partition).finish())
+}
+
+/// The keys that begin with `prefix` and go on with a birth below `birth`.
+fn below(prefix: Vec<u8>, birth: Option<Birth>) -> KeyRange {
+    match birth {
+        None => KeyRange::prefix(prefix),
+        Some(birth) => {
+            let end = KeyWriter::new().parts(&prefix).u64(birth.0.get()).finish();
+            KeyRange::between(prefix, end)
+        }
+    }
+}
+
+/// The keys that begin with `prefix` and go on with a SeqId above `seq`.
+fn after(prefix: Vec<u8>, seq: SeqId) -> KeyRange {
+    let start = KeyWriter::new().parts(&prefix).u64(seq.get() + 1).finish();
+    KeyRange { start, end: KeyRange::prefix(prefix).end }
+}
