@@ -37,7 +37,8 @@ const BYTES_END: u8 = 0x01;
 impl KeyWriter {
     /// An empty key.
     pub fn new() -> Self {
-        Self::default()
+        // What most keys take, so that they grow in place.
+        Self { key: Vec::with_capacity(64) }
     }
 
     /// Appends one byte.
