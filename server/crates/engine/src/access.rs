@@ -27,6 +27,15 @@ pub enum Role {
     Admin,
 }
 
+/// Whether `user` may write in `lane` at all: in another tenant's, nobody may, and nothing of it is
+/// told.
+pub(crate) fn may_enter(lane: &Lane, user: &TenantId) -> bool {
+    match lane {
+        Lane::User(tenant) => tenant == user,
+        Lane::Shared(_) => true,
+    }
+}
+
 /// Whether `actor` may read the rows that `table` has in `lane`.
 pub fn may_read(table: &TableSchema, lane: &Lane, actor: &Actor) -> bool {
     may(table, lane, actor, AccessLevel::Read)

@@ -13,23 +13,22 @@ use protocol::ids::{Epoch, Lane, TableId};
 use protocol::mutation::{Reason, Rejection};
 use protocol::schema::TableSchema;
 use serde::{Deserialize, Serialize};
-use server_storage::key::{KeyReader, KeyWriter};
+use server_storage::key::KeyReader;
 use server_storage::{Batch, Direction, KeyRange, Snapshot};
 
+use crate::access;
 use crate::catalog::{Catalog, Table};
 use crate::command::{Command, Confirm, Entry, Mutate, Outcome, Request, Time, Write};
 use crate::commit::{self, Commit, Context, Fault};
 use crate::decide;
 use crate::error::EngineError;
 use crate::keys::{self, NodeKind, STATE};
+use crate::limits::REQUEST_MICROS;
 use crate::partition::OpenLane;
 use crate::retention;
 use crate::slot::{ShardNumber, Slot};
 use crate::stores::{StoreNumber, Stores};
 use crate::transaction::{ContentSum, Transaction};
-
-/// How long the answer to a request is kept, in microseconds.
-const REQUEST_MICROS: i64 = 24 * 60 * 60 * 1_000_000;
 
 /// A shard as this node has applied it.
 ///
@@ -157,10 +156,10 @@ impl Applying<'_, '_> {
         match command {
             Command::Found { slots, epoch } => self.found(slots, *epoch),
             Command::NewEpoch(epoch) => Ok(self.new_epoch(*epoch)),
-            Command::Define(schema) => Ok(self.define(schema)),
+            Command::Define(schema) => self.define(schema),
             Command::Drop(table) => {
                 if let Some(dropped) = self.shard.catalog.table(*table).map(Table::dropped) {
-                    self.put_table(dropped);
+                    self.put_table(dropped)?;
                 }
                 Ok(Outcome::Done)
             }
@@ -183,8 +182,7 @@ impl Applying<'_, '_> {
                 let Some(SlotState { store, .. }) = self.shard.slot(*slot) else {
                     return Ok(Outcome::WrongShard);
                 };
-                let at = (self.shard.number, store);
-                retention::forget(&mut self.tx, at, self.time, *silent_since, *count_max)
+                retention::forget(&mut self.tx, store, self.time, *silent_since, *count_max)
             }
             Command::Sweep { table, rows_max } => self.sweep(*table, *rows_max),
         }
@@ -229,25 +227,24 @@ impl Applying<'_, '_> {
         Outcome::Done
     }
 
-    fn define(&mut self, schema: &TableSchema) -> Outcome {
+    fn define(&mut self, schema: &TableSchema) -> Result<Outcome, EngineError> {
         match self.shard.catalog.define(schema) {
             Some(table) => {
-                self.put_table(table);
-                Outcome::Done
+                self.put_table(table)?;
+                Ok(Outcome::Done)
             }
-            None => Outcome::SchemaRefused,
+            None => Ok(Outcome::SchemaRefused),
         }
     }
 
-    fn put_table(&mut self, table: Table) {
-        let id = table.schema().id;
-        let old = self.shard.catalog.any(id).map(Table::encode);
-        let new = table.encode();
+    fn put_table(&mut self, table: Table) -> Result<(), EngineError> {
+        let key = keys::table(self.shard.number, table.schema().id);
+        let (old, new) = (self.tx.get(STATE, &key)?, table.encode());
         if old.as_ref() != Some(&new) {
-            let key = keys::table(self.shard.number, id);
             self.tx.replace(STATE, key, old.as_deref(), new);
             self.shard.catalog = Arc::new(self.shard.catalog.with(table));
         }
+        Ok(())
     }
 
     fn sweep(&mut self, id: TableId, rows_max: u32) -> Result<Outcome, EngineError> {
@@ -258,13 +255,16 @@ impl Applying<'_, '_> {
         let stores: Vec<_> = self.shard.slots.values().map(|state| state.store).collect();
         let outcome = retention::sweep(&mut self.tx, &catalog, &stores, id, rows_max)?;
         if matches!(outcome, Outcome::Removed { more: false, .. }) {
-            self.put_table(table.swept());
+            self.put_table(table.swept())?;
         }
         Ok(outcome)
     }
 
     fn write(&mut self, write: &Write) -> Result<Outcome, EngineError> {
         let Some(mut lane) = self.open(&write.lane)? else { return Ok(Outcome::WrongShard) };
+        if !access::may_enter(&write.lane, &write.actor.user) {
+            return Ok(Outcome::Forbidden);
+        }
         let (user, store) = (&write.actor.user, lane.store);
         if let Some(request) = write.request {
             let key = keys::request(store, &write.lane, user, request.id);
@@ -278,6 +278,12 @@ impl Applying<'_, '_> {
         let before = lane.seq;
         let catalog = Arc::clone(&self.shard.catalog);
         let context = Context { catalog: &catalog, actor: &write.actor, time: self.time };
+        if self.tx.is_exhausted() {
+            return Ok(Outcome::Later);
+        }
+        if context.is_behind(&write.operations) {
+            return Ok(Outcome::SchemaBehind);
+        }
         let outcome = match commit::commit(&mut self.tx, &mut lane, context, &write.operations) {
             Ok(changes) => {
                 let (epoch, seq) = (lane.epoch, lane.seq);
@@ -308,14 +314,17 @@ impl Applying<'_, '_> {
 
     fn mutate(&mut self, mutate: &Mutate) -> Result<Outcome, EngineError> {
         let Some(mut lane) = self.open(&mutate.lane)? else { return Ok(Outcome::WrongShard) };
+        if !access::may_enter(&mutate.lane, &mutate.actor.user) {
+            return Ok(Outcome::Forbidden);
+        }
         let catalog = Arc::clone(&self.shard.catalog);
         let context = Context { catalog: &catalog, actor: &mutate.actor, time: self.time };
-        let shard = self.shard.number;
-        decide::mutate(&mut self.tx, &mut lane, shard, context, mutate, &mut self.commits)
+        decide::mutate(&mut self.tx, &mut lane, context, mutate, &mut self.commits)
     }
 
     fn confirm(&mut self, confirm: &Confirm) -> Result<Outcome, EngineError> {
         match self.open(&confirm.lane)? {
+            Some(_) if !access::may_enter(&confirm.lane, &confirm.user) => Ok(Outcome::Forbidden),
             Some(lane) => decide::confirm(&mut self.tx, &lane, self.time, confirm),
             None => Ok(Outcome::WrongShard),
         }
@@ -339,7 +348,7 @@ pub fn sum(snapshot: &dyn Snapshot, shard: ShardNumber) -> Result<ContentSum, En
 /// [`EngineError::Storage`] or [`EngineError::Damaged`].
 pub fn recount(snapshot: &dyn Snapshot, shard: &Shard) -> Result<ContentSum, EngineError> {
     let mut sum = ContentSum::default();
-    let of_shard = [NodeKind::SlotEpoch, NodeKind::Table, NodeKind::Forgotten]
+    let of_shard = [NodeKind::SlotEpoch, NodeKind::Table]
         .map(|kind| (STATE, KeyRange::prefix(keys::of_shard(kind, shard.number))));
     let of_stores = shard.slots.values().flat_map(|state| {
         keys::LAYOUT.families.iter().map(|family| (*family, keys::of_store(state.store)))
@@ -351,14 +360,4 @@ pub fn recount(snapshot: &dyn Snapshot, shard: &Shard) -> Result<ContentSum, Eng
         }
     }
     Ok(sum)
-}
-
-impl ContentSum {
-    fn encode(self) -> Vec<u8> {
-        KeyWriter::new().array(&self.0.to_be_bytes()).finish()
-    }
-
-    fn decode(value: &[u8]) -> Result<Self, EngineError> {
-        Ok(Self(u128::from_be_bytes(KeyReader::new(value).array()?)))
-    }
 }

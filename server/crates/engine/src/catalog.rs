@@ -25,7 +25,7 @@ pub struct Catalog {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Table {
     schema: TableSchema,
-    /// The columns of each version, in the order of a row's values.
+    /// The columns in the order of a row's values, from a version on.
     layouts: Vec<(SchemaVersion, Vec<ColumnId>)>,
     life: Life,
 }
@@ -56,7 +56,7 @@ impl Catalog {
 
     /// The table with this number, unless it was dropped.
     pub fn table(&self, id: TableId) -> Option<&Table> {
-        self.tables.get(&id).filter(|table| table.life == Life::Used)
+        self.tables.get(&id).filter(|table| table.is_used())
     }
 
     /// The same, dropped or not.
@@ -66,7 +66,7 @@ impl Catalog {
 
     /// All tables, in the order of their numbers, without those that were dropped.
     pub fn tables(&self) -> impl Iterator<Item = &Table> {
-        self.tables.values().filter(|table| table.life == Life::Used)
+        self.tables.values().filter(|table| table.is_used())
     }
 
     /// Tables that were dropped and may have rows left.
@@ -80,11 +80,17 @@ impl Catalog {
         if schema.check().is_err() {
             return None;
         }
+        let is_taken = self
+            .tables()
+            .any(|table| table.schema.name == schema.name && table.schema.id != schema.id);
+        if is_taken {
+            return None;
+        }
         let Some(known) = self.tables.get(&schema.id) else {
             let layouts = vec![(schema.version, layout(schema))];
             return Some(Table { schema: schema.clone(), layouts, life: Life::Used });
         };
-        if known.schema == *schema && known.life == Life::Used {
+        if known.schema == *schema && known.is_used() {
             return Some(known.clone());
         }
         if known.life != Life::Used
@@ -94,7 +100,9 @@ impl Catalog {
             return None;
         }
         let mut next = known.clone();
-        next.layouts.push((schema.version, layout(schema)));
+        if next.layouts.last().is_none_or(|(_, columns)| *columns != layout(schema)) {
+            next.layouts.push((schema.version, layout(schema)));
+        }
         next.schema = schema.clone();
         Some(next)
     }
@@ -119,8 +127,12 @@ impl Table {
     /// The columns of a row that was stored under `version`, in the order of its values.
     pub(crate) fn layout(&self, version: SchemaVersion) -> Result<&[ColumnId], EngineError> {
         // The last one is almost always it.
-        let layout = self.layouts.iter().rev().find(|(known, _)| *known == version);
+        let layout = self.layouts.iter().rev().find(|(known, _)| *known <= version);
         layout.map(|(_, columns)| &**columns).ok_or(EngineError::damaged("schema version"))
+    }
+
+    pub(crate) fn is_used(&self) -> bool {
+        self.life == Life::Used
     }
 
     pub(crate) fn dropped(&self) -> Self {
@@ -135,8 +147,9 @@ impl Table {
         codec::encode(self)
     }
 
-    /// Whether rows that are stored fit `next`: nothing that they lie by changes, no column changes
-    /// its type, and what they do not have may be NULL.
+    /// Whether rows that are stored fit `next`, which rewrites none of them: nothing that they lie by
+    /// changes (so an index is declared with its table), no column changes its type, and what they
+    /// do not have is NULL (so a new column is not NOT NULL).
     fn may_become(&self, next: &TableSchema) -> bool {
         let now = &self.schema;
         let same_kind = matches!(

@@ -4,7 +4,6 @@ use protocol::codec;
 use protocol::ids::{
     ClientId, ContentHash, Epoch, Lane, MutationNumber, RequestId, SeqId, TableId, TenantId,
 };
-use protocol::limits::FRAME_BYTES_MAX;
 use protocol::mutation::{Operation, Rejection};
 use protocol::schema::TableSchema;
 use serde::{Deserialize, Serialize};
@@ -16,10 +15,6 @@ use crate::slot::Slot;
 /// The version of [`Entry`]. A cluster writes the one that all its nodes know.
 const VERSION: u8 = 1;
 
-/// Largest encoded entry, in bytes, that a leader proposes: one command as large as a message, or
-/// many small ones. What is in the log already is applied whatever its size.
-pub const ENTRY_BYTES_MAX: usize = 2 * FRAME_BYTES_MAX;
-
 /// A point in time, in microseconds since 1970-01-01T00:00:00Z. It comes with the log or from the
 /// caller; the engine has no clock.
 #[derive(
@@ -29,7 +24,10 @@ pub const ENTRY_BYTES_MAX: usize = 2 * FRAME_BYTES_MAX;
 pub struct Time(pub i64);
 
 /// One entry of the log: what is applied in one atomic batch.
+///
+/// A field that is not known is refused here, as nowhere else: another node would not pass over it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Entry {
     version: u8,
     /// The leader's clock when it was proposed.
@@ -40,7 +38,7 @@ pub struct Entry {
 
 /// Something to do, decided by what the log has before it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Command {
     /// Founds the shard. Nothing else happens before.
     Found {
@@ -97,6 +95,7 @@ pub enum Command {
 
 /// Row operations that the server planned for a statement.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Write {
     /// The lane of all its tables.
     pub lane: Lane,
@@ -112,6 +111,7 @@ pub struct Write {
 
 /// A write that can be asked for again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Request {
     /// Its identity, of this user in this lane.
     pub id: RequestId,
@@ -123,6 +123,7 @@ pub struct Request {
 
 /// Mutations of one client, in the order in which it wrote them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Mutate {
     /// The lane.
     pub lane: Lane,
@@ -146,6 +147,7 @@ pub struct Mutate {
 
 /// A mutation with the hash that it had when it arrived.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Numbered {
     /// The chained hash after it.
     pub hash: ContentHash,
@@ -155,6 +157,7 @@ pub struct Numbered {
 
 /// A client knows its decisions up to a number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Confirm {
     /// The lane.
     pub lane: Lane,
@@ -206,6 +209,12 @@ pub enum Outcome {
         /// Whether as much again may be left.
         more: bool,
     },
+    /// The entry has done enough before it: propose it again.
+    Later,
+    /// It was written under a schema that this shard has not been told yet: propose it again.
+    SchemaBehind,
+    /// The lane is another user's.
+    Forbidden,
     /// The lane or slot is not in this shard.
     WrongShard,
 }
@@ -224,6 +233,10 @@ pub enum Undecided {
     UnknownClient,
     /// Too many decisions wait to be confirmed.
     WindowFull,
+    /// The entry has done enough before it.
+    Later,
+    /// It was written under a schema that this shard has not been told yet.
+    SchemaBehind,
 }
 
 impl Entry {
@@ -232,7 +245,9 @@ impl Entry {
         Self { version: VERSION, time, commands }
     }
 
-    /// The bytes that the log keeps.
+    /// The bytes that the log keeps. Whoever proposes them refuses more than
+    /// [`ENTRY_BYTES_MAX`](crate::ENTRY_BYTES_MAX): a command can take more here than it took when
+    /// it arrived.
     pub fn encode(&self) -> Vec<u8> {
         codec::encode(self)
     }

@@ -4,7 +4,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::ids::{Birth, ClientId, Epoch, Lane, MutationNumber, SeqId, TableId, TenantId};
-use protocol::limits::{COMMIT_BYTES_MAX, KEY_BYTES_MAX, ROW_BYTES_MAX};
+use protocol::limits::{COMMIT_BYTES_MAX, KEY_BYTES_MAX, OPERATIONS_MAX, ROW_BYTES_MAX};
 use protocol::mutation::{Decision, Guard, Operation, Reason, Rejection, RowKey};
 use protocol::value::{Row, Value};
 
@@ -14,7 +14,8 @@ use crate::change_index::Mark;
 use crate::command::Time;
 use crate::error::EngineError;
 use crate::keys;
-use crate::merge::{self, Writer};
+use crate::limits::COMMIT_WORK_BYTES_MAX;
+use crate::merge::{self, Refused, Writer};
 use crate::partition::{OpenLane, OpenPartition};
 use crate::rows::{self, Image, Place, Stored};
 use crate::transaction::Transaction;
@@ -94,16 +95,19 @@ pub(crate) struct Context<'a> {
 struct Draft<'a> {
     context: Context<'a>,
     lane: &'a OpenLane,
-    touched: Vec<Touched>,
+    touched: Vec<Touched<'a>>,
     /// The last of `touched` with a key.
     latest: BTreeMap<(TableId, Vec<u8>), usize>,
+    /// Bytes read so far.
+    work: usize,
 }
 
 /// A row that operations of the commit name.
 #[derive(Debug)]
-struct Touched {
+struct Touched<'a> {
+    /// The last operation that names it.
     operation: u32,
-    table: TableId,
+    table: &'a Table,
     key: Row,
     key_bytes: Vec<u8>,
     /// The row before the commit.
@@ -116,7 +120,7 @@ struct Touched {
 
 /// A net change that has not got its place yet.
 struct Pending<'t> {
-    touched: &'t Touched,
+    touched: &'t Touched<'t>,
     /// The encoded row and its expiry; `None` when it is deleted.
     new: Option<(Vec<u8>, Option<Time>)>,
 }
@@ -128,13 +132,13 @@ pub(crate) fn commit(
     context: Context<'_>,
     operations: &[Operation],
 ) -> Result<Vec<Change>, Fault> {
-    let mut draft = Draft { context, lane, touched: Vec::new(), latest: BTreeMap::new() };
-    for (number, operation) in (0..).zip(operations) {
-        draft.operate(tx, number, operation)?;
-    }
-    let Draft { touched, .. } = draft;
-    let pending = net(context, &touched)?;
-    let changes = write(tx, lane, context, pending)?;
+    let (touched, latest) = (Vec::new(), BTreeMap::new());
+    let mut draft = Draft { context, lane, touched, latest, work: 0 };
+    let operated = draft.operate_all(tx, operations);
+    let Draft { touched, mut work, .. } = draft;
+    let pending = operated.and_then(|()| net(context, &touched, &mut work));
+    tx.spend(work);
+    let changes = write(tx, lane, context, pending?)?;
     if let Some(last) = changes.last() {
         lane.advance(tx, last.seq);
     }
@@ -184,9 +188,25 @@ impl<'a> Context<'a> {
     fn writer(self) -> Writer<'a> {
         Writer { user: &self.actor.user, time: self.time }
     }
+
+    /// Whether operations name what this shard has not been told of yet. Then it is not for this
+    /// place of the log to say that there is no such thing.
+    pub(crate) fn is_behind(self, operations: &[Operation]) -> bool {
+        operations.iter().any(|operation| match self.catalog.any(operation.table) {
+            None => true,
+            Some(table) => table.is_used() && operation.version > table.schema().version,
+        })
+    }
 }
 
-impl Draft<'_> {
+impl<'a> Draft<'a> {
+    fn operate_all(&mut self, tx: &Transaction<'_>, operations: &[Operation]) -> Result<(), Fault> {
+        for (number, operation) in (0..).zip(operations) {
+            self.operate(tx, number, operation)?;
+        }
+        Ok(())
+    }
+
     fn operate(
         &mut self,
         tx: &Transaction<'_>,
@@ -197,6 +217,9 @@ impl Draft<'_> {
             Fault::Rejected(Rejection { operation: number, table: operation.table, column, reason })
         };
         let context = self.context;
+        if number as usize >= OPERATIONS_MAX {
+            return Err(refuse((Reason::CommitTooLarge, None)));
+        }
         let table = context.catalog.table(operation.table);
         let table = table.ok_or_else(|| refuse((Reason::TableUnknown, None)))?;
         let schema = table.schema();
@@ -212,10 +235,12 @@ impl Draft<'_> {
             return Err(refuse((Reason::KeyTooLarge, None)));
         }
         let place = self.touch(tx, table, number, key, key_bytes)?;
+        if self.work > COMMIT_WORK_BYTES_MAX {
+            return Err(refuse((Reason::CommitTooLarge, None)));
+        }
         let touched = &self.touched[place];
-        let holds = operation.guard.as_ref().is_none_or(|guard| touched.meets(table, guard));
-        if !holds {
-            return Err(refuse((Reason::GuardFailed, None)));
+        if let Some(guard) = &operation.guard {
+            touched.meet(guard).map_err(refuse)?;
         }
         let current = touched.new.as_ref();
         let next = merge::act(schema, current, &operation.action, context.writer());
@@ -230,7 +255,7 @@ impl Draft<'_> {
     fn touch(
         &mut self,
         tx: &Transaction<'_>,
-        table: &Table,
+        table: &'a Table,
         operation: u32,
         key: Row,
         key_bytes: Vec<u8>,
@@ -241,6 +266,8 @@ impl Draft<'_> {
         }
         let partition = self.lane.partition(schema.id);
         let found = Place { table, partition: &partition, key: &key_bytes }.find(tx)?;
+        self.work += key_bytes.len();
+        self.work += found.as_ref().map_or(0, |found| found.image.row_bytes().len());
         let is_expired = |found: &Stored| found.image.is_expired(self.context.time);
         let (expired, stored) = match found {
             Some(found) if is_expired(&found) => (Some(found), None),
@@ -251,10 +278,15 @@ impl Draft<'_> {
             None => None,
         };
         let new = old.clone();
-        self.latest.insert((schema.id, key_bytes.clone()), self.touched.len());
-        let table = schema.id;
-        self.touched.push(Touched { operation, table, key, key_bytes, stored, expired, old, new });
-        Ok(self.touched.len() - 1)
+        let touched = Touched { operation, table, key, key_bytes, stored, expired, old, new };
+        Ok(self.push(touched))
+    }
+
+    fn push(&mut self, touched: Touched<'a>) -> usize {
+        let place = self.touched.len();
+        self.latest.insert((touched.table.schema().id, touched.key_bytes.clone()), place);
+        self.touched.push(touched);
+        place
     }
 
     /// Makes `next` of the row at `place`. What was there before the commit and was deleted in it
@@ -266,78 +298,102 @@ impl Draft<'_> {
             touched.new = next;
             return;
         }
-        let (table, key, key_bytes) =
-            (touched.table, touched.key.clone(), touched.key_bytes.clone());
-        self.latest.insert((table, key_bytes.clone()), self.touched.len());
+        let (table, key) = (touched.table, touched.key.clone());
+        let key_bytes = touched.key_bytes.clone();
         let (stored, expired, old, new) = (None, None, None, next);
-        self.touched.push(Touched { operation, table, key, key_bytes, stored, expired, old, new });
+        self.push(Touched { operation, table, key, key_bytes, stored, expired, old, new });
     }
 }
 
-impl Touched {
-    fn meets(&self, table: &Table, guard: &Guard) -> bool {
-        match guard {
+impl Touched<'_> {
+    /// Holds a guard against the row.
+    fn meet(&self, guard: &Guard) -> Result<(), Refused> {
+        let holds = match guard {
             Guard::Absent => self.new.is_none(),
             Guard::Unchanged(seq) => {
                 self.new.is_some()
                     && self.stored.as_ref().is_some_and(|stored| stored.image.seq() == *seq)
             }
-            Guard::Values(values) => self.new.as_ref().is_some_and(|row| {
-                values.iter().all(|expected| {
-                    rows::values_of(table.schema(), row, &[expected.0]) == [&expected.1]
+            Guard::Values(expected) => {
+                let schema = self.table.schema();
+                if let Some(gone) = expected.iter().find(|e| schema.column(e.0).is_none()) {
+                    return Err((Reason::ColumnUnknown, Some(gone.0)));
+                }
+                self.new.as_ref().is_some_and(|row| {
+                    expected.iter().all(|e| rows::values_of(schema, row, &[e.0]) == [&e.1])
                 })
-            }),
-        }
+            }
+        };
+        if holds { Ok(()) } else { Err((Reason::GuardFailed, None)) }
     }
 
     fn refuse(&self, reason: Reason) -> Fault {
-        let Self { operation, table, .. } = *self;
+        let (operation, table) = (self.operation, self.table.schema().id);
         Fault::Rejected(Rejection { operation, table, column: None, reason })
+    }
+
+    /// When the row expires if it is written at `time`: never earlier than it did.
+    fn expiry(&self, time: Time) -> Option<Time> {
+        let micros = i64::from(self.table.schema().ttl_seconds?) * 1_000_000;
+        let expiry = Time(time.0.saturating_add(micros).min(i64::MAX - 1));
+        Some(self.expiry_before().map_or(expiry, |before| before.max(expiry)))
+    }
+
+    fn expiry_before(&self) -> Option<Time> {
+        self.stored.as_ref().and_then(|stored| stored.image.expiry())
+    }
+
+    /// The bytes that the indexes keep of the row before and after, and whether one of them is too
+    /// large.
+    fn index_bytes(&self) -> (usize, bool) {
+        let schema = self.table.schema();
+        let (mut bytes, mut is_large) = (0, false);
+        for index in &schema.indexes {
+            for row in self.old.iter().chain(&self.new) {
+                let length = rows::key_of(schema, row, &index.columns).len();
+                bytes += length;
+                is_large |= length > KEY_BYTES_MAX;
+            }
+        }
+        (bytes, is_large)
     }
 }
 
 /// What is different after the commit, if all of it is within bounds.
-fn net<'t>(context: Context<'_>, touched: &'t [Touched]) -> Result<Vec<Pending<'t>>, Fault> {
+fn net<'t>(
+    context: Context<'_>,
+    touched: &'t [Touched<'t>],
+    work: &mut usize,
+) -> Result<Vec<Pending<'t>>, Fault> {
     let mut pending = Vec::with_capacity(touched.len());
     let mut bytes = 0;
     for touched in touched {
-        let (Some(table), true) =
-            (context.catalog.table(touched.table), touched.old.is_some() || touched.new.is_some())
-        else {
-            continue;
+        let expiry = touched.expiry(context.time);
+        let is_same = match (&touched.old, &touched.new) {
+            (None, None) => true,
+            (old, new) => old == new && touched.expiry_before() == expiry,
         };
-        let before = touched.stored.as_ref().and_then(|stored| stored.image.expiry());
-        let expiry = expiry(table, context.time).map(|expiry| before.unwrap_or(expiry).max(expiry));
-        if touched.old == touched.new && before == expiry.or(before) {
+        if is_same {
             continue;
         }
-        let new = touched.new.as_ref().map(|row| (rows::encode(row), expiry.or(before)));
+        let new = touched.new.as_ref().map(|row| (rows::encode(row), expiry));
         let row_bytes = new.as_ref().map_or(0, |(row, _)| row.len());
         if row_bytes > ROW_BYTES_MAX {
             return Err(touched.refuse(Reason::RowTooLarge));
         }
-        let indexes = &table.schema().indexes;
-        let key_is_long = |row: &Row| {
-            indexes.iter().any(|index| {
-                rows::key_of(table.schema(), row, &index.columns).len() > KEY_BYTES_MAX
-            })
-        };
-        if touched.new.as_ref().is_some_and(key_is_long) {
+        let (index_bytes, is_large) = touched.index_bytes();
+        if is_large {
             return Err(touched.refuse(Reason::KeyTooLarge));
         }
         bytes += row_bytes + touched.key_bytes.len();
-        if bytes > COMMIT_BYTES_MAX {
+        // An indexed value is in up to three keys that are written.
+        *work += row_bytes + 3 * index_bytes;
+        if bytes > COMMIT_BYTES_MAX || *work > COMMIT_WORK_BYTES_MAX {
             return Err(touched.refuse(Reason::CommitTooLarge));
         }
         pending.push(Pending { touched, new });
     }
     Ok(pending)
-}
-
-/// When a row of `table` expires that is written at `time`.
-fn expiry(table: &Table, time: Time) -> Option<Time> {
-    let micros = i64::from(table.schema().ttl_seconds?) * 1_000_000;
-    Some(Time(time.0.saturating_add(micros).min(i64::MAX - 1)))
 }
 
 fn write(
@@ -350,17 +406,16 @@ fn write(
     let mut changes = Vec::with_capacity(pending.len());
     let mut seq = lane.seq;
     for Pending { touched, new } in pending {
-        let Some(table) = context.catalog.table(touched.table) else { continue };
-        let open = match partitions.entry(touched.table) {
+        let schema = touched.table.schema();
+        let open = match partitions.entry(schema.id) {
             Entry::Occupied(open) => open.into_mut(),
             Entry::Vacant(closed) => {
-                closed.insert(OpenPartition::open(tx, lane.partition(touched.table))?)
+                closed.insert(OpenPartition::open(tx, lane.partition(schema.id))?)
             }
         };
         seq = seq.next();
-        let version = table.schema().version;
-        let new = new.map(|(row, expiry)| Image::new(seq, version, expiry, &row));
-        changes.push(write_one(tx, context, table, open, touched, seq, new)?);
+        let new = new.map(|(row, expiry)| Image::new(seq, schema.version, expiry, &row));
+        changes.push(write_one(tx, context.time, open, touched, seq, new)?);
     }
     for partition in partitions.into_values() {
         partition.close(tx);
@@ -370,15 +425,14 @@ fn write(
 
 fn write_one(
     tx: &mut Transaction<'_>,
-    context: Context<'_>,
-    table: &Table,
+    time: Time,
     OpenPartition { partition, state, .. }: &mut OpenPartition,
-    touched: &Touched,
+    touched: &Touched<'_>,
     seq: SeqId,
     new: Option<Image>,
 ) -> Result<Change, EngineError> {
-    let place = Place { table, partition, key: &touched.key_bytes };
-    let mark = Mark { key: &touched.key, time: context.time };
+    let place = Place { table: touched.table, partition, key: &touched.key_bytes };
+    let mark = Mark { key: &touched.key, time };
     match (&touched.stored, &new) {
         (None, None) => {}
         (None, Some(new)) => {
@@ -392,6 +446,6 @@ fn write_one(
     }
     let birth = touched.stored.as_ref().map_or(Birth(seq), |stored| stored.birth);
     let old = touched.stored.as_ref().map(|stored| stored.image.clone());
-    let (table, key) = (touched.table, touched.key.clone());
+    let (table, key) = (touched.table.schema().id, touched.key.clone());
     Ok(Change { seq, table, birth, key, old, new })
 }

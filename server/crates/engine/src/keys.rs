@@ -80,10 +80,8 @@ pub(crate) enum NodeKind {
     SlotEpoch = 5,
     /// Shard, table → its description.
     Table = 6,
-    /// Shard → up to when silent clients are forgotten.
-    Forgotten = 7,
     /// Shard → whatever replication keeps beside.
-    Replication = 8,
+    Replication = 7,
 }
 
 /// What a key of [`STATE`] in the store of a slot is about.
@@ -99,6 +97,8 @@ pub(crate) enum StateKind {
     Decision = 4,
     /// Lane, user, request → what came of it.
     Request = 5,
+    /// Lane, user → the last day on which a client was heard of that is forgotten.
+    Forgotten = 6,
 }
 
 /// What a key of [`DUE`] is about.

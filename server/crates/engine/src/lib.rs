@@ -7,17 +7,19 @@
 //!
 //! | to find | look in |
 //! | --- | --- |
-//! | what enters the log | `command.rs` |
+//! | what enters the log | `command.rs`; its bounds: `limits.rs` |
 //! | what an entry does | `apply.rs`: outcomes, `commit.rs`: net changes, `merge.rs`: one row |
-//! | exactly once | `decide.rs` |
+//! | exactly once | `decide.rs`, `client.rs` |
 //! | where things lie | `keys.rs`, `rows.rs`, `change_index.rs`, `partition.rs`, `stores.rs` |
 //! | tables and rights | `catalog.rs`, `access.rs` |
 //! | what ends | `retention.rs` |
 //! | what subscribers read | `view.rs`, `load.rs`, `catch_up.rs` |
 
 mod command;
+mod limits;
 
 mod apply;
+mod client;
 mod commit;
 mod decide;
 mod merge;
@@ -45,14 +47,14 @@ pub use access::{Actor, Role, may_read};
 pub use apply::{Applied, Shard, recount, sum};
 pub use catalog::{Catalog, Table};
 pub use catch_up::{CatchUp, CatchUpLimits, Piece, Resuming, Told, What};
+pub use client::ClientState;
 pub use command::{
-    Command, Confirm, ENTRY_BYTES_MAX, Entry, Mutate, Numbered, Outcome, Request, Time, Undecided,
-    Write,
+    Command, Confirm, Entry, Mutate, Numbered, Outcome, Request, Time, Undecided, Write,
 };
 pub use commit::{Change, Commit, Decided};
-pub use decide::ClientState;
 pub use error::EngineError;
 pub use keys::{LAYOUT, of_replication};
+pub use limits::ENTRY_BYTES_MAX;
 pub use load::{LoadBatch, LoadLimits, Loaded};
 pub use partition::PartitionState;
 pub use retention::Retention;

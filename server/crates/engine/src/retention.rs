@@ -9,21 +9,20 @@ use protocol::value::Value;
 use server_storage::key::KeyReader;
 use server_storage::{Direction, Snapshot};
 
+use crate::access;
 use crate::apply::{Shard, SlotState};
 use crate::catalog::{Catalog, Table};
 use crate::change_index;
+use crate::client;
 use crate::command::{Command, Outcome, Time};
-use crate::decide;
 use crate::error::EngineError;
 use crate::keys::{self, DUE, DueKind, Partition, ROWS, STATE};
+use crate::limits::{CLOCKS_DIFFER_MICROS, RETIRE_MAX};
 use crate::partition::{OpenLane, OpenPartition, PartitionState};
 use crate::rows::{Image, Place, Stored};
-use crate::slot::{ShardNumber, Slot};
+use crate::slot::Slot;
 use crate::stores::StoreNumber;
 use crate::transaction::Transaction;
-
-/// Most tombstones that one command removes.
-const RETIRE_MAX: usize = 10_000;
 
 /// How long things are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +74,7 @@ impl Shard {
             wanted.push(Command::Expire { slot, rows_max });
         }
         let silent_since = Time(now.0.saturating_sub(retention.silence_micros));
-        let day = decide::day(silent_since);
+        let day = client::day(silent_since);
         if any(keys::due_before(store, DueKind::Client, day))?
             || any(keys::due_before(store, DueKind::Request, now.0))?
         {
@@ -112,6 +111,8 @@ impl Shard {
         let too_many =
             if state.tombstones > kept_max { state.tombstones - kept_max / 2 } else { 0 };
         let horizon = now.0.saturating_sub(retention.tombstones_micros);
+        // A clock that was ahead says nothing about how old this one is, nor those behind it.
+        let ahead = now.0.saturating_add(CLOCKS_DIFFER_MICROS);
         let mut through = None;
         let tombstones = partition.tombstones_through(SeqId::MAX);
         let mut scan = snapshot.scan(DUE, tombstones, Direction::Forward);
@@ -120,11 +121,12 @@ impl Shard {
             && count < RETIRE_MAX as u64
         {
             let made = KeyReader::new(entry.value).i64()?;
-            if count >= too_many && made >= horizon {
+            count += 1;
+            if count <= too_many || made < horizon {
+                through = Some(partition.read_tombstone(entry.key)?.0);
+            } else if made <= ahead {
                 break;
             }
-            count += 1;
-            through = Some(partition.read_tombstone(entry.key)?.0);
         }
         let lane = match partition.tenant()? {
             Some(tenant) => Lane::User(tenant),
@@ -135,11 +137,12 @@ impl Shard {
 }
 
 fn removed(count: usize, count_max: usize) -> Outcome {
-    Outcome::Removed { count: count as u64, more: count > 0 && count >= count_max }
+    Outcome::Removed { count: count as u64, more: count >= count_max }
 }
 
+/// A command removes something, or it would be proposed for ever.
 fn bound(count_max: u32) -> usize {
-    usize::try_from(count_max).unwrap_or(usize::MAX)
+    usize::try_from(count_max).unwrap_or(usize::MAX).max(1)
 }
 
 /// Removes rows that have expired by `time`.
@@ -186,11 +189,14 @@ pub(crate) fn retire(
     table: TableId,
     through: SeqId,
 ) -> Result<Outcome, EngineError> {
-    if catalog.table(table).is_none() {
-        // It is swept, or will be: nothing may be written about it any more.
-        return Ok(removed(0, 0));
-    }
+    let known = catalog.table(table).map(Table::schema);
     let partition = lane.partition(table);
+    let is_there = known.is_some_and(|schema| access::is_of_lane(schema, &lane.lane))
+        && tx.get(STATE, &partition.state())?.is_some();
+    if !is_there {
+        // Swept, or about to be: nothing may be written about it any more.
+        return Ok(removed(0, RETIRE_MAX));
+    }
     let through = through.min(lane.seq);
     let due = tx.first(DUE, &partition.tombstones_through(through), RETIRE_MAX)?;
     let mut open = OpenPartition::open(tx, partition)?;
@@ -209,12 +215,12 @@ pub(crate) fn retire(
 /// Forgets silent clients and answers that are kept no longer.
 pub(crate) fn forget(
     tx: &mut Transaction<'_>,
-    (shard, store): (ShardNumber, StoreNumber),
+    store: StoreNumber,
     time: Time,
     silent_since: Time,
     count_max: u32,
 ) -> Result<Outcome, EngineError> {
-    let clients = decide::forget(tx, shard, store, silent_since, bound(count_max))?;
+    let clients = client::forget(tx, store, silent_since, bound(count_max))?;
     let range = keys::due_before(store, DueKind::Request, time.0);
     let requests = tx.first(DUE, &range, bound(count_max))?;
     let count = clients.max(requests.len());

@@ -1,10 +1,12 @@
 //! What the commands of one entry have written so far, and the sum over the shard's contents.
 
+use server_storage::key::{KeyReader, KeyWriter};
 use server_storage::{Batch, Family, KeyRange, Overlay, OwnedEntry, Snapshot};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::error::EngineError;
 use crate::keys::{STATE, STORE_BYTES};
+use crate::limits::ENTRY_WORK_BYTES_MAX;
 
 /// A sum over entries that does not depend on their order: nodes with equal contents have equal
 /// sums, whatever way they came to them. Each entry counts with its 128-bit XXH3; it tells apart
@@ -13,6 +15,14 @@ use crate::keys::{STATE, STORE_BYTES};
 pub struct ContentSum(pub u128);
 
 impl ContentSum {
+    pub(crate) fn encode(self) -> Vec<u8> {
+        KeyWriter::new().array(&self.0.to_be_bytes()).finish()
+    }
+
+    pub(crate) fn decode(value: &[u8]) -> Result<Self, EngineError> {
+        Ok(Self(u128::from_be_bytes(KeyReader::new(value).array()?)))
+    }
+
     pub(crate) fn add(&mut self, family: Family, key: &[u8], value: &[u8]) {
         self.0 = self.0.wrapping_add(hash(family, key, value));
     }
@@ -39,11 +49,13 @@ fn hash(family: Family, key: &[u8], value: &[u8]) -> u128 {
 pub(crate) struct Transaction<'a> {
     overlay: Overlay<'a>,
     sum: ContentSum,
+    /// Bytes of rows and index entries that the commits of this entry have read and written.
+    work: usize,
 }
 
 impl<'a> Transaction<'a> {
     pub(crate) fn new(snapshot: &'a dyn Snapshot, sum: ContentSum) -> Self {
-        Self { overlay: Overlay::new(snapshot), sum }
+        Self { overlay: Overlay::new(snapshot), sum, work: 0 }
     }
 
     pub(crate) fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
@@ -57,6 +69,16 @@ impl<'a> Transaction<'a> {
         count: usize,
     ) -> Result<Vec<OwnedEntry>, EngineError> {
         Ok(self.overlay.first(family, range, count)?)
+    }
+
+    /// Notes work that was done, in bytes.
+    pub(crate) fn spend(&mut self, bytes: usize) {
+        self.work = self.work.saturating_add(bytes);
+    }
+
+    /// Whether this entry has done enough, and leaves further commits to another.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.work >= ENTRY_WORK_BYTES_MAX
     }
 
     /// Sets a key that has no value.

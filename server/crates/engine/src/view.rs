@@ -9,8 +9,8 @@ use server_storage::{Direction, Snapshot};
 use thiserror::Error;
 
 use crate::catalog::{Catalog, Table};
+use crate::client::{self, ClientState};
 use crate::command::Time;
-use crate::decide::{self, ClientState};
 use crate::error::EngineError;
 use crate::keys::{self, ClientKey, NodeKind, Partition, STATE};
 use crate::partition::{self, PartitionState};
@@ -176,7 +176,7 @@ impl<'a> View<'a> {
         {
             let number = MutationNumber::new(keys::last_seq(entry.key)?.get());
             let number = number.map_err(|_| EngineError::damaged("mutation number"))?;
-            decisions.push((number, decide::decode_decision(entry.value)?));
+            decisions.push((number, client::decode_decision(entry.value)?));
         }
         Ok(decisions)
     }

@@ -32,8 +32,13 @@ impl ClientKey<'_> {
     /// Decisions behind `number`.
     pub(crate) fn decisions(self, store: StoreNumber, number: MutationNumber) -> KeyRange {
         let prefix = self.parts(state(store, StateKind::Decision)).finish();
-        let end = KeyRange::prefix(prefix).end;
-        KeyRange { start: self.decision(store, number.next()), end }
+        let start = KeyWriter::new().parts(&prefix).u64(number.get() + 1).finish();
+        KeyRange { start, end: KeyRange::prefix(prefix).end }
+    }
+
+    pub(crate) fn forgotten(self, store: StoreNumber) -> Vec<u8> {
+        let key = state(store, StateKind::Forgotten).text(&self.lane.to_string());
+        key.text(self.user.as_str()).finish()
     }
 
     pub(crate) fn due(self, store: StoreNumber, day: i64) -> Vec<u8> {

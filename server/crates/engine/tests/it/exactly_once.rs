@@ -175,7 +175,11 @@ fn confirmed_decisions_are_dropped_and_make_room() {
     let rest = batch(257, mutations[255].hash, mutations[256..].to_vec());
     let rest = Mutate { confirmed: MutationNumber::MAX, ..rest };
     assert_eq!(world.one(Command::Mutate(rest)), DECIDED);
-    assert_eq!(kept(&world), (count, count - 1, mutations[264].hash, 1));
+    // What it decides itself, the client cannot know yet.
+    assert_eq!(kept(&world), (count, 256, mutations[255].hash, 10));
+    let nothing = Mutate { confirmed: number(258), ..batch(267, mutations[265].hash, vec![]) };
+    assert_eq!(world.one(Command::Mutate(nothing)), DECIDED);
+    assert_eq!(kept(&world), (count, 258, mutations[257].hash, 8));
     let late = batch(100, mutations[98].hash, mutations[99..101].to_vec());
     assert_eq!(world.one(Command::Mutate(late)), stopped(2, Undecided::Forked));
     assert_eq!(world.contents(&lane_of("ann"), NOTES).len(), 266);
@@ -249,12 +253,48 @@ fn a_client_that_was_silent_for_too_long_is_forgotten_and_told_so() {
     let (lane, name) = (lane_of("ann"), tenant("ann"));
     assert_eq!(world.read(|view| view.client(&lane, &name, CLIENT)).unwrap(), None);
     assert_eq!(send(&mut world, 1), stopped(1, Undecided::UnknownClient), "and not applied again");
-    let young = Mutate {
-        client_since: world.now,
-        client: ClientId::from_bytes([2; 16]),
-        ..batch(1, ContentHash::START, chain(ContentHash::START, [note(3)]))
+    let other = |since, id, name| Mutate {
+        client_since: since,
+        client: ClientId::from_bytes([id; 16]),
+        lane: lane_of(name),
+        actor: user(name),
+        ..batch(1, ContentHash::START, chain(ContentHash::START, [note(i64::from(id))]))
     };
+    let young = other(world.now, 2, "ann");
     assert_eq!(world.one(Command::Mutate(young)), DECIDED);
+    // An old replica that writes for the first time in a lane where nobody was forgotten.
+    let old = other(Time(999 * SECOND), 3, "bob");
+    assert_eq!(world.one(Command::Mutate(old)), DECIDED);
+    world.check_sum();
+}
+
+/// A server's clock that was ahead when it dated the identity must not let it outlive what is
+/// remembered of it, and one that was ahead when it forgot must not shut out who is new.
+#[test]
+fn clocks_that_are_ahead_double_nothing_and_shut_nobody_out() {
+    let mut world = World::new();
+    let dated = |since, id| Mutate {
+        client_since: since,
+        client: ClientId::from_bytes([id; 16]),
+        ..batch(1, ContentHash::START, chain(ContentHash::START, [note(i64::from(id))]))
+    };
+    let send = |world: &mut World, since, id| world.one(Command::Mutate(dated(since, id)));
+    let (start, unknown) = (world.now.0, stopped(1, Undecided::UnknownClient));
+    assert_eq!(send(&mut world, Time(start + 3 * DAY), 1), unknown, "nobody knows that day yet");
+    let tomorrow = Time(start + DAY);
+    assert_eq!(send(&mut world, tomorrow, 2), DECIDED);
+    let slot = Slot::of(&lane_of("ann"));
+    let forget = |silent_since| Command::Forget { slot, silent_since, count_max: 10 };
+    world.one(forget(Time(start + DAY)));
+    assert_eq!(send(&mut world, tomorrow, 2), DECIDED, "it is still remembered");
+    world.now.0 += 200 * DAY;
+    // The clock of this leader is a year ahead.
+    let outcome = world.one(forget(Time(world.now.0 + 185 * DAY)));
+    assert_eq!(outcome, Outcome::Removed { count: 1, more: false });
+    assert_eq!(send(&mut world, tomorrow, 2), unknown, "and is not applied again");
+    let today = world.now;
+    assert_eq!(send(&mut world, today, 3), DECIDED);
+    assert_eq!(world.contents(&lane_of("ann"), NOTES).len(), 2);
     world.check_sum();
 }
 
@@ -293,12 +333,9 @@ impl Naive {
         let (sent, first) = (mutate.mutations.len(), usize::try_from(mutate.first.get()).unwrap());
         let left = |done: usize| u32::try_from(sent - done).unwrap();
         let (mut previous, mut decided) = (mutate.previous, Vec::new());
-        if first == 0 {
-            return (stopped(left(0), Undecided::Forked), decided);
-        }
+        let confirmed = usize::try_from(mutate.confirmed.get()).unwrap();
+        self.confirmed = self.confirmed.max(confirmed.min(self.hashes.len()));
         for (done, Numbered { hash, .. }) in mutate.mutations.iter().enumerate() {
-            let confirmed = usize::try_from(mutate.confirmed.get()).unwrap();
-            self.confirmed = self.confirmed.max(confirmed.min(self.hashes.len()));
             match self.place(first + done, previous, *hash) {
                 Err(why) => return (stopped(left(done), why), decided),
                 Ok(false) => {}
@@ -319,7 +356,7 @@ impl Naive {
         previous: ContentHash,
         hash: ContentHash,
     ) -> Result<bool, Undecided> {
-        match self.hashes.get(at - 1) {
+        match at.checked_sub(1).and_then(|place| self.hashes.get(place)) {
             _ if at <= self.confirmed => Err(Undecided::Forked),
             Some(known) if *known == hash => Ok(false),
             Some(_) => Err(Undecided::Forked),

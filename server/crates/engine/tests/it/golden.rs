@@ -116,6 +116,24 @@ fn the_log_keeps_its_bytes() {
 fn the_store_keeps_its_bytes() {
     let mut world = World::new();
     world.run(commands().into_iter().map(|(_, command)| command).collect());
+    let mutation = Numbered { hash: hash(1), operations: None };
+    let mutate = commands().into_iter().find_map(|(_, command)| match command {
+        Command::Mutate(mutate) => Some(mutate),
+        _ => None,
+    });
+    let (lane, actor, mutations) = (lane_of("bob"), user("bob"), vec![mutation]);
+    let slot = Slot::of(&lane);
+    let silent_since = Time(2 * 24 * 60 * 60 * 1_000_000);
+    world.run(vec![
+        Command::Mutate(Mutate {
+            lane,
+            actor,
+            epoch: Epoch::from_bytes([9; 16]),
+            mutations,
+            ..mutate.unwrap()
+        }),
+        Command::Forget { slot, silent_since, count_max: 1 },
+    ]);
     let operations = vec![
         upsert(EVENTS, &[(ID, int(1))]),
         insert(NOTES, &[(ID, int(-2))]),

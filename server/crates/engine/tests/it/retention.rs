@@ -162,3 +162,37 @@ fn a_table_that_was_dropped_is_swept_and_its_number_stays_taken() {
     let lane = lane_of("ann");
     assert_eq!(world.read(|view| view.lane(&lane)).unwrap().seq, seq(35), "the order goes on");
 }
+
+/// Whatever the leader asks for, it gets somewhere.
+#[test]
+fn a_bound_of_nothing_still_removes_something() {
+    let mut world = World::new();
+    world.write("ann", (0..5).map(note).collect());
+    world.one(Command::Drop(NOTES));
+    let sweep = Command::Sweep { table: NOTES, rows_max: 0 };
+    assert_eq!(world.one(sweep.clone()), Outcome::Removed { count: 1, more: true });
+    assert_eq!(settle(&mut world, &Retention { rows_max: 0, ..Retention::default() }), 6);
+    assert_eq!(world.one(sweep), Outcome::Removed { count: 0, more: false });
+    // What comes late writes nothing about a table that is gone, or of another lane.
+    let sum = world.shard.sum();
+    for lane in [lane_of("ann"), crate::world::shared()] {
+        let outcome = world.one(Command::Retire { lane, table: NOTES, through: seq(5) });
+        assert_eq!(outcome, Outcome::Removed { count: 0, more: false });
+    }
+    assert_eq!(world.shard.sum(), sum);
+}
+
+#[test]
+fn a_tombstone_that_a_wrong_clock_made_holds_up_no_other() {
+    let mut world = World::new();
+    world.write("ann", (0..10).map(note).collect());
+    let now = world.now;
+    world.now.0 += 365 * 24 * 60 * 60 * SECOND;
+    world.write("ann", vec![delete(NOTES, 0)]);
+    world.now = now;
+    world.write("ann", vec![delete(NOTES, 1)]);
+    world.now.0 += 40 * 24 * 60 * 60 * SECOND;
+    assert_eq!(settle(&mut world, &Retention::default()), 1);
+    let state = world.read(|view| view.partition(&lane_of("ann"), NOTES)).unwrap();
+    assert_eq!(state.tombstones, 0);
+}

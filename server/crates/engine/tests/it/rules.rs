@@ -101,7 +101,6 @@ fn values_are_held_to_their_columns() {
         (insert(NOTES, &[(ID, Value::Null)]), (Some(ID), Reason::KeyIncomplete)),
         (insert(NOTES, &[(ID, text("a"))]), (Some(ID), Reason::Value)),
         (operation(NOTES, Action::Delete { key: row([]) }), (None, Reason::KeyIncomplete)),
-        (insert(TableId(99), &[(ID, int(1))]), (None, Reason::TableUnknown)),
         (insert(POSTS, &[(ID, int(1))]), (None, Reason::LaneOfTable)),
     ];
     for (operation, (column, why)) in cases {
@@ -199,17 +198,22 @@ fn a_request_that_comes_again_gets_the_first_answer() {
 #[test]
 fn nobody_writes_in_another_users_partitions() {
     let mut world = World::new();
+    world.write("ann", vec![note(5, 7)]);
+    let sum = world.shard.sum();
     for actor in [user("bob"), service()] {
-        let outcome = world.one(write(lane_of("ann"), actor, vec![note(1, 7)]));
-        assert_eq!(reason(outcome), (0, None, Reason::Forbidden));
+        for operations in [vec![note(1, 7)], vec![]] {
+            let outcome = world.one(write(lane_of("ann"), actor.clone(), operations));
+            assert_eq!(outcome, Outcome::Forbidden, "not even where the lane is");
+        }
     }
+    assert_eq!(world.shard.sum(), sum);
     assert_eq!(
         world.write("bob", vec![note(1, 7)]),
         written(1, 1),
         "each has an order of their own"
     );
-    assert_eq!(world.write("ann", vec![note(1, 8)]), written(1, 1));
-    assert_eq!(world.contents(&lane_of("ann"), NOTES)[0][1], int(8));
+    assert_eq!(world.write("ann", vec![note(1, 8)]), written(2, 1));
+    assert_eq!(world.contents(&lane_of("ann"), NOTES)[1][1], int(8));
     assert_eq!(world.contents(&lane_of("bob"), NOTES)[0][1], int(7));
 }
 
@@ -438,4 +442,112 @@ fn a_row_with_a_lifetime_ends_without_a_change_and_its_key_is_free() {
     world.check_sum();
     let state = world.read(|view| view.partition(&lane_of("ann"), EVENTS)).unwrap();
     assert_eq!((state.rows, state.tombstones), (1, 0));
+}
+
+/// Schemas reach each shard by its own log, so a device can know one before its shard does. What it
+/// writes then is not lost.
+#[test]
+fn what_overtakes_its_schema_is_not_decided() {
+    let mut world = World::new();
+    world.write("ann", vec![note(1, 7)]);
+    let extra = ColumnId(5);
+    let mut ahead = patch(NOTES, 1, vec![set(extra, text("x"))]);
+    ahead.version = SchemaVersion(2);
+    let of_new_table = insert(TableId(60), &[(ID, int(1))]);
+    for operation in [ahead.clone(), of_new_table.clone()] {
+        assert_eq!(world.write("ann", vec![operation]), Outcome::SchemaBehind);
+    }
+    let mut next = notes();
+    next.version = SchemaVersion(2);
+    next.columns.push(column(extra, "extra", ColumnType::Text));
+    let mut new = notes();
+    (new.id, new.name) = (TableId(60), "app.new".parse().unwrap());
+    let define = |schema| Command::Define(Box::new(schema));
+    assert_eq!(world.run(vec![define(next), define(new)]).outcomes, [Outcome::Done, Outcome::Done]);
+    assert_eq!(world.write("ann", vec![ahead]), written(2, 1));
+    assert_eq!(world.write("ann", vec![of_new_table.clone()]), written(3, 1));
+    world.one(Command::Drop(TableId(60)));
+    assert_eq!(reason(world.write("ann", vec![of_new_table])).2, Reason::TableUnknown);
+}
+
+#[test]
+fn a_guard_on_a_column_that_is_gone_does_not_hold_by_accident() {
+    let mut world = World::new();
+    world.write("ann", vec![note(1, 7)]);
+    let guard = Guard::Values(values(&[(ColumnId(99), Value::Null)]));
+    let outcome = world.write("ann", vec![guarded(delete(NOTES, 1), guard)]);
+    assert_eq!(reason(outcome), (0, Some(ColumnId(99)), Reason::ColumnUnknown));
+}
+
+#[test]
+fn two_tables_never_have_one_name() {
+    let mut world = World::new();
+    let mut second = notes();
+    second.id = TableId(60);
+    assert_eq!(world.one(Command::Define(Box::new(second.clone()))), Outcome::SchemaRefused);
+    second.name = "app.other".parse().unwrap();
+    assert_eq!(world.one(Command::Define(Box::new(second.clone()))), Outcome::Done);
+    (second.name, second.version) = (notes().name, SchemaVersion(2));
+    assert_eq!(world.one(Command::Define(Box::new(second.clone()))), Outcome::SchemaRefused);
+    world.one(Command::Drop(NOTES));
+    assert_eq!(world.one(Command::Define(Box::new(second))), Outcome::Done, "the name is free");
+}
+
+#[test]
+fn a_lifetime_that_was_taken_away_ends_no_row_that_is_written_since() {
+    let mut world = World::new();
+    let mut schema = posts(AccessLevel::Write);
+    (schema.version, schema.ttl_seconds) = (SchemaVersion(2), Some(10));
+    world.one(Command::Define(Box::new(schema.clone())));
+    for id in [1, 2] {
+        world.one(write(shared(), service(), vec![insert(POSTS, &[(ID, int(id))])]));
+    }
+    (schema.version, schema.ttl_seconds) = (SchemaVersion(3), None);
+    world.one(Command::Define(Box::new(schema)));
+    world.one(write(shared(), service(), vec![patch(POSTS, 1, vec![set(RANK, int(1))])]));
+    world.now.0 += 11_000_000;
+    let left: Vec<Value> =
+        world.contents(&shared(), POSTS).iter().map(|row| row[0].clone()).collect();
+    assert_eq!(left, [int(1)]);
+    world.check_sum();
+}
+
+/// A few bytes of a command name rows of half a megabyte each.
+#[test]
+fn what_an_entry_takes_is_bounded_whatever_is_in_it() {
+    let mut world = World::new();
+    let body = text(&"x".repeat(500_000));
+    for id in 0..40 {
+        world.write("ann", vec![insert(NOTES, &[(ID, int(id)), (BODY, body.clone())])]);
+    }
+    let refused = world.write("ann", (0..40).map(|id| delete(NOTES, id)).collect());
+    assert_eq!(reason(refused), (16, None, Reason::CommitTooLarge));
+    let bump = |id| write(lane_of("ann"), user("ann"), vec![patch(NOTES, id, vec![add(COUNT, 1)])]);
+    let applied = world.run((0..200).map(|_| bump(0)).collect());
+    let done = applied.outcomes.iter().filter(|o| matches!(o, Outcome::Written { .. })).count();
+    assert!(applied.outcomes[done..].iter().all(|outcome| *outcome == Outcome::Later));
+    assert_eq!(done, 34, "32 MiB, at a row of 500,000 bytes before and one after");
+    assert_eq!(applied.commits.len(), done);
+    assert!(
+        matches!(world.one(bump(0)), Outcome::Written { .. }),
+        "and goes on with the next entry"
+    );
+
+    let mut schema = notes();
+    (schema.id, schema.name) = (TableId(60), "app.indexed".parse().unwrap());
+    let index =
+        |id| protocol::schema::Index { id: protocol::ids::IndexId(id), columns: vec![BODY] };
+    schema.indexes = (1..=16).map(index).collect();
+    world.one(Command::Define(Box::new(schema)));
+    let label = text(&"x".repeat(1_000));
+    for first in [0, 100] {
+        let row = |id: i64| insert(TableId(60), &[(ID, int(id)), (BODY, label.clone())]);
+        assert!(matches!(
+            world.write("ann", (first..first + 100).map(row).collect()),
+            Outcome::Written { .. }
+        ));
+    }
+    let refused = world.write("ann", (0..200).map(|id| delete(TableId(60), id)).collect());
+    assert_eq!(reason(refused).2, Reason::CommitTooLarge);
+    world.check_sum();
 }
