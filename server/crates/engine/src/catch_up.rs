@@ -12,7 +12,7 @@ use server_storage::{Direction, Scan};
 
 use crate::change_index::ChangeRecord;
 use crate::error::EngineError;
-use crate::keys::{self, CHANGES, INDEX_CHANGES, Partition, ROWS};
+use crate::keys::{self, At, Partition, ROWS};
 use crate::rows::Image;
 use crate::view::{LaneView, Query, ReadError, Resolved, View};
 
@@ -176,17 +176,15 @@ impl Resume<'_> {
         let mut ranges = BTreeMap::new();
         for (place, resolved) in self.resolved.iter().enumerate() {
             let partition = &resolved.partition;
-            let mut scan_of = |family, range: server_storage::KeyRange| {
+            let mut scan = |at: At<'_>| {
+                let (family, range) = partition.changes_after(self.position, at);
                 let key = (family, range.start.clone());
                 ranges.entry(key).or_insert((range, Vec::new())).1.push(place);
             };
             match &resolved.values {
-                None => scan_of(CHANGES, partition.changes_after(self.position)),
+                None => scan(None),
                 Some((index, values)) => {
-                    for value in values {
-                        let after = partition.index_changes_after(*index, value, self.position);
-                        scan_of(INDEX_CHANGES, after);
-                    }
+                    values.iter().for_each(|value| scan(Some((*index, value))));
                 }
             }
         }

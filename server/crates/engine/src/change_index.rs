@@ -5,13 +5,13 @@
 //! or has left the value, leaves a tombstone until the partition's horizon passes it.
 
 use protocol::codec;
-use protocol::ids::{Birth, IndexId, SeqId};
+use protocol::ids::{Birth, SeqId};
 use protocol::value::Row;
 use server_storage::key::{KeyReader, KeyWriter};
 
 use crate::command::Time;
 use crate::error::EngineError;
-use crate::keys::{self, DUE, Partition, TombstonePlace};
+use crate::keys::{self, At, DUE, Partition};
 use crate::transaction::Transaction;
 
 /// What stands at a position.
@@ -28,9 +28,6 @@ pub(crate) struct Mark<'a> {
     pub(crate) key: &'a Row,
     pub(crate) time: Time,
 }
-
-/// An indexed value; the whole partition without one.
-pub(crate) type At<'a> = Option<(IndexId, &'a [u8])>;
 
 impl ChangeRecord {
     fn encode(&self) -> Vec<u8> {
@@ -54,13 +51,6 @@ impl ChangeRecord {
     }
 }
 
-fn place(at: At<'_>) -> TombstonePlace {
-    match at {
-        None => TombstonePlace::Changes,
-        Some((index, value)) => TombstonePlace::Index(index, value.to_vec()),
-    }
-}
-
 /// Notes the change `seq` of the row born at `birth`.
 pub(crate) fn insert(
     tx: &mut Transaction<'_>,
@@ -69,7 +59,7 @@ pub(crate) fn insert(
     seq: SeqId,
     birth: Birth,
 ) {
-    let (family, key) = partition.tombstone_at(seq, &place(at));
+    let (family, key) = partition.change(seq, at);
     tx.insert(family, key, ChangeRecord { birth, tombstone: None }.encode());
 }
 
@@ -81,7 +71,7 @@ pub(crate) fn remove(
     seq: SeqId,
     birth: Birth,
 ) {
-    let (family, key) = partition.tombstone_at(seq, &place(at));
+    let (family, key) = partition.change(seq, at);
     tx.remove(family, key, &ChangeRecord { birth, tombstone: None }.encode());
 }
 
@@ -94,12 +84,11 @@ pub(crate) fn leave_tombstone(
     birth: Birth,
     mark: &Mark<'_>,
 ) {
-    let place = place(at);
-    let (family, key) = partition.tombstone_at(seq, &place);
+    let (family, key) = partition.change(seq, at);
     let record = ChangeRecord { birth, tombstone: Some(mark.key.clone()) };
     tx.insert(family, key, record.encode());
     let made = KeyWriter::new().i64(mark.time.0).finish();
-    tx.insert(DUE, partition.tombstone_due(seq, &place), made);
+    tx.insert(DUE, partition.tombstone_due(seq, at), made);
 }
 
 /// Takes a tombstone away, whose key of [`DUE`] and value these are.
@@ -109,8 +98,8 @@ pub(crate) fn remove_tombstone(
     due_key: Vec<u8>,
     made: &[u8],
 ) -> Result<SeqId, EngineError> {
-    let (seq, place) = partition.read_tombstone(&due_key)?;
-    let (family, key) = partition.tombstone_at(seq, &place);
+    let (seq, at) = partition.read_tombstone(&due_key)?;
+    let (family, key) = partition.change(seq, at);
     let record = tx.get(family, &key)?.ok_or(EngineError::damaged("tombstone"))?;
     tx.remove(family, key, &record);
     tx.remove(DUE, due_key, made);

@@ -26,8 +26,8 @@ use server_storage::{Access, Family, Journal, KeyRange, Layout, Removal};
 
 pub(crate) use client::{ClientKey, read_client_due, request, request_due, request_of_due};
 pub(crate) use partition::{
-    Partition, TombstonePlace, partitions, partitions_of_table, read_expiry_due, read_partition,
-    read_row, read_tombstone_place, rows_of_table, tombstones_of,
+    At, Partition, partitions, partitions_of_table, read_expiry_due, read_place, read_row,
+    rows_of_table, tombstones_of,
 };
 
 use crate::error::EngineError;

@@ -84,7 +84,7 @@ impl Shard {
         while let Some(entry) = partitions.next()? {
             let state = PartitionState::decode(Some(entry.value))?;
             if state.tombstones > 0 {
-                let (table, partition) = keys::read_partition(entry.key)?;
+                let (table, partition) = keys::read_place(entry.key)?;
                 wanted.extend(self.retire(snapshot, (table, &partition), state, now, retention)?);
             }
         }
@@ -253,7 +253,7 @@ pub(crate) fn sweep(
         }
         let range = keys::tombstones_of(*store, table);
         for (key, made) in tx.first(DUE, &range, count_max - count)? {
-            let (_, partition) = keys::read_tombstone_place(&key)?;
+            let (_, partition) = keys::read_place(&key)?;
             let mut open = OpenPartition::open(tx, partition)?;
             change_index::remove_tombstone(tx, &open.partition, key, &made)?;
             open.state.tombstones -= 1;
@@ -262,7 +262,7 @@ pub(crate) fn sweep(
         }
         let range = keys::partitions_of_table(*store, table);
         for (key, _) in tx.first(STATE, &range, count_max - count)? {
-            let (_, partition) = keys::read_partition(&key)?;
+            let (_, partition) = keys::read_place(&key)?;
             OpenPartition::open(tx, partition)?.forget(tx);
             count += 1;
         }

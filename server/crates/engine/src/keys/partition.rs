@@ -14,14 +14,8 @@ pub(crate) struct Partition {
     prefix: Vec<u8>,
 }
 
-/// Where a tombstone lies beside the changes of its partition.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum TombstonePlace {
-    /// Among the changes of the partition itself.
-    Changes,
-    /// Among those of an indexed value.
-    Index(IndexId, Vec<u8>),
-}
+/// Which changes are meant: those of an indexed value; of the whole partition without one.
+pub(crate) type At<'a> = Option<(IndexId, &'a [u8])>;
 
 impl Partition {
     /// `tenant` is `None` for a SHARED table.
@@ -63,12 +57,14 @@ impl Partition {
         self.start().parts(key).finish()
     }
 
-    pub(crate) fn change(&self, seq: SeqId) -> Vec<u8> {
-        self.start().u64(seq.get()).finish()
-    }
-
-    pub(crate) fn changes_after(&self, seq: SeqId) -> KeyRange {
-        after(self.prefix.clone(), seq)
+    /// Where the change `seq` is noted: a family, and the key in it.
+    pub(crate) fn change(&self, seq: SeqId, at: At<'_>) -> (Family, Vec<u8>) {
+        match at {
+            None => (CHANGES, self.start().u64(seq.get()).finish()),
+            Some((index, value)) => {
+                (INDEX_CHANGES, self.value(index, value).u64(seq.get()).finish())
+            }
+        }
     }
 
     fn value(&self, index: IndexId, value: &[u8]) -> KeyWriter {
@@ -89,12 +85,12 @@ impl Partition {
         below(self.value(index, value).finish(), birth)
     }
 
-    pub(crate) fn index_change(&self, index: IndexId, value: &[u8], seq: SeqId) -> Vec<u8> {
-        self.value(index, value).u64(seq.get()).finish()
-    }
-
-    pub(crate) fn index_changes_after(&self, index: IndexId, value: &[u8], seq: SeqId) -> KeyRange {
-        after(self.value(index, value).finish(), seq)
+    /// The changes behind `seq`: a family, and the keys in it.
+    pub(crate) fn changes_after(&self, seq: SeqId, at: At<'_>) -> (Family, KeyRange) {
+        match at {
+            None => (CHANGES, after(self.prefix.clone(), seq)),
+            Some((index, value)) => (INDEX_CHANGES, after(self.value(index, value).finish(), seq)),
+        }
     }
 
     pub(crate) fn expiry_due(&self, time: Time, birth: Birth) -> Vec<u8> {
@@ -106,11 +102,11 @@ impl Partition {
         due(self.store, DueKind::Tombstone).parts(self.parts())
     }
 
-    pub(crate) fn tombstone_due(&self, seq: SeqId, place: &TombstonePlace) -> Vec<u8> {
+    pub(crate) fn tombstone_due(&self, seq: SeqId, at: At<'_>) -> Vec<u8> {
         let key = self.tombstone().u64(seq.get());
-        match place {
-            TombstonePlace::Changes => key.finish(),
-            TombstonePlace::Index(index, value) => key.u16(index.0).parts(value).finish(),
+        match at {
+            None => key.finish(),
+            Some((index, value)) => key.u16(index.0).parts(value).finish(),
         }
     }
 
@@ -121,29 +117,16 @@ impl Partition {
     }
 
     /// The parts of a key of [`Partition::tombstone_due`].
-    pub(crate) fn read_tombstone(
-        &self,
-        key: &[u8],
-    ) -> Result<(SeqId, TombstonePlace), EngineError> {
+    pub(crate) fn read_tombstone<'k>(&self, key: &'k [u8]) -> Result<(SeqId, At<'k>), EngineError> {
         let damaged = EngineError::damaged("tombstone");
         let rest = key.strip_prefix(&*self.tombstone().finish()).ok_or(damaged)?;
         let mut reader = KeyReader::new(rest);
         let seq = read_seq(&mut reader)?;
         if reader.rest().is_empty() {
-            return Ok((seq, TombstonePlace::Changes));
+            return Ok((seq, None));
         }
         let index = IndexId(reader.u16()?);
-        Ok((seq, TombstonePlace::Index(index, reader.rest().to_vec())))
-    }
-
-    /// What [`Partition::tombstone_due`] points at: a family, and the key in it.
-    pub(crate) fn tombstone_at(&self, seq: SeqId, place: &TombstonePlace) -> (Family, Vec<u8>) {
-        match place {
-            TombstonePlace::Changes => (CHANGES, self.change(seq)),
-            TombstonePlace::Index(index, value) => {
-                (INDEX_CHANGES, self.index_change(*index, value, seq))
-            }
-        }
+        Ok((seq, Some((index, reader.rest()))))
     }
 
     /// The partition that a key of [`ROWS`], or what follows the time of a key of
@@ -179,15 +162,11 @@ pub(crate) fn read_expiry_due(key: &[u8]) -> Result<(Place, Birth), EngineError>
     Ok((Partition::read(store, &mut reader)?, Birth(read_seq(&mut reader)?)))
 }
 
-/// The place of a tombstone, by a key of [`Partition::tombstone_due`].
-pub(crate) fn read_tombstone_place(key: &[u8]) -> Result<Place, EngineError> {
+/// The place of a partition, by its key of [`Partition::state`] or a key of
+/// [`Partition::tombstone_due`].
+pub(crate) fn read_place(key: &[u8]) -> Result<Place, EngineError> {
     let (store, mut reader) = open(key)?;
     Partition::read(store, &mut reader)
-}
-
-/// The place of a partition, by its key of [`Partition::state`].
-pub(crate) fn read_partition(key: &[u8]) -> Result<Place, EngineError> {
-    read_tombstone_place(key)
 }
 
 /// All rows of a table in a store.
