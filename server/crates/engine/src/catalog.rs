@@ -126,6 +126,9 @@ impl Table {
 
     /// The columns of a row that was stored under `version`, in the order of its values.
     pub(crate) fn layout(&self, version: SchemaVersion) -> Result<&[ColumnId], EngineError> {
+        if version > self.schema.version {
+            return Err(EngineError::CatalogOlder);
+        }
         // The last one is almost always it.
         let layout = self.layouts.iter().rev().find(|(known, _)| *known <= version);
         layout.map(|(_, columns)| &**columns).ok_or(EngineError::damaged("schema version"))

@@ -4,17 +4,18 @@
 //! What is told is the row as it is now, at its latest change; states between are never seen, and
 //! who is told takes all pieces up to the end of the lane in one step.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use protocol::ids::{Birth, Epoch, Floor, Lane, SeqId, TableId};
-use protocol::value::Row;
+use protocol::value::{Row, Value};
 use server_storage::{Direction, Scan};
 
 use crate::change_index::ChangeRecord;
 use crate::error::EngineError;
 use crate::keys::{self, At, Partition, ROWS};
 use crate::rows::Image;
-use crate::view::{LaneView, Query, ReadError, Resolved, View};
+use crate::view::{LaneView, Query, ReadError, Resolved, ScannedValues, View};
 
 /// A query that is to be brought up to date.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +31,7 @@ pub struct Resuming<'q> {
 pub struct CatchUpLimits {
     /// Most changes that are read; those at one position stay together.
     pub changes: usize,
-    /// About how many bytes of rows and keys are told.
+    /// About how many bytes of rows are read and of keys are told.
     pub bytes: usize,
 }
 
@@ -40,8 +41,14 @@ pub enum CatchUp {
     /// The next piece.
     Piece(Piece),
     /// These of the queries, by their place in the request, are loaded anew: tombstones behind the
-    /// position are gone, or the lane has another history.
+    /// position are gone.
     Reset(Vec<usize>),
+    /// There is nothing to read any more for these of the queries, by their place: their table was
+    /// dropped or their predicate does not fit it any more.
+    Gone(Vec<(usize, ReadError)>),
+    /// The lane has another epoch here. Either its history was replaced, and all is loaded anew, or
+    /// this node has not heard of that yet: who asks finds out which.
+    OtherEpoch(LaneView),
     /// This node has not come as far as the position.
     Behind {
         /// How far it has come.
@@ -107,19 +114,30 @@ impl View<'_> {
     ) -> Result<CatchUp, ReadError> {
         let at = self.lane(lane)?;
         if at.epoch != epoch {
-            return Ok(CatchUp::Reset((0..queries.len()).collect()));
+            return Ok(CatchUp::OtherEpoch(at));
         }
         if position > at.seq {
             return Ok(CatchUp::Behind { seq: at.seq });
         }
         let (mut resolved, mut reset) = (Vec::with_capacity(queries.len()), Vec::new());
+        let mut gone = Vec::new();
         for (place, resuming) in queries.iter().enumerate() {
-            let query = self.resolve(lane, at, resuming.query)?;
+            let query = match self.resolve(lane, at, resuming.query) {
+                Ok(query) => query,
+                Err(ReadError::Engine(error)) => return Err(error.into()),
+                Err(why) => {
+                    gone.push((place, why));
+                    continue;
+                }
+            };
             // Under this very snapshot: tombstones may have retired since the last piece.
             if position < self.partition_state(&query.partition)?.oldest_resumable {
                 reset.push(place);
             }
             resolved.push(query);
+        }
+        if !gone.is_empty() {
+            return Ok(CatchUp::Gone(gone));
         }
         if !reset.is_empty() {
             return Ok(CatchUp::Reset(reset));
@@ -150,9 +168,13 @@ impl Resume<'_> {
         let mut sources = self.sources()?;
         let mut telling = Telling::default();
         let (mut position, mut changes) = (self.position, 0);
-        // Merged by SeqId: a row that moved between two ranges is told where it came last.
-        while let Some(place) = first(&sources) {
-            let seq = sources[place].head.0;
+        // Merged by SeqId, so that a position means one thing for all queries.
+        let mut order: BinaryHeap<Reverse<(SeqId, usize)>> = sources
+            .iter()
+            .enumerate()
+            .map(|(place, source)| Reverse((source.head.0, place)))
+            .collect();
+        while let Some(Reverse((seq, place))) = order.pop() {
             let full = changes >= limits.changes || telling.bytes >= limits.bytes;
             if full && changes > 0 && seq > position {
                 return Ok(Piece { position, seq: self.at.seq, told: telling.told, changes });
@@ -162,9 +184,9 @@ impl Resume<'_> {
             for query in &source.queries {
                 self.tell(*query, &source.head.1, &mut telling)?;
             }
-            match next_change(&mut *source.scan)? {
-                Some(head) => source.head = head,
-                None => drop(sources.swap_remove(place)),
+            if let Some(head) = next_change(&mut *source.scan)? {
+                order.push(Reverse((head.0, place)));
+                source.head = head;
             }
         }
         let seq = self.at.seq;
@@ -183,8 +205,8 @@ impl Resume<'_> {
             };
             match &resolved.values {
                 None => scan(None),
-                Some((index, values)) => {
-                    values.iter().for_each(|value| scan(Some((*index, value))));
+                Some(ScannedValues { index, encoded }) => {
+                    encoded.iter().for_each(|value| scan(Some((index.id, value))));
                 }
             }
         }
@@ -212,23 +234,25 @@ impl Resume<'_> {
         }
         let table = resolved.table;
         let image = telling.row(self.view, table.schema().id, &resolved.partition, birth)?;
-        let (what, bytes) = match image {
+        let what = match image {
             Some(image) if image.is_expired(self.view.now) => return Ok(()),
             Some(image) => {
                 let row = image.view(table)?;
-                if resuming.query.predicate.evaluate(&|column| row.get(column)).is_true() {
-                    (What::Row(image.clone()), image.row_bytes().len())
+                if resolved.holds(&row) {
+                    What::Row(image)
                 } else {
-                    (What::Left(row.values(&table.schema().primary_key)), 0)
+                    What::Left(row.values(&table.schema().primary_key))
                 }
             }
             None => match &change.tombstone {
-                Some(key) => (What::Deleted(key.clone()), 0),
+                Some(key) => What::Deleted(key.clone()),
                 None => return Err(EngineError::damaged("change")),
             },
         };
         if matches!(what, What::Row(_)) || birth.0 <= self.position {
-            telling.bytes += bytes;
+            if let What::Left(key) | What::Deleted(key) = &what {
+                telling.bytes += keys::values(key.iter().map(Value::as_ref)).len();
+            }
             telling.told.push(Told { query, birth, what });
         }
         Ok(())
@@ -257,15 +281,11 @@ impl Telling {
             return Ok(known.clone());
         }
         let stored = view.snapshot.get(ROWS, &partition.row(birth))?;
+        self.bytes += stored.as_ref().map_or(0, Vec::len);
         let image = stored.map(|stored| Image::read(&stored)).transpose()?;
         self.rows.insert((table, birth), image.clone());
         Ok(image)
     }
-}
-
-fn first(sources: &[Source<'_>]) -> Option<usize> {
-    let first = sources.iter().enumerate().min_by_key(|(_, source)| source.head.0);
-    first.map(|(place, _)| place)
 }
 
 fn next_change(scan: &mut (dyn Scan + '_)) -> Result<Option<(SeqId, ChangeRecord)>, EngineError> {

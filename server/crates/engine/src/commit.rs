@@ -50,7 +50,8 @@ pub struct Change {
     pub key: Row,
     /// The row before the commit; `None` when it is born here.
     pub old: Option<Image>,
-    /// The row after the commit; `None` when it is deleted.
+    /// The row after the commit; `None` when it is deleted. It can differ from the one before in
+    /// its expiry alone, which whoever holds it must hear, or would drop it too early.
     pub new: Option<Image>,
 }
 
@@ -179,7 +180,8 @@ pub(crate) fn row_now(
     let Some(table) = context.catalog.table(key.table) else { return Ok(None) };
     let partition = lane.partition(key.table);
     let key = keys::values(key.key.iter().map(Value::as_ref));
-    let found = Place { table, partition: &partition, key: &key }.find(tx)?;
+    let found = Place { table, partition: &partition, key: &key };
+    let found = found.find(|family, key| tx.get(family, key))?;
     let found = found.filter(|found| !found.image.is_expired(context.time));
     Ok(found.map(|Stored { birth, image }| (birth, image)))
 }
@@ -265,7 +267,8 @@ impl<'a> Draft<'a> {
             return Ok(*place);
         }
         let partition = self.lane.partition(schema.id);
-        let found = Place { table, partition: &partition, key: &key_bytes }.find(tx)?;
+        let found = Place { table, partition: &partition, key: &key_bytes };
+        let found = found.find(|family, key| tx.get(family, key))?;
         self.work += key_bytes.len();
         self.work += found.as_ref().map_or(0, |found| found.image.row_bytes().len());
         let is_expired = |found: &Stored| found.image.is_expired(self.context.time);

@@ -16,6 +16,9 @@ pub enum EngineError {
         /// Which kind of record.
         what: &'static str,
     },
+    /// A catalog that is older than the snapshot it is read with: whoever reads takes it after.
+    #[error("the tables changed meanwhile: read again")]
+    CatalogOlder,
     /// An entry of the log that this version does not know. To pass over it would make this node
     /// differ from the others for ever.
     #[error("the log has an entry of a later version: update this server, then start it again")]

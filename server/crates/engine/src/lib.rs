@@ -54,7 +54,7 @@ pub use command::{
 pub use commit::{Change, Commit, Decided};
 pub use error::EngineError;
 pub use keys::{LAYOUT, of_replication};
-pub use limits::ENTRY_BYTES_MAX;
+pub use limits::{ENTRY_BYTES_MAX, SCANNED_VALUES_MAX};
 pub use load::{LoadBatch, LoadLimits, Loaded};
 pub use partition::PartitionState;
 pub use retention::Retention;

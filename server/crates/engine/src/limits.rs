@@ -17,6 +17,9 @@ pub(crate) const COMMIT_WORK_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// so that what an entry needs in memory stays bounded whatever is in it.
 pub(crate) const ENTRY_WORK_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// Most indexed values that a query scans: each is a walk of its own in every batch and piece.
+pub const SCANNED_VALUES_MAX: usize = 128;
+
 /// Most tombstones that one command removes.
 pub(crate) const RETIRE_MAX: usize = 10_000;
 

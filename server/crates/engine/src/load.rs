@@ -6,7 +6,7 @@ use server_storage::{Direction, Scan, Snapshot};
 use crate::error::EngineError;
 use crate::keys::{self, INDEX, Partition, ROWS};
 use crate::rows::{Header, Image, RowView};
-use crate::view::{Query, ReadError, Resolved, View};
+use crate::view::{Query, ReadError, Resolved, ScannedValues, View};
 
 /// How much one batch may be and take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +76,7 @@ impl View<'_> {
                 continue;
             }
             let row = RowView::read(stored, header.version, resolved.table)?;
-            if query.predicate.evaluate(&|column| row.get(column)).is_true() {
+            if resolved.holds(&row) {
                 bytes += stored.len();
                 rows.push(Loaded { birth, image: Image::read(stored)? });
             }
@@ -110,12 +110,12 @@ impl<'a> Walk<'a> {
     ) -> Result<Self, EngineError> {
         let partition = &resolved.partition;
         let back = |family, range| snapshot.scan(family, range, Direction::Backward);
-        let Some((index, values)) = &resolved.values else {
+        let Some(ScannedValues { index, encoded }) = &resolved.values else {
             return Ok(Self::Partition(back(ROWS, partition.rows_below(below))));
         };
-        let mut heads = Vec::with_capacity(values.len());
-        for value in values {
-            let mut scan = back(INDEX, partition.index_below(*index, value, below));
+        let mut heads = Vec::with_capacity(encoded.len());
+        for value in encoded {
+            let mut scan = back(INDEX, partition.index_below(index.id, value, below));
             if let Some(birth) = next_birth(&mut *scan)? {
                 heads.push((birth, scan));
             }

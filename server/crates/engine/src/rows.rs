@@ -6,6 +6,7 @@ use protocol::codec;
 use protocol::ids::{Birth, ColumnId, SchemaVersion, SeqId};
 use protocol::schema::{Index, TableSchema};
 use protocol::value::{Row, RowRef, Value, ValueRef};
+use server_storage::Family;
 use server_storage::key::{KeyReader, KeyWriter};
 
 use crate::catalog::Table;
@@ -169,6 +170,11 @@ pub(crate) struct Stored {
     pub(crate) image: Image,
 }
 
+/// Where single values are read: in a transaction or in a snapshot.
+pub(crate) trait Get: Fn(Family, &[u8]) -> Result<Option<Vec<u8>>, EngineError> {}
+
+impl<F: Fn(Family, &[u8]) -> Result<Option<Vec<u8>>, EngineError>> Get for F {}
+
 /// Where a row lies and what it lies by.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place<'a> {
@@ -189,10 +195,10 @@ impl Place<'_> {
     }
 
     /// The row with this key, expired or not.
-    pub(crate) fn find(&self, tx: &Transaction<'_>) -> Result<Option<Stored>, EngineError> {
-        let Some(birth) = tx.get(KEYS, &self.partition.key(self.key))? else { return Ok(None) };
+    pub(crate) fn find(&self, get: impl Get) -> Result<Option<Stored>, EngineError> {
+        let Some(birth) = get(KEYS, &self.partition.key(self.key))? else { return Ok(None) };
         let birth = Birth(keys::read_seq(&mut KeyReader::new(&birth))?);
-        let image = tx.get(ROWS, &self.partition.row(birth))?;
+        let image = get(ROWS, &self.partition.row(birth))?;
         let image = Image::read(&image.ok_or(EngineError::damaged("row"))?)?;
         Ok(Some(Stored { birth, image }))
     }

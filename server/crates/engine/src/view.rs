@@ -1,19 +1,25 @@
 //! Reading a shard at one moment.
 
-use protocol::ids::{ClientId, Epoch, IndexId, Lane, MutationNumber, SeqId, TableId, TenantId};
+use protocol::ids::{
+    Birth, ClientId, ColumnId, Epoch, IndexId, Lane, MutationNumber, SeqId, TableId, TenantId,
+};
 use protocol::mutation::Decision;
-use protocol::predicate::Predicate;
+use protocol::predicate::{Predicate, PredicateError};
+use protocol::schema::{Index, TableSchema};
 use protocol::value::{Row, Value};
 use server_storage::key::KeyReader;
 use server_storage::{Direction, Snapshot};
 use thiserror::Error;
 
+use crate::access;
 use crate::catalog::{Catalog, Table};
 use crate::client::{self, ClientState};
 use crate::command::Time;
 use crate::error::EngineError;
 use crate::keys::{self, ClientKey, NodeKind, Partition, STATE};
+use crate::limits::SCANNED_VALUES_MAX;
 use crate::partition::{self, PartitionState};
+use crate::rows::{Image, Place, RowView, Stored};
 use crate::slot::{ShardNumber, Slot};
 use crate::stores::{self, StoreNumber};
 
@@ -41,7 +47,8 @@ pub struct LaneView {
 pub struct Query {
     /// The table.
     pub table: TableId,
-    /// Where its rows can lie. The keys in it may be named to the subscriber.
+    /// Where its rows lie. The keys that ever were in it may be named to the subscriber, the rows
+    /// in it shown.
     pub range: ScannedRange,
     /// Which of them it wants.
     pub predicate: Predicate,
@@ -74,9 +81,18 @@ pub enum ReadError {
     /// There is no such table.
     #[error("there is no such table any more")]
     TableUnknown,
-    /// There is no such index, or it has another number of columns.
-    #[error("the table has no index of these columns")]
+    /// The table has no rows in this lane.
+    #[error("the table is of another lane")]
+    LaneOfTable,
+    /// There is no such index, or its columns do not take these values.
+    #[error("the table has no index of such values")]
     IndexUnknown,
+    /// More values than one query may scan.
+    #[error("a query scans at most {SCANNED_VALUES_MAX} indexed values: scan the partition")]
+    ValuesTooMany,
+    /// The predicate does not fit the table any more.
+    #[error(transparent)]
+    Predicate(#[from] PredicateError),
 }
 
 impl From<server_storage::StorageError> for ReadError {
@@ -90,8 +106,56 @@ impl From<server_storage::StorageError> for ReadError {
 pub(crate) struct Resolved<'a> {
     pub(crate) table: &'a Table,
     pub(crate) partition: Partition,
-    /// The indexed values to read, each once; the whole partition without.
-    pub(crate) values: Option<(IndexId, Vec<Vec<u8>>)>,
+    /// The indexed values to read; the whole partition without.
+    pub(crate) values: Option<ScannedValues<'a>>,
+    predicate: &'a Predicate,
+}
+
+/// Values of an index, encoded, each once and in order.
+#[derive(Debug)]
+pub(crate) struct ScannedValues<'a> {
+    pub(crate) index: &'a Index,
+    pub(crate) encoded: Vec<Vec<u8>>,
+}
+
+impl Resolved<'_> {
+    /// Whether the query holds a row: it is where the query reads, and meets its predicate.
+    pub(crate) fn holds(&self, row: &RowView<'_>) -> bool {
+        let is_in_range = self.values.as_ref().is_none_or(|ScannedValues { index, encoded }| {
+            let value = keys::values(index.columns.iter().map(|column| row.get(*column)));
+            encoded.binary_search(&value).is_ok()
+        });
+        is_in_range && self.predicate.evaluate(&|column| row.get(column)).is_true()
+    }
+}
+
+/// The values of `range`, held to the columns of their index.
+fn scanned_values<'a>(
+    schema: &'a TableSchema,
+    range: &ScannedRange,
+) -> Result<Option<ScannedValues<'a>>, ReadError> {
+    let ScannedRange::Index { index, values } = range else { return Ok(None) };
+    let index = schema.indexes.iter().find(|known| known.id == *index);
+    let index = index.ok_or(ReadError::IndexUnknown)?;
+    if values.len() > SCANNED_VALUES_MAX {
+        return Err(ReadError::ValuesTooMany);
+    }
+    let admits = |(id, value): (&ColumnId, &Value)| {
+        let column = schema.column(*id);
+        column.is_some_and(|column| column.column_type.admit(value.as_ref()).is_ok())
+    };
+    let fits = |value: &Row| {
+        value.len() == index.columns.len() && index.columns.iter().zip(value.iter()).all(admits)
+    };
+    if !values.iter().all(fits) {
+        return Err(ReadError::IndexUnknown);
+    }
+    let encode = |value: &Row| keys::values(value.iter().map(Value::as_ref));
+    let mut encoded: Vec<_> = values.iter().map(encode).collect();
+    // Twice the same value would give its rows twice.
+    encoded.sort();
+    encoded.dedup();
+    Ok(Some(ScannedValues { index, encoded }))
 }
 
 impl<'a> View<'a> {
@@ -181,32 +245,46 @@ impl<'a> View<'a> {
         Ok(decisions)
     }
 
+    /// A row by its primary key.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn row(
+        &self,
+        lane: &Lane,
+        table: TableId,
+        key: &Row,
+    ) -> Result<Option<(Birth, Image)>, ReadError> {
+        let table = self.table(lane, table)?;
+        let store = self.lane(lane)?.store;
+        let partition = Partition::new(store, table.schema().id, partition::tenant(lane));
+        let key = keys::values(key.iter().map(Value::as_ref));
+        let place = Place { table, partition: &partition, key: &key };
+        let found = place.find(|family, key| Ok(self.snapshot.get(family, key)?))?;
+        let found = found.filter(|found| !found.image.is_expired(self.now));
+        Ok(found.map(|Stored { birth, image }| (birth, image)))
+    }
+
+    fn table(&self, lane: &Lane, table: TableId) -> Result<&'a Table, ReadError> {
+        let table = self.catalog.table(table).ok_or(ReadError::TableUnknown)?;
+        let is_of_lane = access::is_of_lane(table.schema(), lane);
+        if is_of_lane { Ok(table) } else { Err(ReadError::LaneOfTable) }
+    }
+
     /// Finds what `query` names, in `lane`.
-    pub(crate) fn resolve(
+    pub(crate) fn resolve<'q>(
         &self,
         lane: &Lane,
         at: LaneView,
-        query: &Query,
-    ) -> Result<Resolved<'a>, ReadError> {
-        let table = self.catalog.table(query.table).ok_or(ReadError::TableUnknown)?;
-        let values = match &query.range {
-            ScannedRange::Partition => None,
-            ScannedRange::Index { index, values } => {
-                let mut known = table.schema().indexes.iter();
-                let known = known.find(|known| known.id == *index);
-                let known = known.ok_or(ReadError::IndexUnknown)?;
-                if values.iter().any(|value| value.len() != known.columns.len()) {
-                    return Err(ReadError::IndexUnknown);
-                }
-                let encode = |value: &Row| keys::values(value.iter().map(Value::as_ref));
-                let mut values: Vec<_> = values.iter().map(encode).collect();
-                // Twice the same value would give its rows twice.
-                values.sort();
-                values.dedup();
-                Some((*index, values))
-            }
-        };
+        query: &'q Query,
+    ) -> Result<Resolved<'q>, ReadError>
+    where
+        'a: 'q,
+    {
+        let table = self.table(lane, query.table)?;
+        query.predicate.check(table.schema())?;
+        let values = scanned_values(table.schema(), &query.range)?;
         let partition = Partition::new(at.store, query.table, partition::tenant(lane));
-        Ok(Resolved { table, partition, values })
+        Ok(Resolved { table, partition, values, predicate: &query.predicate })
     }
 }

@@ -104,6 +104,10 @@ fn a_decision_comes_with_the_rows_as_they_are_then() {
     });
     let decisions = decided.iter().map(|decided| (decided.number, decided.decision.clone()));
     assert_eq!(kept, decisions.collect::<Vec<_>>());
+    let second = world.read(|view| {
+        view.decisions(&lane_of("ann"), &tenant("ann"), CLIENT, number(1), 1).unwrap()
+    });
+    assert_eq!(second, kept[1..2]);
     world.check_sum();
 }
 

@@ -8,6 +8,7 @@ mod exactly_once;
 mod golden;
 mod histories;
 mod logs;
+mod reads;
 mod retention;
 mod rules;
 mod work;
