@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
-use protocol::ids::{ClientId, ColumnId, ContentHash, Epoch, MutationNumber};
+use protocol::ids::{ClientId, ColumnId, ContentHash, Epoch, MutationNumber, SchemaVersion};
 use protocol::limits::{OPERATIONS_MAX, TENANT_ID_BYTES_MAX, WINDOW_MAX};
 use protocol::mutation::{Action, Mutation, Operation, Reason, Verdict};
-use protocol::schema::ColumnDefault;
+use protocol::schema::{AccessLevel, ColumnDefault};
 use protocol::value::{ColumnType, Value};
 use server_engine::{
     Command, Confirm, Decided, LAYOUT, Mutate, Numbered, Outcome, Retention, Slot, Time, Undecided,
@@ -16,8 +16,8 @@ use server_engine::{
 use server_storage::MemoryStore;
 
 use crate::world::{
-    COUNT, EPOCH, ID, NOTES, ROOM, SECOND, World, add, column, delete, insert, int, lane_of, notes,
-    patch, set, tenant, upsert, user,
+    COUNT, EPOCH, EVENTS, ID, NOTES, POSTS, ROOM, SECOND, World, add, column, delete, insert, int,
+    lane_of, notes, patch, service, set, shared, tenant, upsert, user,
 };
 
 const CLIENT: ClientId = ClientId::from_bytes([1; 16]);
@@ -111,6 +111,45 @@ fn a_decision_comes_with_the_rows_as_they_are_then() {
     world.check_sum();
 }
 
+/// INV-7, and each row once.
+#[test]
+fn a_decision_names_what_its_user_may_read_and_each_row_once() {
+    let mut world = World::new();
+    let mut posts = crate::world::posts(AccessLevel::Private);
+    posts.version = SchemaVersion(2);
+    world.one(Command::Define(Box::new(posts)));
+    let post = insert(POSTS, &[(ID, int(1))]);
+    world.one(crate::world::write(shared(), service(), vec![post.clone()]));
+    let (start, lane) = (ContentHash::START, shared());
+    let mutate = Mutate { lane, ..batch(1, start, chain(start, [vec![post]])) };
+    let applied = world.run(vec![Command::Mutate(mutate)]);
+    let decided = applied.commits[0].decided.as_ref().unwrap();
+    let Verdict::Rejected(why) = &decided.decision.verdict else { panic!("accepted") };
+    assert_eq!((why.reason, decided.rows.len()), (Reason::Forbidden, 0));
+
+    let twice = vec![upsert(NOTES, &[(ID, int(1))]), patch(NOTES, 1, vec![add(COUNT, 1)])];
+    let applied = world.run(vec![Command::Mutate(batch(1, start, chain(start, [twice])))]);
+    assert_eq!(applied.commits[0].decided.as_ref().unwrap().rows.len(), 1);
+
+    // A row that was deleted and inserted again is told as it is now.
+    let again = vec![delete(NOTES, 1), upsert(NOTES, &[(ID, int(1))])];
+    let next = chain(applied.commits[0].decided.as_ref().unwrap().decision.hash, [again]);
+    let previous = applied.commits[0].decided.as_ref().unwrap().decision.hash;
+    let applied = world.run(vec![Command::Mutate(batch(2, previous, next))]);
+    let rows = &applied.commits[0].decided.as_ref().unwrap().rows;
+    assert_eq!(rows[0].1.as_ref().map(|(birth, _)| birth.0.get()), Some(3));
+
+    // One that has expired is gone.
+    let event = vec![insert(EVENTS, &[(ID, int(1))])];
+    let previous = applied.commits[0].decided.as_ref().unwrap().decision.hash;
+    let events = chain(previous, [event, vec![delete(EVENTS, 2), delete(EVENTS, 1)]]);
+    world.one(Command::Mutate(batch(3, previous, events[..1].to_vec())));
+    world.now.0 += 10 * SECOND;
+    let applied = world.run(vec![Command::Mutate(batch(4, events[0].hash, events[1..].to_vec()))]);
+    let rows = &applied.commits[0].decided.as_ref().unwrap().rows;
+    assert!(rows.len() == 2 && rows.iter().all(|(_, row)| row.is_none()));
+}
+
 #[test]
 fn a_mutation_that_was_taken_back_takes_its_number() {
     let mut world = World::new();
@@ -184,6 +223,16 @@ fn confirmed_decisions_are_dropped_and_make_room() {
     let nothing = Mutate { confirmed: number(258), ..batch(267, mutations[265].hash, vec![]) };
     assert_eq!(world.one(Command::Mutate(nothing)), DECIDED);
     assert_eq!(kept(&world), (count, 258, mutations[257].hash, 8));
+    let unknown = Command::Confirm(Confirm {
+        lane: lane_of("bob"),
+        user: tenant("bob"),
+        client: CLIENT,
+        epoch: EPOCH,
+        confirmed: number(1),
+    });
+    let sum = world.shard.sum();
+    assert_eq!(world.one(unknown), Outcome::Done);
+    assert_eq!(world.shard.sum(), sum, "nobody is remembered for a confirmation");
     let late = batch(100, mutations[98].hash, mutations[99..101].to_vec());
     assert_eq!(world.one(Command::Mutate(late)), stopped(2, Undecided::Forked));
     assert_eq!(world.contents(&lane_of("ann"), NOTES).len(), 266);

@@ -1,17 +1,20 @@
 //! One log, several nodes: other store numbers, another kind of store, restarts in between.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::TestCaseResult;
-use protocol::ids::{ClientId, ContentHash, Epoch, MutationNumber, SchemaVersion, SeqId};
+use protocol::ids::{
+    ClientId, ContentHash, Epoch, Lane, MutationNumber, SchemaVersion, SeqId, TenantId,
+};
 use protocol::mutation::{Guard, Mutation, Operation};
 use protocol::schema::AccessLevel;
 use protocol::value::Value;
 use server_engine::{
-    Command, Confirm, Entry, LAYOUT, Mutate, Numbered, Request, Retention, Shard, ShardNumber,
-    Slot, Stores, Time, Write,
+    Actor, Command, Confirm, Entry, LAYOUT, Mutate, Numbered, Request, Retention, Shard,
+    ShardNumber, Slot, Stores, Time, Write,
 };
 use server_storage::faulty::FaultyDisk;
 use server_storage::{MemoryStore, RocksOptions, RocksStore, Store};
@@ -21,147 +24,184 @@ use crate::world::{
     insert, int, lane_of, patch, posts, service, set, shared, tenant, text, upsert, user, write,
 };
 
-fn operation() -> impl Strategy<Value = Operation> {
+fn operation(is_shared: bool) -> BoxedStrategy<Operation> {
+    if is_shared {
+        let post = (0..4_i64, 0..8_u8).prop_map(|(id, kind)| match kind {
+            0..4 => upsert(POSTS, &[(ID, int(id)), (RANK, int(kind.into()))]),
+            4 => insert(POSTS, &[(ID, int(id))]),
+            5 => patch(POSTS, id, vec![set(OWNER, text("bob"))]),
+            _ => delete(POSTS, id),
+        });
+        return post.boxed();
+    }
     let table = select(vec![NOTES, NOTES, EVENTS]);
     let room = || prop_oneof![1 => Just(Value::Null), 4 => (0..3_i64).prop_map(int)];
     let guard = prop_oneof![
-        8 => Just(None),
+        20 => Just(None),
         1 => Just(Some(Guard::Absent)),
         1 => (0..20_u64).prop_map(|n| Some(Guard::Unchanged(SeqId::new(n).unwrap()))),
     ];
-    let own = (table, 0..4_i64, room(), 0..7_u8).prop_map(|(table, id, room, kind)| match kind {
-        0 | 1 => upsert(table, &[(ID, int(id)), (ROOM, room)]),
-        2 => insert(table, &[(ID, int(id)), (ROOM, room)]),
-        3 => patch(table, id, vec![set(ROOM, room)]),
-        4 => patch(table, id, vec![add(COUNT, 1)]),
+    let own = (table, 0..6_i64, room(), 0..12_u8).prop_map(|(table, id, room, kind)| match kind {
+        0..7 => upsert(table, &[(ID, int(id)), (ROOM, room)]),
+        7 => insert(table, &[(ID, int(id)), (ROOM, room)]),
+        8 => patch(table, id, vec![add(COUNT, 1)]),
         _ => delete(table, id),
     });
     let guarded = (own, guard).prop_map(|(operation, guard)| match guard {
         Some(guard) => guarded(operation, guard),
         None => operation,
     });
-    let post = (0..3_i64, 0..4_u8).prop_map(|(id, kind)| match kind {
-        0 => insert(POSTS, &[(ID, int(id))]),
-        1 => patch(POSTS, id, vec![set(RANK, int(1))]),
-        2 => patch(POSTS, id, vec![set(OWNER, text("bob"))]),
-        _ => delete(POSTS, id),
-    });
-    prop_oneof![6 => guarded, 1 => post]
+    guarded.boxed()
+}
+
+/// A lane, and somebody who mostly may write in it.
+fn place() -> impl Strategy<Value = (Lane, Actor)> {
+    let own = |name: &'static str| Just((lane_of(name), user(name)));
+    let posts = select(vec![user("ann"), user("bob"), service()]);
+    prop_oneof![
+        10 => own("ann"),
+        5 => own("bob"),
+        4 => posts.prop_map(|actor| (shared(), actor)),
+        1 => Just((lane_of("ann"), user("bob"))),
+    ]
+}
+
+/// Operations that mostly are of the lane, and never refused for what is not there.
+fn operations(lane: &Lane) -> BoxedStrategy<Vec<Operation>> {
+    let own = prop::collection::vec(operation(*lane == shared()), 1..4);
+    let any = prop::collection::vec(any::<bool>().prop_flat_map(operation), 1..3);
+    prop_oneof![12 => own, 1 => any].boxed()
 }
 
 fn command() -> impl Strategy<Value = Command> {
-    let lane = || select(vec![lane_of("ann"), lane_of("ann"), lane_of("bob"), shared()]);
-    let actor = || select(vec![user("ann"), user("ann"), user("bob"), service()]);
-    let operations = || prop::collection::vec(operation(), 1..4);
-    let slot = || lane().prop_map(|lane| Slot::of(&lane));
+    let slot = || place().prop_map(|(lane, _)| Slot::of(&lane));
     let table = || select(vec![NOTES, EVENTS, POSTS]);
-    let statement = (lane(), actor(), operations(), prop::option::weighted(0.2, 0..3_u8)).prop_map(
-        |(lane, actor, operations, request)| {
+    let statement = place().prop_flat_map(|(lane, actor)| {
+        let request = prop::option::weighted(0.2, 0..3_u8);
+        (operations(&lane), request).prop_map(move |(operations, request)| {
             let request = request.map(|id| Request {
                 id: format!("{id:032x}").parse().unwrap(),
                 hash: ContentHash::START.then(&Mutation { operations: operations.clone() }),
                 rows: 1,
             });
+            let (lane, actor) = (lane.clone(), actor.clone());
             Command::Write(Write { lane, actor, operations, request })
-        },
-    );
-    let mutations =
-        (lane(), actor(), prop::collection::vec(operations(), 1..3), 1..6_u64, 0..4_u64).prop_map(
-            |(lane, actor, contents, first, confirmed)| {
-                mutate(lane, actor, contents, first, confirmed)
-            },
-        );
-    let confirm = (lane(), actor(), 0..6_u64).prop_map(|(lane, actor, confirmed)| {
-        let confirmed = MutationNumber::new(confirmed).unwrap();
-        Command::Confirm(Confirm {
-            lane,
-            user: actor.user,
-            client: CLIENT,
-            epoch: EPOCH,
-            confirmed,
         })
     });
-    let define =
-        (select(vec![AccessLevel::Private, AccessLevel::Read, AccessLevel::Write]), 1..9_u32)
-            .prop_map(|(access, version)| {
-                let mut schema = posts(access);
-                schema.version = SchemaVersion(version);
-                Command::Define(Box::new(schema))
-            });
+    let mutations = place().prop_flat_map(|(lane, actor)| {
+        let contents = prop::collection::vec(operations(&lane), 1..3);
+        let number = prop_oneof![4 => Just(None), 1 => (0..6_u64).prop_map(Some)];
+        (contents, number, 0..5_u64).prop_map(move |(contents, number, confirmed)| {
+            mutate(lane.clone(), actor.clone(), contents, number, confirmed)
+        })
+    });
+    let confirm = (place(), 0..6_u64).prop_map(|((lane, actor), confirmed)| {
+        let confirmed = MutationNumber::new(confirmed).unwrap();
+        let user = actor.user;
+        Command::Confirm(Confirm { lane, user, client: CLIENT, epoch: EPOCH, confirmed })
+    });
+    let access = vec![AccessLevel::Private, AccessLevel::Read, AccessLevel::Write];
+    let define = (select(access), 1..9_u32).prop_map(|(access, version)| {
+        let mut schema = posts(access);
+        schema.version = SchemaVersion(version);
+        Command::Define(Box::new(schema))
+    });
+    let retire = (place(), table(), 0..60_u64).prop_map(|((lane, _), table, through)| {
+        Command::Retire { lane, table, through: SeqId::new(through).unwrap() }
+    });
+    let forget = (slot(), 0..40_i64, 1..3_u32).prop_map(|(slot, days, count_max)| {
+        Command::Forget { slot, silent_since: Time(days * DAY), count_max }
+    });
     prop_oneof![
-        20 => statement,
-        10 => mutations,
-        2 => confirm,
-        1 => define,
+        120 => statement,
+        80 => mutations,
+        10 => confirm,
+        3 => define,
         1 => Just(Command::NewEpoch(Epoch::from_bytes([8; 16]))),
         1 => table().prop_map(Command::Drop),
-        2 => (table(), 1..4_u32).prop_map(|(table, rows_max)| Command::Sweep { table, rows_max }),
-        3 => (slot(), 1..4_u32).prop_map(|(slot, rows_max)| Command::Expire { slot, rows_max }),
-        3 => (lane(), table(), 0..30_u64).prop_map(|(lane, table, through)| {
-            Command::Retire { lane, table, through: SeqId::new(through).unwrap() }
-        }),
-        2 => (slot(), 0..40_i64, 1..3_u32).prop_map(|(slot, days, count_max)| {
-            Command::Forget { slot, silent_since: Time(days * DAY), count_max }
-        }),
+        10 => (table(), 1..4_u32).prop_map(|(table, rows_max)| Command::Sweep { table, rows_max }),
+        20 => (slot(), 1..4_u32).prop_map(|(slot, rows_max)| Command::Expire { slot, rows_max }),
+        20 => retire,
+        5 => forget,
     ]
 }
 
 const CLIENT: ClientId = ClientId::from_bytes([1; 16]);
 const DAY: i64 = 24 * 60 * 60 * SECOND;
 
-/// Mutations that may be the next ones of the client: every content has one place in the chain.
+/// Mutations whose place in the chain is found when the log is put together ([`chained`]): the next
+/// one, or the one with this number.
 fn mutate(
-    lane: protocol::ids::Lane,
-    actor: server_engine::Actor,
+    lane: Lane,
+    actor: Actor,
     contents: Vec<Vec<Operation>>,
-    first: u64,
+    number: Option<u64>,
     confirmed: u64,
 ) -> Command {
-    // Without what went before, only the first few numbers chain up; enough to be decided.
-    let mut hash = (1..first)
-        .fold(ContentHash::START, |hash, _| hash.then(&Mutation { operations: Vec::new() }));
-    let previous = hash;
     let mutations = contents
         .into_iter()
-        .enumerate()
-        .map(|(place, operations)| {
-            let empty = place % 2 == 1 || first > 1;
-            let operations = if empty { Vec::new() } else { operations };
-            hash = hash.then(&Mutation { operations: operations.clone() });
-            Numbered { hash, operations: Some(operations) }
-        })
+        .map(|operations| Numbered { hash: ContentHash::START, operations: Some(operations) })
         .collect();
     Command::Mutate(Mutate {
         lane,
         actor,
         client: CLIENT,
-        client_since: Time(DAY),
+        client_since: Time(0),
         epoch: EPOCH,
-        first: MutationNumber::new(first).unwrap(),
-        previous,
+        first: MutationNumber::new(number.unwrap_or(NEXT)).unwrap(),
+        previous: ContentHash::START,
         mutations,
         confirmed: MutationNumber::new(confirmed).unwrap(),
     })
 }
 
+/// A first number that stands for the next one.
+const NEXT: u64 = 1_000;
+
+/// Chains the mutations of a log, each client's in the order of the log.
+fn chained(entries: &mut [Entry]) {
+    let mut chains: BTreeMap<(Lane, TenantId), Vec<ContentHash>> = BTreeMap::new();
+    for command in entries.iter_mut().flat_map(|entry| &mut entry.commands) {
+        let Command::Mutate(mutate) = command else { continue };
+        let chain = chains.entry((mutate.lane.clone(), mutate.actor.user.clone())).or_default();
+        let next = chain.len() as u64 + 1;
+        let is_next = mutate.first.get() == NEXT;
+        let first = if is_next { next } else { mutate.first.get() };
+        mutate.first = MutationNumber::new(first).unwrap();
+        let before = usize::try_from(first).unwrap().checked_sub(2);
+        let mut hash = before.and_then(|place| chain.get(place)).copied();
+        mutate.previous = hash.unwrap_or(ContentHash::START);
+        for numbered in &mut mutate.mutations {
+            let operations = numbered.operations.clone().unwrap_or_default();
+            numbered.hash = hash.unwrap_or(ContentHash::START).then(&Mutation { operations });
+            hash = Some(numbered.hash);
+            if is_next {
+                chain.push(numbered.hash);
+            }
+        }
+    }
+}
+
 /// Entries whose clock mostly goes forward: by seconds, sometimes by days, sometimes back.
 fn log() -> impl Strategy<Value = Vec<Entry>> {
     let step = prop_oneof![
-        6 => 0..4 * SECOND,
-        1 => Just(11 * SECOND),
+        20 => 0..4 * SECOND,
+        3 => Just(11 * SECOND),
         1 => Just(10 * DAY),
-        1 => Just(-5 * SECOND),
+        3 => Just(-5 * SECOND),
     ];
     let entry = (step, prop::collection::vec(command(), 1..6));
-    prop::collection::vec(entry, 1..20).prop_map(|entries| {
+    prop::collection::vec(entry, 1..25).prop_map(|entries| {
         let mut now = 1_000 * SECOND;
-        entries
+        let mut entries: Vec<Entry> = entries
             .into_iter()
             .map(|(step, commands)| {
                 now += step;
                 Entry::new(Time(now), commands)
             })
-            .collect()
+            .collect();
+        chained(&mut entries);
+        entries
     })
 }
 

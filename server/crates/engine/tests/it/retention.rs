@@ -4,7 +4,7 @@ use protocol::ids::SeqId;
 use protocol::ids::{Floor, TableId};
 use protocol::mutation::Operation;
 use server_engine::{
-    CatchUp, CatchUpLimits, Command, Outcome, Request, Resuming, Retention, Slot, Write,
+    CatchUp, CatchUpLimits, Command, Outcome, Request, Resuming, Retention, Slot, Time, Write,
 };
 
 use crate::world::{
@@ -118,6 +118,46 @@ fn tombstones_retire_by_age_and_by_number_and_never_silently() {
     );
 }
 
+/// To the microsecond, and of a SHARED table too.
+#[test]
+fn a_row_goes_when_it_has_expired_and_not_before() {
+    let mut world = World::new();
+    let start = world.now;
+    world.write("ann", vec![upsert(EVENTS, &[(ID, int(1))])]);
+    let slot = Slot::of(&lane_of("ann"));
+    let expire = Command::Expire { slot, rows_max: 10 };
+    world.now.0 = start.0 + 10 * SECOND - 1;
+    assert_eq!(wanted(&world, &Retention::default()), []);
+    assert_eq!(world.one(expire.clone()), Outcome::Removed { count: 0, more: false });
+    world.now.0 += 1;
+    assert_eq!(wanted(&world, &Retention::default()).len(), 1);
+    assert_eq!(world.one(expire), Outcome::Removed { count: 1, more: false });
+
+    let shared = crate::world::shared();
+    let post = |id| insert(crate::world::POSTS, &[(ID, int(id))]);
+    let posts = |world: &mut World, operations| {
+        world.one(crate::world::write(crate::world::shared(), user("ann"), operations))
+    };
+    posts(&mut world, (0..20).map(post).collect());
+    posts(&mut world, (0..3).map(|id| delete(crate::world::POSTS, id)).collect());
+    let few = Retention { tombstones_min: 2, ..Retention::default() };
+    assert_eq!(settle(&mut world, &few), 0, "two for each row are kept");
+    posts(&mut world, (3..15).map(|id| delete(crate::world::POSTS, id)).collect());
+    assert_eq!(settle(&mut world, &few), 1);
+    let state = world.read(|view| view.partition(&shared, crate::world::POSTS)).unwrap();
+    assert_eq!((state.rows, state.tombstones), (5, 5));
+}
+
+/// A horizon beyond the lane would reset everybody who stands at its end.
+#[test]
+fn a_horizon_never_lies_beyond_the_lane() {
+    let mut world = World::new();
+    world.write("ann", vec![note(1), note(2)]);
+    world.one(Command::Retire { lane: lane_of("ann"), table: NOTES, through: seq(1_000) });
+    let state = world.read(|view| view.partition(&lane_of("ann"), NOTES)).unwrap();
+    assert_eq!(state.oldest_resumable, seq(2));
+}
+
 #[test]
 fn answers_are_kept_for_a_day() {
     let mut world = World::new();
@@ -131,10 +171,13 @@ fn answers_are_kept_for_a_day() {
     let first = ask(&mut world);
     world.write("ann", vec![note(2)]);
     let hour = 60 * 60 * SECOND;
-    world.now.0 += 23 * hour;
+    world.now.0 += 24 * hour;
+    let slot = Slot::of(&lane_of("ann"));
+    let forget = Command::Forget { slot, silent_since: Time(0), count_max: 10 };
+    assert_eq!(world.one(forget), Outcome::Removed { count: 0, more: false });
     assert_eq!(settle(&mut world, &Retention::default()), 0);
     assert_eq!(ask(&mut world), first);
-    world.now.0 += 2 * hour;
+    world.now.0 += 1;
     assert_eq!(settle(&mut world, &Retention::default()), 1);
     assert_ne!(ask(&mut world), first, "by then it is another request");
 }

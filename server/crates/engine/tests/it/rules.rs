@@ -7,7 +7,7 @@ use protocol::limits::{COMMIT_BYTES_MAX, KEY_BYTES_MAX, ROW_BYTES_MAX};
 use protocol::mutation::{Action, Guard, Operation, Reason};
 use protocol::schema::AccessLevel;
 use protocol::value::{ColumnType, Row, Value};
-use server_engine::{Command, EngineError, Entry, Outcome, Request, Time, Write};
+use server_engine::{Command, EngineError, Entry, Outcome, Request, Slot, Time, Write};
 
 use crate::world::{
     BODY, COUNT, EPOCH, EVENTS, ID, MARKS, NOTES, OWNER, POSTS, RANK, ROOM, World, add, column,
@@ -101,6 +101,7 @@ fn values_are_held_to_their_columns() {
         (insert(NOTES, &[(ID, Value::Null)]), (Some(ID), Reason::KeyIncomplete)),
         (insert(NOTES, &[(ID, text("a"))]), (Some(ID), Reason::Value)),
         (operation(NOTES, Action::Delete { key: row([]) }), (None, Reason::KeyIncomplete)),
+        (operation(NOTES, Action::Delete { key: row([text("a")]) }), (Some(ID), Reason::Value)),
         (insert(POSTS, &[(ID, int(1))]), (None, Reason::LaneOfTable)),
     ];
     for (operation, (column, why)) in cases {
@@ -154,12 +155,15 @@ fn a_guard_that_fails_is_no_answer_to_a_statement() {
         Guard::Unchanged(seq(9)),
         Guard::Values(values(&[(ROOM, int(7)), (RANK, int(1))])),
     ];
-    for guard in guards {
-        let operations = vec![guarded(patch(NOTES, 1, vec![room(8)]), guard)];
+    let ask = |world: &mut World, guard| {
+        let operations = vec![guarded(patch(NOTES, 1, vec![room(7)]), guard)];
         let (lane, actor) = (lane_of("ann"), user("ann"));
-        let outcome = world.one(Command::Write(Write { lane, actor, operations, request }));
-        assert_eq!(outcome, Outcome::GuardFailed);
+        world.one(Command::Write(Write { lane, actor, operations, request }))
+    };
+    for guard in guards {
+        assert_eq!(ask(&mut world, guard), Outcome::GuardFailed);
     }
+    assert_eq!(ask(&mut world, Guard::Unchanged(seq(1))), written(1, 1), "planned again");
     let guards = [Guard::Unchanged(seq(1)), Guard::Values(values(&[(ROOM, int(8))]))];
     for (number, guard) in (2..).zip(guards) {
         let operation = guarded(patch(NOTES, 1, vec![room(6 + number as i64)]), guard);
@@ -348,7 +352,7 @@ fn what_is_too_large_is_refused_whole() {
 fn a_lane_of_another_shard_and_a_shard_before_its_founding_do_nothing() {
     let mut world = World::new();
     let stranger = (0..).map(|n| format!("user{n}")).find(|name| {
-        let slot = server_engine::Slot::of(&lane_of(name));
+        let slot = Slot::of(&lane_of(name));
         !world.shard.slots().any(|known| known == slot)
     });
     assert_eq!(world.write(&stranger.unwrap(), vec![note(1, 7)]), Outcome::WrongShard);
@@ -550,4 +554,88 @@ fn what_an_entry_takes_is_bounded_whatever_is_in_it() {
     let refused = world.write("ann", (0..200).map(|id| delete(TableId(60), id)).collect());
     assert_eq!(reason(refused).2, Reason::CommitTooLarge);
     world.check_sum();
+}
+
+#[test]
+fn a_column_that_is_not_null_stays_so_whatever_writes_it() {
+    let mut world = World::new();
+    let mut schema = notes();
+    (schema.id, schema.name) = (TableId(60), "app.strict".parse().unwrap());
+    schema.columns[2].not_null = true;
+    world.one(Command::Define(Box::new(schema)));
+    let row = |rank| insert(TableId(60), &[(ID, int(1)), (RANK, rank)]);
+    let without = insert(TableId(60), &[(ID, int(1))]);
+    let null = (0, Some(RANK), Reason::NotNull);
+    for operation in [without, row(Value::Null)] {
+        assert_eq!(reason(world.write("ann", vec![operation])), null);
+    }
+    assert_eq!(world.write("ann", vec![row(int(1))]), written(1, 1));
+    let upserted = upsert(TableId(60), &[(ID, int(1)), (RANK, Value::Null)]);
+    let patched = patch(TableId(60), 1, vec![set(RANK, Value::Null)]);
+    for operation in [upserted, patched] {
+        assert_eq!(reason(world.write("ann", vec![operation])), null);
+    }
+}
+
+#[test]
+fn a_write_that_changes_nothing_takes_no_position_and_tells_nobody() {
+    let mut world = World::new();
+    world.write("ann", vec![note(1, 7)]);
+    let same = vec![patch(NOTES, 1, vec![set(ROOM, int(7)), set(ID, int(1))]), delete(NOTES, 9)];
+    let applied = world.run(vec![write(lane_of("ann"), user("ann"), same)]);
+    assert_eq!((applied.outcomes, applied.commits), (vec![written(1, 2)], vec![]));
+}
+
+#[test]
+fn guards_see_the_operations_before_them() {
+    let mut world = World::new();
+    world.write("ann", vec![note(1, 7)]);
+    let absent = guarded(note(1, 8), Guard::Absent);
+    assert_eq!(world.write("ann", vec![delete(NOTES, 1), absent]), written(3, 2));
+    let there = guarded(upsert(NOTES, &[(ID, int(2))]), Guard::Absent);
+    assert_eq!(world.write("ann", vec![note(2, 7), there]), Outcome::GuardFailed);
+    let unchanged = guarded(upsert(NOTES, &[(ID, int(1))]), Guard::Unchanged(seq(3)));
+    assert_eq!(world.write("ann", vec![delete(NOTES, 1), unchanged]), Outcome::GuardFailed);
+}
+
+#[test]
+fn a_shard_is_founded_once_and_a_table_ends_once() {
+    let mut world = World::new();
+    let before: Vec<Slot> = world.shard.slots().collect();
+    let slots = vec![Slot::new(9).unwrap(), Slot::new(9).unwrap()];
+    assert_eq!(world.one(Command::Found { slots: slots.clone(), epoch: EPOCH }), Outcome::Done);
+    assert_eq!(world.shard.slots().collect::<Vec<_>>(), before);
+    let mut fresh = World::open(Arc::new(server_storage::MemoryStore::new(server_engine::LAYOUT)));
+    assert_eq!(fresh.one(Command::Define(Box::new(notes()))), Outcome::WrongShard);
+    assert_eq!(fresh.one(Command::Found { slots, epoch: EPOCH }), Outcome::Done);
+    assert_eq!(fresh.shard.slots().count(), 1, "a slot that is named twice is there once");
+    fresh.check_sum();
+
+    world.one(Command::Drop(NOTES));
+    let mut revived = notes();
+    revived.version = SchemaVersion(2);
+    assert_eq!(world.one(Command::Define(Box::new(revived))), Outcome::SchemaRefused);
+}
+
+#[test]
+fn what_is_added_to_a_double_is_finite_and_null_is_no_number() {
+    let mut world = World::new();
+    let mut schema = notes();
+    (schema.id, schema.name) = (TableId(60), "app.sums".parse().unwrap());
+    schema.columns[3].column_type = ColumnType::Double;
+    world.one(Command::Define(Box::new(schema)));
+    let plus = |value| {
+        let change =
+            protocol::mutation::ColumnChange::Add(protocol::mutation::ColumnValue(COUNT, value));
+        patch(TableId(60), 1, vec![change])
+    };
+    let double = |number| Value::double(number).unwrap();
+    world.write("ann", vec![insert(TableId(60), &[(ID, int(1))])]);
+    world.write("ann", vec![plus(double(0.5)), plus(double(0.25))]);
+    assert_eq!(world.contents(&lane_of("ann"), TableId(60))[0][3], double(0.75));
+    world.write("ann", vec![patch(TableId(60), 1, vec![set(COUNT, double(f64::MAX))])]);
+    assert_eq!(reason(world.write("ann", vec![plus(double(f64::MAX))])).2, Reason::Sum);
+    for value in [Value::Null, int(1)] {
+        assert_eq!(reason(world.write("ann", vec![plus(value)])).2, Reason::Value);
+    }
 }
