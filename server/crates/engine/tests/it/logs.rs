@@ -357,3 +357,35 @@ fn partitions_with_names_that_begin_alike_stay_apart() {
         assert_eq!(tenant(name).as_str(), name);
     }
 }
+
+/// A store number is given once, also after a restart: two slots in one would read each other.
+#[test]
+fn shards_of_one_node_lie_apart() {
+    let mut one = World::new();
+    one.write("ann", vec![insert(NOTES, &[(ID, int(1))])]);
+    let mut other = World::open(Arc::clone(&one.store));
+    let stores = Arc::new(Stores::open(&*one.store).unwrap());
+    other.shard = Shard::open(&*one.store.snapshot(), ShardNumber(9), stores).unwrap();
+    let slots = vec![Slot::of(&lane_of("ann"))];
+    let define = Command::Define(Box::new(crate::world::notes()));
+    other.run(vec![Command::Found { slots, epoch: EPOCH }, define]);
+    other.write("ann", vec![insert(NOTES, &[(ID, int(2))])]);
+    let found = server_engine::recount(&*other.store.snapshot(), &other.shard).unwrap();
+    assert_eq!(found, other.shard.sum());
+    one.check_sum();
+    assert_eq!(one.contents(&lane_of("ann"), NOTES)[0][0], int(1));
+}
+
+#[test]
+fn data_of_another_format_is_refused() {
+    let world = World::new();
+    let state = LAYOUT.families.iter().find(|family| family.name == "state").unwrap();
+    // The first line of state in the golden contents.
+    let format = [0, 0, 0, 0, 1];
+    assert_eq!(world.store.get(*state, &format).unwrap(), Some(1_u64.to_be_bytes().to_vec()));
+    let mut batch = server_storage::Batch::new();
+    batch.put(*state, format, 2_u64.to_be_bytes());
+    world.store.write(batch).unwrap();
+    let refused = Stores::open(&*world.store).unwrap_err();
+    assert_eq!(refused, server_engine::EngineError::Format { found: 2, known: 1 });
+}

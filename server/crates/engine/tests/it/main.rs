@@ -11,4 +11,5 @@ mod logs;
 mod reads;
 mod retention;
 mod rules;
+mod tables;
 mod work;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use protocol::ids::{
-    Birth, ColumnId, ContentHash, Epoch, IndexId, Lane, SchemaVersion, TableId, TenantId,
+    Birth, ColumnId, ContentHash, Epoch, IndexId, Lane, SchemaVersion, SeqId, TableId, TenantId,
 };
-use protocol::mutation::{Action, ColumnChange, ColumnValue, Guard, Operation};
+use protocol::mutation::{Action, ColumnChange, ColumnValue, Guard, Operation, Reason};
 use protocol::predicate::{Predicate, Truth};
 use protocol::schema::{
     AccessLevel, Column, ColumnDefault, Index, MergeRule, Sharing, TableKind, TableSchema,
@@ -179,6 +179,29 @@ pub(crate) fn write(lane: Lane, actor: Actor, operations: Vec<Operation>) -> Com
 
 pub(crate) fn hash(number: u8) -> ContentHash {
     ContentHash::from_bytes([number; 16])
+}
+
+pub(crate) fn seq(number: u64) -> SeqId {
+    SeqId::new(number).unwrap()
+}
+
+pub(crate) fn note(id: i64, room: i64) -> Operation {
+    insert(NOTES, &[(ID, int(id)), (ROOM, int(room))])
+}
+
+pub(crate) fn written(number: u64, rows: u64) -> Outcome {
+    Outcome::Written { epoch: EPOCH, seq: seq(number), rows }
+}
+
+pub(crate) fn reason(outcome: Outcome) -> (u32, Option<ColumnId>, Reason) {
+    match outcome {
+        Outcome::Rejected(rejection) => (rejection.operation, rejection.column, rejection.reason),
+        other => panic!("not rejected but {other:?}"),
+    }
+}
+
+pub(crate) fn row(values: impl IntoIterator<Item = Value>) -> Row {
+    values.into_iter().collect()
 }
 
 /// Reads everything in one batch.
