@@ -290,3 +290,49 @@ fn decisions_are_read_in_parts() {
     let last = protocol::ids::MutationNumber::MAX;
     assert_eq!(world.read(|view| view.decisions(&lane, &user, client, last, 9)).unwrap(), []);
 }
+
+/// Two indexes over the same values, one of them of two columns, and NULL is no value.
+#[test]
+fn indexes_and_their_values_lie_apart() {
+    let mut world = World::new();
+    let mut schema = notes();
+    (schema.id, schema.name) = (TableId(60), "app.pairs".parse().unwrap());
+    let index = |id, columns| protocol::schema::Index { id: IndexId(id), columns };
+    schema.indexes = vec![index(1, vec![ROOM]), index(2, vec![RANK]), index(3, vec![ROOM, RANK])];
+    world.one(Command::Define(Box::new(schema)));
+    let pair = |id, room, rank| upsert(TableId(60), &[(ID, int(id)), (ROOM, room), (RANK, rank)]);
+    let rows = vec![
+        pair(1, int(1), int(2)),
+        pair(2, int(2), int(1)),
+        pair(3, Value::Null, int(1)),
+        pair(4, int(1), Value::Null),
+    ];
+    world.write("ann", rows);
+    let by = |index, value: &[Value]| {
+        let values = vec![value.iter().cloned().collect()];
+        let range = ScannedRange::Index { index: IndexId(index), values };
+        Query { range, ..everything(TableId(60)) }
+    };
+    let cases: [(Query, &[u64]); 6] = [
+        (by(1, &[int(1)]), &[1, 4]),
+        (by(2, &[int(1)]), &[2, 3]),
+        (by(1, &[Value::Null]), &[3]),
+        (by(3, &[int(1), int(2)]), &[1]),
+        (by(3, &[Value::Null, int(1)]), &[3]),
+        (by(3, &[int(1), Value::Null]), &[4]),
+    ];
+    for (query, expected) in &cases {
+        assert_eq!(births(&world, query, ALL), *expected, "{query:?}");
+        let told = piece(&world, 0, &[query], LIMITS).told;
+        let told: Vec<u64> = told.iter().map(|told| told.birth.0.get()).collect();
+        assert_eq!(told, *expected, "{query:?}");
+    }
+    world.write("ann", (1..=4).map(|id| delete(TableId(60), id)).collect());
+    for (query, expected) in &cases {
+        assert_eq!(piece(&world, 4, &[query], LIMITS).told.len(), expected.len());
+    }
+    world.one(Command::Retire { lane: lane_of("ann"), table: TableId(60), through: seq(8) });
+    let state = world.read(|view| view.partition(&lane_of("ann"), TableId(60))).unwrap();
+    assert_eq!((state.rows, state.tombstones), (0, 0));
+    world.check_sum();
+}
