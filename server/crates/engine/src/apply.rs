@@ -26,8 +26,8 @@ use crate::keys::{self, NodeKind, STATE};
 use crate::limits::REQUEST_MICROS;
 use crate::partition::OpenLane;
 use crate::retention;
-use crate::slot::{ShardNumber, Slot};
-use crate::stores::{StoreNumber, Stores};
+use crate::slot::{ShardNumber, Slot, StoreNumber};
+use crate::stores::Stores;
 use crate::transaction::{ContentSum, Transaction};
 
 /// A shard as this node has applied it.

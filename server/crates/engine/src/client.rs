@@ -10,7 +10,7 @@ use crate::command::{Time, Undecided};
 use crate::error::EngineError;
 use crate::keys::{self, ClientKey, DUE, STATE};
 use crate::limits::CLOCKS_DIFFER_MICROS;
-use crate::stores::StoreNumber;
+use crate::slot::StoreNumber;
 use crate::transaction::Transaction;
 
 /// How exactly it is remembered when a client was last heard of. Finer would write more.

@@ -31,8 +31,7 @@ pub(crate) use partition::{
 };
 
 use crate::error::EngineError;
-use crate::slot::{ShardNumber, Slot};
-use crate::stores::StoreNumber;
+use crate::slot::{ShardNumber, Slot, StoreNumber};
 
 const fn family(name: &'static str, access: Access, removal: Removal) -> Family {
     Family { name, access, removal }
@@ -197,6 +196,11 @@ pub(crate) fn last_seq(key: &[u8]) -> Result<SeqId, EngineError> {
 
 pub(crate) fn read_seq(reader: &mut KeyReader<'_>) -> Result<SeqId, EngineError> {
     SeqId::new(reader.u64()?).map_err(|_| EngineError::damaged("position"))
+}
+
+/// A SeqId as a value.
+pub(crate) fn seq_bytes(seq: SeqId) -> Vec<u8> {
+    KeyWriter::new().u64(seq.get()).finish()
 }
 
 /// Values as parts of a key, in their order: NULL first, as in SQLite's indexes.

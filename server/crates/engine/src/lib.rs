@@ -12,7 +12,7 @@
 //! | exactly once | `decide.rs`, `client.rs` |
 //! | where things lie | `keys.rs`, `rows.rs`, `change_index.rs`, `partition.rs`, `stores.rs` |
 //! | tables and rights | `catalog.rs`, `access.rs` |
-//! | what ends | `retention.rs` |
+//! | what ends | `retention.rs`, and `wanted.rs` for when |
 //! | what subscribers read | `view.rs`, `load.rs`, `catch_up.rs` |
 
 mod command;
@@ -36,6 +36,7 @@ mod stores;
 mod transaction;
 
 mod retention;
+mod wanted;
 
 mod catch_up;
 mod load;
@@ -57,9 +58,9 @@ pub use keys::{LAYOUT, of_replication};
 pub use limits::{ENTRY_BYTES_MAX, SCANNED_VALUES_MAX};
 pub use load::{LoadBatch, LoadLimits, Loaded};
 pub use partition::PartitionState;
-pub use retention::Retention;
 pub use rows::{Image, RowView};
 pub use slot::{SLOTS, ShardNumber, Slot};
 pub use stores::Stores;
 pub use transaction::ContentSum;
 pub use view::{LaneView, Query, ReadError, ScannedRange, View};
+pub use wanted::Retention;

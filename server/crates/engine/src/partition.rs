@@ -5,8 +5,7 @@ use server_storage::key::{KeyReader, KeyWriter};
 
 use crate::error::EngineError;
 use crate::keys::{self, Partition, STATE};
-use crate::rows::seq_bytes;
-use crate::stores::StoreNumber;
+use crate::slot::StoreNumber;
 use crate::transaction::Transaction;
 
 /// Counts of a partition, and from where it can be resumed.
@@ -98,9 +97,9 @@ impl OpenLane {
             return;
         }
         assert!(seq > self.seq, "a lane's order only goes forward (INV-3)");
-        let before = (self.seq != SeqId::ZERO).then(|| seq_bytes(self.seq));
+        let before = (self.seq != SeqId::ZERO).then(|| keys::seq_bytes(self.seq));
         let key = keys::lane(self.store, &self.lane);
-        tx.replace(STATE, key, before.as_deref(), seq_bytes(seq));
+        tx.replace(STATE, key, before.as_deref(), keys::seq_bytes(seq));
         self.seq = seq;
     }
 

@@ -213,7 +213,7 @@ impl Place<'_> {
         let (partition, seq) = (self.partition, image.seq());
         let birth = Birth(seq);
         tx.insert(ROWS, partition.row(birth), image.stored().to_vec());
-        tx.insert(KEYS, partition.key(self.key), seq_bytes(seq));
+        tx.insert(KEYS, partition.key(self.key), keys::seq_bytes(seq));
         change_index::insert(tx, partition, None, seq, birth);
         for index in self.indexes() {
             let value = self.index_value(index, image)?;
@@ -290,7 +290,7 @@ impl Place<'_> {
     ) -> Result<(), EngineError> {
         let (partition, birth, before) = (self.partition, old.birth, old.image.seq());
         tx.remove(ROWS, partition.row(birth), old.image.stored());
-        tx.remove(KEYS, partition.key(self.key), &seq_bytes(birth.0));
+        tx.remove(KEYS, partition.key(self.key), &keys::seq_bytes(birth.0));
         change_index::remove(tx, partition, None, before, birth);
         for index in self.indexes() {
             let value = self.index_value(index, &old.image)?;
@@ -313,10 +313,6 @@ impl Place<'_> {
             tx.remove(keys::DUE, self.partition.expiry_due(expiry, birth), &[]);
         }
     }
-}
-
-pub(crate) fn seq_bytes(seq: SeqId) -> Vec<u8> {
-    KeyWriter::new().u64(seq.get()).finish()
 }
 
 /// The bytes of a row's values.

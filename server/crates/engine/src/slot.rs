@@ -13,6 +13,10 @@ pub struct Slot(u16);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ShardNumber(pub u16);
 
+/// Numbers the incarnations of slots on a node. It is part of every key of the slot's data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct StoreNumber(pub(crate) u32);
+
 impl Slot {
     /// The slot of a lane: the first 16 bits of the SHA-256 of its name, modulo [`SLOTS`].
     pub fn of(lane: &Lane) -> Self {

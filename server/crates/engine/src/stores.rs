@@ -9,15 +9,11 @@ use server_storage::{Batch, Direction, Snapshot, Store};
 
 use crate::error::EngineError;
 use crate::keys::{self, STATE};
-use crate::slot::{ShardNumber, Slot};
+use crate::slot::{ShardNumber, Slot, StoreNumber};
 use crate::transaction::Transaction;
 
 /// The format of everything that this crate stores.
 const FORMAT: u64 = 1;
-
-/// Numbers the incarnations of slots on a node. It is part of every key of the slot's data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct StoreNumber(pub(crate) u32);
 
 /// Hands out store numbers, for all shards of a node.
 #[derive(Debug)]

@@ -20,8 +20,8 @@ use crate::keys::{self, ClientKey, NodeKind, Partition, STATE};
 use crate::limits::SCANNED_VALUES_MAX;
 use crate::partition::{self, PartitionState};
 use crate::rows::{Image, Place, RowView, Stored};
-use crate::slot::{ShardNumber, Slot};
-use crate::stores::{self, StoreNumber};
+use crate::slot::{ShardNumber, Slot, StoreNumber};
+use crate::stores;
 
 /// A shard at one moment.
 #[derive(Clone, Copy, Debug)]

@@ -5,7 +5,7 @@ use server_storage::key::KeyWriter;
 use super::{DueKind, StateKind, due, open, state};
 use crate::command::Time;
 use crate::error::EngineError;
-use crate::stores::StoreNumber;
+use crate::slot::StoreNumber;
 
 /// A client of a user in a lane, as part of a key.
 #[derive(Clone, Copy, Debug)]

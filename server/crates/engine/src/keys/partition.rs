@@ -5,7 +5,7 @@ use server_storage::{Family, KeyRange};
 use super::{CHANGES, DueKind, INDEX_CHANGES, STORE_BYTES, StateKind, due, open, read_seq, state};
 use crate::command::Time;
 use crate::error::EngineError;
-use crate::stores::StoreNumber;
+use crate::slot::StoreNumber;
 
 /// A partition: the beginning of the keys of everything in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
