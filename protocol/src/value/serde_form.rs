@@ -40,6 +40,33 @@ impl<'de> Deserialize<'de> for Value {
     }
 }
 
+/// What reads into a [`Value`] as into a [`ValueRef`]: all that is not text, bytes or a UUID.
+macro_rules! visit_scalars {
+    ($value:ident) => {
+        fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+            Ok($value::Null)
+        }
+
+        fn visit_bool<E: Error>(self, value: bool) -> Result<Self::Value, E> {
+            Ok($value::Boolean(value))
+        }
+
+        fn visit_i64<E: Error>(self, value: i64) -> Result<Self::Value, E> {
+            Ok($value::Integer(value))
+        }
+
+        fn visit_u64<E: Error>(self, value: u64) -> Result<Self::Value, E> {
+            i64::try_from(value)
+                .map($value::Integer)
+                .map_err(|_| E::invalid_value(Unexpected::Unsigned(value), &self))
+        }
+
+        fn visit_f64<E: Error>(self, value: f64) -> Result<Self::Value, E> {
+            Double::new(value).map($value::Double).map_err(E::custom)
+        }
+    };
+}
+
 struct ValueVisitor;
 
 impl<'de> Visitor<'de> for ValueVisitor {
@@ -49,27 +76,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
         f.write_str("nil, a boolean, a 64-bit integer, a finite number, text, bytes or a UUID")
     }
 
-    fn visit_unit<E: Error>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Boolean(value))
-    }
-
-    fn visit_i64<E: Error>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::Integer(value))
-    }
-
-    fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
-        i64::try_from(value)
-            .map(Value::Integer)
-            .map_err(|_| E::invalid_value(Unexpected::Unsigned(value), &self))
-    }
-
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
-        Double::new(value).map(Value::Double).map_err(E::custom)
-    }
+    visit_scalars!(Value);
 
     fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
         Text::new(value).map(Value::Text).map_err(E::custom)
@@ -131,27 +138,7 @@ impl<'de> Visitor<'de> for RefVisitor {
         ValueVisitor.expecting(f)
     }
 
-    fn visit_unit<E: Error>(self) -> Result<ValueRef<'de>, E> {
-        Ok(ValueRef::Null)
-    }
-
-    fn visit_bool<E: Error>(self, value: bool) -> Result<ValueRef<'de>, E> {
-        Ok(ValueRef::Boolean(value))
-    }
-
-    fn visit_i64<E: Error>(self, value: i64) -> Result<ValueRef<'de>, E> {
-        Ok(ValueRef::Integer(value))
-    }
-
-    fn visit_u64<E: Error>(self, value: u64) -> Result<ValueRef<'de>, E> {
-        i64::try_from(value)
-            .map(ValueRef::Integer)
-            .map_err(|_| E::invalid_value(Unexpected::Unsigned(value), &self))
-    }
-
-    fn visit_f64<E: Error>(self, value: f64) -> Result<ValueRef<'de>, E> {
-        Double::new(value).map(ValueRef::Double).map_err(E::custom)
-    }
+    visit_scalars!(ValueRef);
 
     fn visit_borrowed_str<E: Error>(self, value: &'de str) -> Result<ValueRef<'de>, E> {
         Ok(ValueRef::Text(value))

@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use protocol::ids::{Birth, Epoch, Floor, Lane, SeqId, TableId};
-use protocol::value::{Row, Value};
+use protocol::value::Row;
 use server_storage::{Direction, Scan};
 
 use crate::change_index::ChangeRecord;
@@ -251,7 +251,7 @@ impl Resume<'_> {
         };
         if matches!(what, What::Row(_)) || birth.0 <= self.position {
             if let What::Left(key) | What::Deleted(key) = &what {
-                telling.bytes += keys::values(key.iter().map(Value::as_ref)).len();
+                telling.bytes += keys::of_row(key).len();
             }
             telling.told.push(Told { query, birth, what });
         }

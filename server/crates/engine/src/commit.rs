@@ -3,10 +3,11 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
+use protocol::codec;
 use protocol::ids::{Birth, ClientId, Epoch, Lane, MutationNumber, SeqId, TableId, TenantId};
 use protocol::limits::{COMMIT_BYTES_MAX, KEY_BYTES_MAX, OPERATIONS_MAX, ROW_BYTES_MAX};
 use protocol::mutation::{Decision, Guard, Operation, Reason, Rejection, RowKey};
-use protocol::value::{Row, Value};
+use protocol::value::Row;
 
 use crate::access::{self, Actor};
 use crate::catalog::{Catalog, Table};
@@ -158,7 +159,7 @@ pub(crate) fn keys_of(lane: &Lane, context: Context<'_>, operations: &[Operation
             continue;
         }
         let Ok(key) = merge::key(schema, &operation.action, context.writer()) else { continue };
-        let key_bytes = keys::values(key.iter().map(Value::as_ref));
+        let key_bytes = keys::of_row(&key);
         bytes += key_bytes.len();
         if bytes > COMMIT_BYTES_MAX {
             break;
@@ -179,11 +180,8 @@ pub(crate) fn row_now(
 ) -> Result<Option<(Birth, Image)>, EngineError> {
     let Some(table) = context.catalog.table(key.table) else { return Ok(None) };
     let partition = lane.partition(key.table);
-    let key = keys::values(key.key.iter().map(Value::as_ref));
-    let found = Place { table, partition: &partition, key: &key };
-    let found = found.find(|family, key| tx.get(family, key))?;
-    let found = found.filter(|found| !found.image.is_expired(context.time));
-    Ok(found.map(|Stored { birth, image }| (birth, image)))
+    let place = Place { table, partition: &partition, key: &keys::of_row(&key.key) };
+    place.find_seen(context.time, |family, key| tx.get(family, key))
 }
 
 impl<'a> Context<'a> {
@@ -232,7 +230,7 @@ impl<'a> Draft<'a> {
             return Err(refuse((Reason::Forbidden, None)));
         }
         let key = merge::key(schema, &operation.action, context.writer()).map_err(refuse)?;
-        let key_bytes = keys::values(key.iter().map(Value::as_ref));
+        let key_bytes = keys::of_row(&key);
         if key_bytes.len() > KEY_BYTES_MAX {
             return Err(refuse((Reason::KeyTooLarge, None)));
         }
@@ -379,7 +377,7 @@ fn net<'t>(
         if is_same {
             continue;
         }
-        let new = touched.new.as_ref().map(|row| (rows::encode(row), expiry));
+        let new = touched.new.as_ref().map(|row| (codec::encode(row), expiry));
         let row_bytes = new.as_ref().map_or(0, |(row, _)| row.len());
         if row_bytes > ROW_BYTES_MAX {
             return Err(touched.refuse(Reason::RowTooLarge));

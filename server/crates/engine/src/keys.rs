@@ -20,7 +20,7 @@ mod client;
 mod partition;
 
 use protocol::ids::{Lane, SeqId, TableId};
-use protocol::value::ValueRef;
+use protocol::value::{Row, Value, ValueRef};
 use server_storage::key::{KeyReader, KeyWriter};
 use server_storage::{Access, Family, Journal, KeyRange, Layout, Removal};
 
@@ -121,8 +121,13 @@ fn open(key: &[u8]) -> Result<(StoreNumber, KeyReader<'_>), EngineError> {
     Ok((store, reader))
 }
 
+/// The store and kind that a key of [`STATE`] or [`DUE`] begins with.
+fn start(store: StoreNumber, kind: u8) -> KeyWriter {
+    KeyWriter::new().u32(store.0).u8(kind)
+}
+
 fn node(kind: NodeKind) -> KeyWriter {
-    KeyWriter::new().u32(NODE.0).u8(kind as u8)
+    start(NODE, kind as u8)
 }
 
 pub(crate) fn format() -> Vec<u8> {
@@ -167,7 +172,7 @@ pub fn of_replication(shard: ShardNumber, name: &str) -> Vec<u8> {
 }
 
 fn state(store: StoreNumber, kind: StateKind) -> KeyWriter {
-    KeyWriter::new().u32(store.0).u8(kind as u8)
+    start(store, kind as u8)
 }
 
 pub(crate) fn lane(store: StoreNumber, lane: &Lane) -> Vec<u8> {
@@ -175,7 +180,7 @@ pub(crate) fn lane(store: StoreNumber, lane: &Lane) -> Vec<u8> {
 }
 
 fn due(store: StoreNumber, kind: DueKind) -> KeyWriter {
-    KeyWriter::new().u32(store.0).u8(kind as u8)
+    start(store, kind as u8)
 }
 
 /// What is due of one kind before `end`.
@@ -201,6 +206,16 @@ pub(crate) fn read_seq(reader: &mut KeyReader<'_>) -> Result<SeqId, EngineError>
 /// A SeqId as a value.
 pub(crate) fn seq_bytes(seq: SeqId) -> Vec<u8> {
     KeyWriter::new().u64(seq.get()).finish()
+}
+
+/// A SeqId that is kept as a value; the one before the first where there is none.
+pub(crate) fn seq_or_zero(value: Option<Vec<u8>>) -> Result<SeqId, EngineError> {
+    value.map_or(Ok(SeqId::ZERO), |value| read_seq(&mut KeyReader::new(&value)))
+}
+
+/// The values of a primary key, or of an index, as parts of a key.
+pub(crate) fn of_row(row: &Row) -> Vec<u8> {
+    values(row.iter().map(Value::as_ref))
 }
 
 /// Values as parts of a key, in their order: NULL first, as in SQLite's indexes.

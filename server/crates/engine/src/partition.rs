@@ -84,10 +84,7 @@ impl OpenLane {
         store: StoreNumber,
         epoch: Epoch,
     ) -> Result<Self, EngineError> {
-        let seq = match tx.get(STATE, &keys::lane(store, lane))? {
-            None => SeqId::ZERO,
-            Some(value) => keys::read_seq(&mut KeyReader::new(&value))?,
-        };
+        let seq = keys::seq_or_zero(tx.get(STATE, &keys::lane(store, lane))?)?;
         Ok(Self { lane: lane.clone(), store, epoch, seq })
     }
 

@@ -5,7 +5,6 @@
 //! None of it is a change: it takes no SeqId, and nobody is told.
 
 use protocol::ids::{SeqId, TableId};
-use protocol::value::Value;
 
 use crate::access;
 use crate::catalog::{Catalog, Table};
@@ -56,8 +55,7 @@ fn remove(
     row: &Stored,
 ) -> Result<(), EngineError> {
     let table = catalog.any(table).ok_or(EngineError::damaged("table"))?;
-    let key = row.image.view(table)?.values(&table.schema().primary_key);
-    let key = keys::values(key.iter().map(Value::as_ref));
+    let key = keys::of_row(&row.image.view(table)?.values(&table.schema().primary_key));
     let mut open = OpenPartition::open(tx, partition.clone())?;
     Place { table, partition: &partition, key: &key }.remove(tx, &mut open.state, row)?;
     open.close(tx);

@@ -1,9 +1,9 @@
 //! A stored row, and what it means to write one: row, key, change, indexes and expiry together.
 
+use std::iter;
 use std::sync::Arc;
 
-use protocol::codec;
-use protocol::ids::{Birth, ColumnId, SchemaVersion, SeqId};
+use protocol::ids::{Birth, ColumnId, IndexId, SchemaVersion, SeqId};
 use protocol::schema::{Index, TableSchema};
 use protocol::value::{Row, RowRef, Value, ValueRef};
 use server_storage::Family;
@@ -185,13 +185,15 @@ pub(crate) struct Place<'a> {
 }
 
 impl Place<'_> {
-    fn indexes(&self) -> &[Index] {
-        &self.table.schema().indexes
-    }
-
-    fn index_value(&self, index: &Index, image: &Image) -> Result<Vec<u8>, EngineError> {
+    /// The row's value in each index of the table, in their order.
+    fn index_values(&self, image: &Image) -> Result<Vec<(IndexId, Vec<u8>)>, EngineError> {
+        let indexes = &self.table.schema().indexes;
+        if indexes.is_empty() {
+            return Ok(Vec::new());
+        }
         let view = image.view(self.table)?;
-        Ok(keys::values(index.columns.iter().map(|column| view.get(*column))))
+        let value = |index: &Index| keys::values(index.columns.iter().map(|id| view.get(*id)));
+        Ok(indexes.iter().map(|index| (index.id, value(index))).collect())
     }
 
     /// The row with this key, expired or not.
@@ -201,6 +203,16 @@ impl Place<'_> {
         let image = get(ROWS, &self.partition.row(birth))?;
         let image = Image::read(&image.ok_or(EngineError::damaged("row"))?)?;
         Ok(Some(Stored { birth, image }))
+    }
+
+    /// The row with this key as who reads at `now` sees it.
+    pub(crate) fn find_seen(
+        &self,
+        now: Time,
+        get: impl Get,
+    ) -> Result<Option<(Birth, Image)>, EngineError> {
+        let seen = self.find(get)?.filter(|found| !found.image.is_expired(now));
+        Ok(seen.map(|Stored { birth, image }| (birth, image)))
     }
 
     /// Writes a row that was not there. Its birth is its first change.
@@ -215,10 +227,9 @@ impl Place<'_> {
         tx.insert(ROWS, partition.row(birth), image.stored().to_vec());
         tx.insert(KEYS, partition.key(self.key), keys::seq_bytes(seq));
         change_index::insert(tx, partition, None, seq, birth);
-        for index in self.indexes() {
-            let value = self.index_value(index, image)?;
-            tx.insert(INDEX, partition.index(index.id, &value, birth), Vec::new());
-            change_index::insert(tx, partition, Some((index.id, &value)), seq, birth);
+        for (index, value) in self.index_values(image)? {
+            tx.insert(INDEX, partition.index(index, &value, birth), Vec::new());
+            change_index::insert(tx, partition, Some((index, &value)), seq, birth);
         }
         self.put_due(tx, birth, image);
         state.rows += 1;
@@ -240,15 +251,14 @@ impl Place<'_> {
         tx.replace(ROWS, key, Some(old.image.stored()), new.stored().to_vec());
         change_index::remove(tx, partition, None, before, birth);
         change_index::insert(tx, partition, None, seq, birth);
-        for index in self.indexes() {
-            let from = self.index_value(index, &old.image)?;
-            let to = self.index_value(index, new)?;
-            change_index::remove(tx, partition, Some((index.id, &from)), before, birth);
-            change_index::insert(tx, partition, Some((index.id, &to)), seq, birth);
+        let values = self.index_values(&old.image)?.into_iter().zip(self.index_values(new)?);
+        for ((index, from), (_, to)) in values {
+            let at = Some((index, &*from));
+            change_index::remove(tx, partition, at, before, birth);
+            change_index::insert(tx, partition, Some((index, &to)), seq, birth);
             if from != to {
-                tx.remove(INDEX, partition.index(index.id, &from, birth), &[]);
-                tx.insert(INDEX, partition.index(index.id, &to, birth), Vec::new());
-                let at = Some((index.id, &*from));
+                tx.remove(INDEX, partition.index(index, &from, birth), &[]);
+                tx.insert(INDEX, partition.index(index, &to, birth), Vec::new());
                 change_index::leave_tombstone(tx, partition, at, seq, birth, mark);
                 state.tombstones += 1;
             }
@@ -269,12 +279,10 @@ impl Place<'_> {
         seq: SeqId,
         mark: &Mark<'_>,
     ) -> Result<(), EngineError> {
-        self.remove(tx, state, old)?;
-        change_index::leave_tombstone(tx, self.partition, None, seq, old.birth, mark);
-        state.tombstones += 1;
-        for index in self.indexes() {
-            let value = self.index_value(index, &old.image)?;
-            let at = Some((index.id, &*value));
+        let values = self.index_values(&old.image)?;
+        self.remove_with(tx, state, old, &values);
+        let each = values.iter().map(|(index, value)| Some((*index, &**value)));
+        for at in iter::once(None).chain(each) {
             change_index::leave_tombstone(tx, self.partition, at, seq, old.birth, mark);
             state.tombstones += 1;
         }
@@ -288,18 +296,27 @@ impl Place<'_> {
         state: &mut PartitionState,
         old: &Stored,
     ) -> Result<(), EngineError> {
+        self.remove_with(tx, state, old, &self.index_values(&old.image)?);
+        Ok(())
+    }
+
+    fn remove_with(
+        &self,
+        tx: &mut Transaction<'_>,
+        state: &mut PartitionState,
+        old: &Stored,
+        values: &[(IndexId, Vec<u8>)],
+    ) {
         let (partition, birth, before) = (self.partition, old.birth, old.image.seq());
         tx.remove(ROWS, partition.row(birth), old.image.stored());
         tx.remove(KEYS, partition.key(self.key), &keys::seq_bytes(birth.0));
         change_index::remove(tx, partition, None, before, birth);
-        for index in self.indexes() {
-            let value = self.index_value(index, &old.image)?;
-            tx.remove(INDEX, partition.index(index.id, &value, birth), &[]);
-            change_index::remove(tx, partition, Some((index.id, &value)), before, birth);
+        for (index, value) in values {
+            tx.remove(INDEX, partition.index(*index, value, birth), &[]);
+            change_index::remove(tx, partition, Some((*index, value)), before, birth);
         }
         self.remove_due(tx, birth, &old.image);
         state.rows -= 1;
-        Ok(())
     }
 
     fn put_due(&self, tx: &mut Transaction<'_>, birth: Birth, image: &Image) {
@@ -313,9 +330,4 @@ impl Place<'_> {
             tx.remove(keys::DUE, self.partition.expiry_due(expiry, birth), &[]);
         }
     }
-}
-
-/// The bytes of a row's values.
-pub(crate) fn encode(row: &Row) -> Vec<u8> {
-    codec::encode(row)
 }

@@ -19,7 +19,7 @@ use crate::error::EngineError;
 use crate::keys::{self, ClientKey, NodeKind, Partition, STATE};
 use crate::limits::SCANNED_VALUES_MAX;
 use crate::partition::{self, PartitionState};
-use crate::rows::{Image, Place, RowView, Stored};
+use crate::rows::{Image, Place, RowView};
 use crate::slot::{ShardNumber, Slot, StoreNumber};
 use crate::stores;
 
@@ -150,8 +150,7 @@ fn scanned_values<'a>(
     if !values.iter().all(fits) {
         return Err(ReadError::IndexUnknown);
     }
-    let encode = |value: &Row| keys::values(value.iter().map(Value::as_ref));
-    let mut encoded: Vec<_> = values.iter().map(encode).collect();
+    let mut encoded: Vec<_> = values.iter().map(keys::of_row).collect();
     // Twice the same value would give its rows twice.
     encoded.sort();
     encoded.dedup();
@@ -182,10 +181,7 @@ impl<'a> View<'a> {
         let epoch = keys::of_slot(NodeKind::SlotEpoch, self.shard, slot);
         let epoch = self.snapshot.get(STATE, &epoch)?.ok_or(ReadError::WrongShard)?;
         let epoch = KeyReader::new(&epoch).array().map_err(EngineError::from)?;
-        let seq = match self.snapshot.get(STATE, &keys::lane(store, lane))? {
-            Some(value) => keys::read_seq(&mut KeyReader::new(&value))?,
-            None => SeqId::ZERO,
-        };
+        let seq = keys::seq_or_zero(self.snapshot.get(STATE, &keys::lane(store, lane))?)?;
         Ok(LaneView { store, epoch: Epoch::from_bytes(epoch), seq })
     }
 
@@ -258,11 +254,8 @@ impl<'a> View<'a> {
         let table = self.table(lane, table)?;
         let store = self.lane(lane)?.store;
         let partition = Partition::new(store, table.schema().id, partition::tenant(lane));
-        let key = keys::values(key.iter().map(Value::as_ref));
-        let place = Place { table, partition: &partition, key: &key };
-        let found = place.find(|family, key| Ok(self.snapshot.get(family, key)?))?;
-        let found = found.filter(|found| !found.image.is_expired(self.now));
-        Ok(found.map(|Stored { birth, image }| (birth, image)))
+        let place = Place { table, partition: &partition, key: &keys::of_row(key) };
+        Ok(place.find_seen(self.now, |family, key| Ok(self.snapshot.get(family, key)?))?)
     }
 
     fn table(&self, lane: &Lane, table: TableId) -> Result<&'a Table, ReadError> {

@@ -20,16 +20,17 @@ use crate::world::{
     write,
 };
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        write!(hex, "{byte:02x}").unwrap();
+        hex
+    })
+}
+
 /// Holds lines against a golden file, each a name and hexadecimal bytes.
 #[expect(clippy::disallowed_methods, reason = "the one switch of these tests")]
 fn check(file: &str, lines: &[(String, Vec<u8>)]) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1").join(file);
-    let hex = |bytes: &[u8]| {
-        bytes.iter().fold(String::new(), |mut hex, byte| {
-            write!(hex, "{byte:02x}").unwrap();
-            hex
-        })
-    };
     let found: Vec<String> =
         lines.iter().map(|(name, bytes)| format!("{name}: {}", hex(bytes))).collect();
     let known = std::fs::read_to_string(&path).unwrap_or_default();
@@ -146,11 +147,7 @@ fn the_store_keeps_its_bytes() {
     for family in LAYOUT.families {
         let mut scan = snapshot.scan(*family, KeyRange::all(), Direction::Forward);
         while let Some(entry) = scan.next().unwrap() {
-            let key = entry.key.iter().fold(String::new(), |mut hex, byte| {
-                write!(hex, "{byte:02x}").unwrap();
-                hex
-            });
-            lines.push((format!("{} {key}", family.name), entry.value.to_vec()));
+            lines.push((format!("{} {}", family.name, hex(entry.key)), entry.value.to_vec()));
         }
     }
     check("contents.hex", &lines);
