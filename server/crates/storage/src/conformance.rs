@@ -40,6 +40,7 @@ const CASES: &[(&str, Case)] = &[
     ("a_key_lives_again_after_its_removal", a_key_lives_again_after_its_removal),
     ("persisted_is_durable", persisted_is_durable),
     ("a_reopened_store_has_everything", a_reopened_store_has_everything),
+    ("compaction_changes_nothing_that_is_read", compaction_changes_nothing_that_is_read),
     ("readers_see_batches_whole", readers_see_batches_whole),
 ];
 
@@ -76,9 +77,26 @@ pub fn entries(
     entries
 }
 
+/// The same, with a walk of the other kind: both bring the same.
+fn entries_once(
+    snapshot: &dyn Snapshot,
+    family: Family,
+    range: KeyRange,
+    direction: Direction,
+) -> Vec<OwnedEntry> {
+    let mut scan = snapshot.scan_once(family, range, direction);
+    let mut entries = Vec::new();
+    while let Some(entry) = ok(scan.next()) {
+        entries.push((entry.key.to_vec(), entry.value.to_vec()));
+    }
+    entries
+}
+
 fn keys(store: &dyn Store, range: KeyRange, direction: Direction) -> Vec<Vec<u8>> {
     let snapshot = store.snapshot();
-    entries(&*snapshot, ROWS, range, direction).into_iter().map(|(key, _)| key).collect()
+    let entries = entries(&*snapshot, ROWS, range.clone(), direction);
+    assert_eq!(entries_once(&*snapshot, ROWS, range, direction), entries);
+    entries.into_iter().map(|(key, _)| key).collect()
 }
 
 fn ok<T, E: std::fmt::Debug>(result: Result<T, E>) -> T {
@@ -259,6 +277,47 @@ fn a_reopened_store_has_everything(open: Open<'_>, _: Journal) {
         ok(store.write(batch));
         ok(store.persist());
     }
+}
+
+fn compaction_changes_nothing_that_is_read(open: Open<'_>, _: Journal) {
+    const FAMILIES: [Family; 3] = [ROWS, KEYS, CHANGES];
+    let all = |snapshot: &dyn Snapshot| {
+        FAMILIES.map(|family| entries(snapshot, family, KeyRange::all(), Direction::Forward))
+    };
+    let store = open();
+    let mut batch = Batch::new();
+    for key in [b"a", b"b", b"c", b"d"] {
+        FAMILIES.iter().for_each(|family| batch.put(*family, key, b"1"));
+    }
+    ok(store.write(batch));
+    ok(store.persist());
+    let before = store.snapshot();
+    let (seen, mut walk) = (all(&*before), before.scan(ROWS, KeyRange::all(), Direction::Forward));
+    assert_eq!(ok(walk.next()).map(|entry| entry.key), Some(&b"a"[..]));
+    let mut batch = Batch::new();
+    for family in FAMILIES {
+        batch.delete_range(family, &KeyRange::between(*b"b", *b"d"));
+        batch.delete(family, b"a");
+        batch.put(family, b"c", b"2");
+    }
+    ok(store.write(batch));
+    let now = all(&*store.snapshot());
+    let ranges =
+        [KeyRange::prefix(*b"b"), KeyRange::between(*b"d", *b"a"), KeyRange::all()].into_iter();
+    for (family, range) in FAMILIES.into_iter().zip(ranges.cycle()).cycle().take(9) {
+        ok(store.compact(family, &range));
+        assert_eq!(all(&*store.snapshot()), now);
+        assert_eq!(all(&*before), seen, "a snapshot keeps what it sees");
+    }
+    assert_eq!(ok(walk.next()).map(|entry| entry.key), Some(&b"b"[..]));
+    drop(walk);
+    drop(before);
+    FAMILIES.iter().for_each(|family| ok(store.compact(*family, &KeyRange::all())));
+    assert_eq!(all(&*store.snapshot()), now);
+    drop(store);
+    let store = open();
+    ok(store.compact(ROWS, &KeyRange::all()));
+    assert_eq!(ok(store.get(CHANGES, b"d")).as_deref(), Some(&b"1"[..]));
 }
 
 fn readers_see_batches_whole(open: Open<'_>, _: Journal) {

@@ -55,6 +55,17 @@ impl Snapshot for Counted<'_> {
         let inner = self.inner.scan(family, range, direction);
         Box::new(CountedScan { inner, entries: &self.entries })
     }
+
+    fn scan_once(
+        &self,
+        family: Family,
+        range: KeyRange,
+        direction: Direction,
+    ) -> Box<dyn Scan + '_> {
+        self.scans.fetch_add(1, Ordering::Relaxed);
+        let inner = self.inner.scan_once(family, range, direction);
+        Box::new(CountedScan { inner, entries: &self.entries })
+    }
 }
 
 #[derive(Debug)]

@@ -128,11 +128,16 @@ impl State {
         self.open && opening == self.openings
     }
 
+    fn expect_power(&self, opening: u64) -> Result<(), StorageError> {
+        if self.has_power(opening) {
+            return Ok(());
+        }
+        Err(StorageError::Io { detail: "the power was cut".to_owned() })
+    }
+
     /// Counts one operation, and fails it when its turn has come.
     fn turn(&mut self, fault: Fault, opening: u64) -> Result<(), StorageError> {
-        if !self.has_power(opening) {
-            return Err(StorageError::Io { detail: "the power was cut".to_owned() });
-        }
+        self.expect_power(opening)?;
         let mut fails = false;
         self.planned.retain_mut(|(planned, turns)| {
             if *planned == fault {
@@ -198,6 +203,15 @@ impl Store for FaultyStore {
         state.layout.expect_no_journal();
         state.turn(Fault::Get, self.opening)?;
         state.durable.get(family, key)
+    }
+
+    fn compact(&self, family: Family, range: &KeyRange) -> Result<(), StorageError> {
+        let state = self.disk.state();
+        state.expect_power(self.opening)?;
+        if state.stopped {
+            return Err(StorageError::Stopped);
+        }
+        self.memory.compact(family, range)
     }
 }
 

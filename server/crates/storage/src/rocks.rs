@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rocksdb::statistics::Ticker;
 use rocksdb::{
-    ColumnFamily, DB, ErrorKind, FlushOptions, Options, ReadOptions, ReadTier, WriteBatch,
-    WriteOptions,
+    ColumnFamily, CompactOptions, DB, ErrorKind, FlushOptions, Options, ReadOptions, ReadTier,
+    WriteBatch, WriteOptions,
 };
 
 pub use options::RocksOptions;
@@ -143,11 +143,42 @@ impl Store for RocksStore {
             .get_cf_opt(self.column_family(family), key, &options)
             .map_err(|error| storage_error(&error))
     }
+
+    fn compact(&self, family: Family, range: &KeyRange) -> Result<(), StorageError> {
+        let column_family = self.column_family(family);
+        self.unless_stopped(|| {
+            if range.is_empty() {
+                return Ok(());
+            }
+            let mut options = CompactOptions::default();
+            // The compactions that writes wait for go on beside it.
+            options.set_exclusive_manual_compaction(false);
+            let (start, end) = (Some(&range.start), range.end.as_ref());
+            // What is in memory is flushed first, and that of all families together.
+            self.database.compact_range_cf_opt(column_family, start, end, &options);
+            Ok(())
+        })
+    }
 }
 
 struct RocksSnapshot<'a> {
     store: &'a RocksStore,
     snapshot: rocksdb::Snapshot<'a>,
+}
+
+impl RocksSnapshot<'_> {
+    fn scan_with(
+        &self,
+        options: ReadOptions,
+        family: Family,
+        range: KeyRange,
+        direction: Direction,
+    ) -> Box<dyn Scan + '_> {
+        let column_family = self.store.column_family(family);
+        Box::new(RocksScan::new(options, range, direction, |options| {
+            self.snapshot.raw_iterator_cf_opt(column_family, options)
+        }))
+    }
 }
 
 impl Snapshot for RocksSnapshot<'_> {
@@ -157,10 +188,20 @@ impl Snapshot for RocksSnapshot<'_> {
     }
 
     fn scan(&self, family: Family, range: KeyRange, direction: Direction) -> Box<dyn Scan + '_> {
-        let column_family = self.store.column_family(family);
-        Box::new(RocksScan::new(range, direction, |options| {
-            self.snapshot.raw_iterator_cf_opt(column_family, options)
-        }))
+        self.scan_with(ReadOptions::default(), family, range, direction)
+    }
+
+    fn scan_once(
+        &self,
+        family: Family,
+        range: KeyRange,
+        direction: Direction,
+    ) -> Box<dyn Scan + '_> {
+        let mut options = ReadOptions::default();
+        options.fill_cache(false);
+        // No readahead of a fixed size: many ranges are short, and RocksDB reads further ahead by
+        // itself as a walk goes on.
+        self.scan_with(options, family, range, direction)
     }
 }
 
@@ -191,5 +232,47 @@ impl fmt::Debug for RocksStore {
 impl fmt::Debug for RocksSnapshot<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RocksSnapshot").field("store", &self.store).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rocksdb::properties::BLOCK_CACHE_USAGE;
+
+    use super::*;
+    use crate::Access;
+
+    const ROWS: Family = Family { name: "rows", access: Access::Ranges, removal: Removal::Any };
+
+    #[test]
+    fn a_walk_that_passes_once_is_not_kept_in_memory() {
+        let directory = tempfile::tempdir().unwrap();
+        let layout = Layout { families: &[ROWS], journal: Journal::Elsewhere };
+        let store = RocksStore::open(directory.path(), layout, &RocksOptions::default()).unwrap();
+        let mut batch = Batch::new();
+        for key in 0..1000_u32 {
+            batch.put(ROWS, key.to_be_bytes(), [0; 1000]);
+        }
+        store.write(batch).unwrap();
+        store.persist().unwrap();
+        let cached = || {
+            let family = store.column_family(ROWS);
+            store.database.property_int_value_cf(family, BLOCK_CACHE_USAGE).unwrap().unwrap()
+        };
+        let snapshot = store.snapshot();
+        let pass = |mut scan: Box<dyn Scan + '_>| {
+            let mut count = 0;
+            while scan.next().unwrap().is_some() {
+                count += 1;
+            }
+            assert_eq!(count, 1000);
+        };
+        let before = cached();
+        pass(snapshot.scan_once(ROWS, KeyRange::all(), Direction::Forward));
+        let after = cached();
+        // An index block at most, which is not among what a walk passes over.
+        assert!(after - before < 100_000, "{}", after - before);
+        pass(snapshot.scan(ROWS, KeyRange::all(), Direction::Forward));
+        assert!(cached() - after > 800_000, "{}", cached() - after);
     }
 }

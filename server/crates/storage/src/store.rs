@@ -125,6 +125,16 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// # Panics
     /// When the store has a journal of its own, where this is not known per key.
     fn get_persisted(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError>;
+
+    /// Gives back the space of what was removed in `range`. It changes nothing that is read, and
+    /// keeps what a snapshot still sees.
+    ///
+    /// For what was dropped as a whole: the work grows with all that lies in the range, and single
+    /// keys go by themselves in time. A failure in the background is met by the next write.
+    ///
+    /// # Errors
+    /// [`StorageError::Stopped`] after a failed write.
+    fn compact(&self, family: Family, range: &KeyRange) -> Result<(), StorageError>;
 }
 
 /// A view of a store at one moment.
@@ -137,6 +147,17 @@ pub trait Snapshot: fmt::Debug + Send + Sync {
 
     /// The entries of `range` at that moment, in the order of their keys or against it.
     fn scan(&self, family: Family, range: KeyRange, direction: Direction) -> Box<dyn Scan + '_>;
+
+    /// The same, for passing over much of the store once: what is read does not push out of memory
+    /// what others read again and again.
+    fn scan_once(
+        &self,
+        family: Family,
+        range: KeyRange,
+        direction: Direction,
+    ) -> Box<dyn Scan + '_> {
+        self.scan(family, range, direction)
+    }
 }
 
 /// A walk over the entries of a range. Entries are lent, so that passing over one copies nothing.

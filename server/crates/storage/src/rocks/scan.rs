@@ -15,11 +15,11 @@ pub(super) struct RocksScan<'a> {
 
 impl<'a> RocksScan<'a> {
     pub(super) fn new(
+        mut options: ReadOptions,
         range: KeyRange,
         direction: Direction,
         open: impl FnOnce(ReadOptions) -> DBRawIterator<'a>,
     ) -> Self {
-        let mut options = ReadOptions::default();
         options.set_iterate_lower_bound(range.start);
         if let Some(end) = range.end {
             options.set_iterate_upper_bound(end);

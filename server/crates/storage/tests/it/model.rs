@@ -17,6 +17,7 @@ enum Step {
     /// Opens a snapshot, or compares the one that is open with its twin and closes it.
     Snapshot,
     Compare(KeyRange),
+    Compact(u8, KeyRange),
 }
 
 #[derive(Clone, Debug)]
@@ -29,6 +30,10 @@ enum Change {
 
 fn key() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(prop_oneof![Just(0), Just(1), Just(255_u8)], 0..3)
+}
+
+fn range() -> impl Strategy<Value = KeyRange> {
+    (key(), prop::option::of(key())).prop_map(|(start, end)| KeyRange { start, end })
 }
 
 fn change() -> impl Strategy<Value = Change> {
@@ -44,8 +49,8 @@ fn step() -> impl Strategy<Value = Step> {
         8 => prop::collection::vec(change(), 0..6).prop_map(Step::Write),
         1 => Just(Step::Persist),
         2 => Just(Step::Snapshot),
-        2 => (key(), prop::option::of(key()))
-            .prop_map(|(start, end)| Step::Compare(KeyRange { start, end })),
+        2 => range().prop_map(Step::Compare),
+        1 => (0..3_u8, range()).prop_map(|(family, range)| Step::Compact(family, range)),
     ]
 }
 
@@ -112,6 +117,9 @@ fn run(journal: Journal, lives: Vec<Vec<Step>>) -> TestCaseResult {
                     Some((left, right)) => compare(&*left, &*right, &KeyRange::all())?,
                 },
                 Step::Compare(range) => compare(&*rocks.snapshot(), &*memory.snapshot(), &range)?,
+                Step::Compact(family, range) => {
+                    rocks.compact(FAMILIES[usize::from(family)], &range).unwrap();
+                }
             }
         }
     }
@@ -205,4 +213,8 @@ fn what_is_read_is_counted() {
     entries(&counted, ROWS, KeyRange::between([1], [3]), Direction::Backward);
     assert_eq!(counted.reads(), Reads { gets: 2, scans: 1, entries: 2 });
     assert_eq!(counted.reads().keys(), 4);
+    let mut once = counted.scan_once(ROWS, KeyRange::all(), Direction::Forward);
+    assert!(once.next().unwrap().is_some());
+    drop(once);
+    assert_eq!(counted.reads(), Reads { gets: 2, scans: 2, entries: 3 });
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use server_storage::conformance::{CHANGES, KEYS, ROWS, check_all, layout};
 use server_storage::faulty::FaultyDisk;
 use server_storage::{
-    Access, Batch, Family, Journal, Layout, MemoryStore, Removal, RocksOptions, RocksStore,
-    StorageError, Store,
+    Access, Batch, Family, Journal, KeyRange, Layout, MemoryStore, Removal, RocksOptions,
+    RocksStore, StorageError, Store,
 };
 use tempfile::TempDir;
 
@@ -167,4 +167,41 @@ fn a_damaged_file_is_an_error_and_never_a_wrong_answer() {
     let store = open_rocks(&directory, layout(Journal::Elsewhere));
     let read = store.get(ROWS, &0_u32.to_be_bytes());
     assert!(matches!(read, Err(StorageError::Corrupt { .. })), "{read:?}");
+}
+
+#[test]
+fn compaction_gives_back_the_space_of_a_range_that_was_dropped() {
+    let directory = tempfile::tempdir().unwrap();
+    let size = || -> u64 {
+        let files = std::fs::read_dir(directory.path()).unwrap().map(|file| file.unwrap());
+        let tables = files.filter(|file| file.path().extension().is_some_and(|e| e == "sst"));
+        tables.map(|table| table.metadata().unwrap().len()).sum()
+    };
+    let store = open_rocks(&directory, layout(Journal::Elsewhere));
+    // Numbers in an order that does not compress.
+    let mut number = 1_u64;
+    for part in [*b"a", *b"b"] {
+        let mut batch = Batch::new();
+        for _ in 0..10_000 {
+            number ^= number << 13;
+            number ^= number >> 7;
+            number ^= number << 17;
+            batch.put(
+                ROWS,
+                [&part[..], &number.to_be_bytes()].concat(),
+                [number.to_be_bytes(); 4].concat(),
+            );
+        }
+        store.write(batch).unwrap();
+        store.persist().unwrap();
+    }
+    let before = size();
+    let dropped = KeyRange::prefix(*b"a");
+    let mut batch = Batch::new();
+    batch.delete_range(ROWS, &dropped);
+    store.write(batch).unwrap();
+    store.compact(ROWS, &dropped).unwrap();
+    // Closing it removes the files that are not in use any more.
+    drop(store);
+    assert!(size() < before * 6 / 10, "{} of {before}", size());
 }
