@@ -13,7 +13,6 @@ use protocol::ids::{Epoch, Lane, TableId};
 use protocol::mutation::{Reason, Rejection};
 use protocol::schema::TableSchema;
 use serde::{Deserialize, Serialize};
-use server_storage::key::KeyReader;
 use server_storage::{Batch, Direction, KeyRange, Snapshot};
 
 use crate::access;
@@ -27,7 +26,7 @@ use crate::limits::REQUEST_MICROS;
 use crate::partition::OpenLane;
 use crate::retention;
 use crate::slot::{ShardNumber, Slot, StoreNumber};
-use crate::stores::Stores;
+use crate::stores::{self, Stores};
 use crate::transaction::{ContentSum, Transaction};
 
 /// A shard as this node has applied it.
@@ -45,8 +44,8 @@ pub struct Shard {
 
 /// Where a slot lies on this node, and the history it has.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct SlotState {
-    pub(crate) store: StoreNumber,
+struct SlotState {
+    store: StoreNumber,
     epoch: Epoch,
 }
 
@@ -81,12 +80,8 @@ impl Shard {
         let catalog = Arc::new(Catalog::read(snapshot, number)?);
         let sum = sum(snapshot, number)?;
         let mut shard = Self { number, catalog, slots: BTreeMap::new(), sum, stores };
-        let range = KeyRange::prefix(keys::of_shard(NodeKind::SlotEpoch, number));
-        let mut scan = snapshot.scan(STATE, range, Direction::Forward);
-        while let Some(entry) = scan.next()? {
-            let slot = keys::read_slot(entry.key)?;
-            let epoch = Epoch::from_bytes(KeyReader::new(entry.value).array()?);
-            let store = crate::stores::of_slot(snapshot, number, slot)?;
+        for (slot, epoch) in stores::slots(snapshot, number)? {
+            let store = stores::of_slot(snapshot, number, slot)?;
             let store = store.ok_or(EngineError::damaged("slot"))?;
             shard.slots.insert(slot, SlotState { store, epoch });
         }
@@ -135,7 +130,7 @@ impl Shard {
         self.slots.keys().copied()
     }
 
-    pub(crate) fn slot(&self, slot: Slot) -> Option<SlotState> {
+    fn slot(&self, slot: Slot) -> Option<SlotState> {
         self.slots.get(&slot).copied()
     }
 }

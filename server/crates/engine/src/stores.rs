@@ -4,11 +4,12 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use protocol::ids::Epoch;
 use server_storage::key::{KeyReader, KeyWriter};
-use server_storage::{Batch, Direction, Snapshot, Store};
+use server_storage::{Batch, Direction, KeyRange, Snapshot, Store};
 
 use crate::error::EngineError;
-use crate::keys::{self, STATE};
+use crate::keys::{self, NodeKind, STATE};
 use crate::slot::{ShardNumber, Slot, StoreNumber};
 use crate::transaction::Transaction;
 
@@ -64,10 +65,35 @@ impl Stores {
         assert_ne!(store.0, u32::MAX, "all store numbers are used");
         let owner = KeyWriter::new().u16(shard.0).u16(slot.number()).finish();
         transaction.put_of_node(keys::store(store), owner);
-        let key = keys::of_slot(keys::NodeKind::SlotStore, shard, slot);
+        let key = keys::of_slot(NodeKind::SlotStore, shard, slot);
         transaction.put_of_node(key, KeyWriter::new().u32(store.0).finish());
         store
     }
+}
+
+/// The slots of a shard and their epochs, in order.
+pub(crate) fn slots(
+    snapshot: &dyn Snapshot,
+    shard: ShardNumber,
+) -> Result<Vec<(Slot, Epoch)>, EngineError> {
+    let range = KeyRange::prefix(keys::of_shard(NodeKind::SlotEpoch, shard));
+    let mut scan = snapshot.scan(STATE, range, Direction::Forward);
+    let mut slots = Vec::new();
+    while let Some(entry) = scan.next()? {
+        let epoch = Epoch::from_bytes(KeyReader::new(entry.value).array()?);
+        slots.push((keys::read_slot(entry.key)?, epoch));
+    }
+    Ok(slots)
+}
+
+/// The first of them.
+pub(crate) fn first_slot(
+    snapshot: &dyn Snapshot,
+    shard: ShardNumber,
+) -> Result<Option<Slot>, EngineError> {
+    let range = KeyRange::prefix(keys::of_shard(NodeKind::SlotEpoch, shard));
+    let mut scan = snapshot.scan(STATE, range, Direction::Forward);
+    scan.next()?.map(|entry| keys::read_slot(entry.key)).transpose()
 }
 
 /// The store of a slot, if it has one on this node.
@@ -76,7 +102,7 @@ pub(crate) fn of_slot(
     shard: ShardNumber,
     slot: Slot,
 ) -> Result<Option<StoreNumber>, EngineError> {
-    let key = keys::of_slot(keys::NodeKind::SlotStore, shard, slot);
+    let key = keys::of_slot(NodeKind::SlotStore, shard, slot);
     let Some(value) = snapshot.get(STATE, &key)? else { return Ok(None) };
     Ok(Some(StoreNumber(KeyReader::new(&value).u32()?)))
 }

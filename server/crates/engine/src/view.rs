@@ -28,7 +28,7 @@ use crate::stores;
 pub struct View<'a> {
     pub(crate) snapshot: &'a dyn Snapshot,
     pub(crate) catalog: &'a Catalog,
-    shard: ShardNumber,
+    pub(crate) shard: ShardNumber,
     pub(crate) now: Time,
 }
 
@@ -168,6 +168,15 @@ impl<'a> View<'a> {
         now: Time,
     ) -> Self {
         Self { snapshot, catalog, shard, now }
+    }
+
+    /// The slots that lie in the shard, in order; none before it was founded.
+    ///
+    /// # Errors
+    /// [`EngineError::Storage`] or [`EngineError::Damaged`].
+    pub fn slots(&self) -> Result<Vec<Slot>, EngineError> {
+        let slots = stores::slots(self.snapshot, self.shard)?;
+        Ok(slots.into_iter().map(|(slot, _)| slot).collect())
     }
 
     /// Where a lane stands.

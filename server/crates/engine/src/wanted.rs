@@ -2,10 +2,9 @@
 //! `retention.rs`, and how far.
 
 use protocol::ids::{Lane, SeqId, TableId};
+use server_storage::Direction;
 use server_storage::key::KeyReader;
-use server_storage::{Direction, Snapshot};
 
-use crate::apply::{Shard, SlotState};
 use crate::catalog::Table;
 use crate::client;
 use crate::command::{Command, Time};
@@ -14,6 +13,8 @@ use crate::keys::{self, DUE, DueKind, Partition, STATE};
 use crate::limits::{CLOCKS_DIFFER_MICROS, RETIRE_MAX};
 use crate::partition::PartitionState;
 use crate::slot::Slot;
+use crate::stores;
+use crate::view::View;
 
 /// How long things are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,20 +43,17 @@ impl Default for Retention {
     }
 }
 
-impl Shard {
-    /// What the leader should propose about a slot at `now`: nothing, when all that has ended is
+impl View<'_> {
+    /// What the leader should propose about a slot: nothing, when all that has ended by now is
     /// gone. What belongs to no slot comes with the first one.
     ///
     /// # Errors
     /// [`EngineError::Storage`] or [`EngineError::Damaged`].
-    pub fn wanted(
-        &self,
-        snapshot: &dyn Snapshot,
-        slot: Slot,
-        now: Time,
-        retention: &Retention,
-    ) -> Result<Vec<Command>, EngineError> {
-        let Some(SlotState { store, .. }) = self.slot(slot) else { return Ok(Vec::new()) };
+    pub fn wanted(&self, slot: Slot, retention: &Retention) -> Result<Vec<Command>, EngineError> {
+        let (snapshot, now) = (self.snapshot, self.now);
+        let Some(store) = stores::of_slot(snapshot, self.shard, slot)? else {
+            return Ok(Vec::new());
+        };
         let rows_max = retention.rows_max;
         let mut wanted = Vec::new();
         let any = |range| -> Result<bool, EngineError> {
@@ -76,11 +74,11 @@ impl Shard {
             let state = PartitionState::decode(Some(entry.value))?;
             if state.tombstones > 0 {
                 let (table, partition) = keys::read_place(entry.key)?;
-                wanted.extend(self.retire(snapshot, (table, &partition), state, now, retention)?);
+                wanted.extend(self.retire((table, &partition), state, retention)?);
             }
         }
-        if self.slots().next() == Some(slot) {
-            let unswept = self.catalog().unswept();
+        if stores::first_slot(snapshot, self.shard)? == Some(slot) {
+            let unswept = self.catalog.unswept();
             wanted
                 .extend(unswept.map(|table| Command::Sweep { table: table.schema().id, rows_max }));
         }
@@ -90,13 +88,12 @@ impl Shard {
     /// The retirement of tombstones that a partition has too many of, or has had for too long.
     fn retire(
         &self,
-        snapshot: &dyn Snapshot,
         (table, partition): (TableId, &Partition),
         state: PartitionState,
-        now: Time,
         retention: &Retention,
     ) -> Result<Option<Command>, EngineError> {
-        let Some(schema) = self.catalog().table(table).map(Table::schema) else { return Ok(None) };
+        let now = self.now;
+        let Some(schema) = self.catalog.table(table).map(Table::schema) else { return Ok(None) };
         let kept_max = retention.tombstones_min.max(2 * state.rows);
         // Half of them, so that it is not wanted again with the next one.
         let too_many =
@@ -106,7 +103,7 @@ impl Shard {
         let ahead = now.0.saturating_add(CLOCKS_DIFFER_MICROS);
         let mut through = None;
         let tombstones = partition.tombstones_through(SeqId::MAX);
-        let mut scan = snapshot.scan(DUE, tombstones, Direction::Forward);
+        let mut scan = self.snapshot.scan(DUE, tombstones, Direction::Forward);
         let mut count = 0;
         while let Some(entry) = scan.next()?
             && count < RETIRE_MAX as u64

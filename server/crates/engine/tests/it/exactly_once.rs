@@ -288,12 +288,8 @@ fn a_client_that_was_silent_for_too_long_is_forgotten_and_told_so() {
     };
     assert_eq!(send(&mut world, 0), DECIDED);
     let slot = Slot::of(&lane_of("ann"));
-    let wanted = |world: &World| {
-        world
-            .shard
-            .wanted(&*world.store.snapshot(), slot, world.now, &Retention::default())
-            .unwrap()
-    };
+    let wanted =
+        |world: &World| world.read(|view| view.wanted(slot, &Retention::default())).unwrap();
     world.now.0 += 100 * DAY;
     assert_eq!(send(&mut world, 1), DECIDED);
     world.now.0 += 100 * DAY;

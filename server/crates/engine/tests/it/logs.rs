@@ -240,12 +240,7 @@ fn settle(world: &mut World) -> TestCaseResult {
         Retention { tombstones_micros: 0, silence_micros: 0, tombstones_min: 0, rows_max: 3 };
     world.now = Time(1_000_000 * DAY);
     for _ in 0..200 {
-        let snapshot = world.store.snapshot();
-        let slots = world.shard.slots();
-        let wanted: Vec<Command> = slots
-            .flat_map(|slot| world.shard.wanted(&*snapshot, slot, world.now, &retention).unwrap())
-            .collect();
-        drop(snapshot);
+        let wanted = world.wanted(&retention);
         if wanted.is_empty() {
             world.check_sum();
             for (lane, table) in [

@@ -18,19 +18,13 @@ fn seq(number: u64) -> SeqId {
 
 fn wanted(world: &World, retention: &Retention) -> Vec<Command> {
     let slot = Slot::of(&lane_of("ann"));
-    world.shard.wanted(&*world.store.snapshot(), slot, world.now, retention).unwrap()
+    world.read(|view| view.wanted(slot, retention)).unwrap()
 }
 
 /// Runs what the leader would propose until there is nothing left, in all slots.
 fn settle(world: &mut World, retention: &Retention) -> usize {
     for round in 0..100 {
-        let snapshot = world.store.snapshot();
-        let commands: Vec<Command> = world
-            .shard
-            .slots()
-            .flat_map(|slot| world.shard.wanted(&*snapshot, slot, world.now, retention).unwrap())
-            .collect();
-        drop(snapshot);
+        let commands = world.wanted(retention);
         if commands.is_empty() {
             return round;
         }

@@ -12,8 +12,8 @@ use protocol::schema::{
 };
 use protocol::value::{ColumnType, Row, Value};
 use server_engine::{
-    Actor, Applied, Command, Entry, LAYOUT, LoadLimits, Outcome, Query, Role, ScannedRange, Shard,
-    ShardNumber, Slot, Stores, Time, View, Write, recount,
+    Actor, Applied, Command, Entry, LAYOUT, LoadLimits, Outcome, Query, Retention, Role,
+    ScannedRange, Shard, ShardNumber, Slot, Stores, Time, View, Write, recount,
 };
 use server_storage::{MemoryStore, Store};
 
@@ -271,6 +271,15 @@ impl World {
     pub(crate) fn read<T>(&self, read: impl FnOnce(View<'_>) -> T) -> T {
         let snapshot = self.store.snapshot();
         read(View::new(&*snapshot, self.shard.catalog(), SHARD, self.now))
+    }
+
+    /// What the leader should propose now, about all slots.
+    pub(crate) fn wanted(&self, retention: &Retention) -> Vec<Command> {
+        self.read(|view| {
+            let slots = view.slots().unwrap();
+            assert_eq!(slots, self.shard.slots().collect::<Vec<_>>());
+            slots.into_iter().flat_map(|slot| view.wanted(slot, retention).unwrap()).collect()
+        })
     }
 
     /// All rows of a table, by birth.
