@@ -36,6 +36,10 @@ pub struct Entry {
     pub commands: Vec<Command>,
 }
 
+/// A command as an entry has it: encoded once, where it arrives, and only copied from then on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EncodedCommand(Vec<u8>);
+
 /// Something to do, decided by what the log has before it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -239,10 +243,58 @@ pub enum Undecided {
     SchemaBehind,
 }
 
+impl Command {
+    /// The bytes that it has in an entry.
+    pub fn encode(&self) -> EncodedCommand {
+        EncodedCommand(codec::encode(self))
+    }
+
+    /// The lane that it is about, if it is about a single one.
+    pub fn lane(&self) -> Option<&Lane> {
+        match self {
+            Self::Write(Write { lane, .. })
+            | Self::Mutate(Mutate { lane, .. })
+            | Self::Confirm(Confirm { lane, .. })
+            | Self::Retire { lane, .. } => Some(lane),
+            Self::Found { .. }
+            | Self::NewEpoch(_)
+            | Self::Define(_)
+            | Self::Drop(_)
+            | Self::Expire { .. }
+            | Self::Forget { .. }
+            | Self::Sweep { .. } => None,
+        }
+    }
+}
+
+impl EncodedCommand {
+    /// How many bytes it takes in an entry.
+    #[expect(clippy::len_without_is_empty, reason = "no command is empty")]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
 impl Entry {
     /// An entry of this version.
     pub fn new(time: Time, commands: Vec<Command>) -> Self {
         Self { version: VERSION, time, commands }
+    }
+
+    /// The same as [`Entry::new`] and [`Entry::encode`], of commands that are encoded already: the
+    /// leader knows how large each is, and does not encode it twice.
+    pub fn pack<'c>(
+        time: Time,
+        commands: impl ExactSizeIterator<Item = &'c EncodedCommand>,
+    ) -> Vec<u8> {
+        let mut bytes = Self::new(time, Vec::new()).encode();
+        // The commands come last, so an entry without any ends with the head of an empty list.
+        bytes.pop();
+        push_list_head(&mut bytes, commands.len());
+        for command in commands {
+            bytes.extend(&command.0);
+        }
+        bytes
     }
 
     /// The bytes that the log keeps. Whoever proposes them refuses more than
@@ -260,6 +312,25 @@ impl Entry {
         match codec::decode::<Self>(bytes, usize::MAX) {
             Ok(entry) if entry.version == VERSION => Ok(entry),
             _ => Err(EngineError::UnknownEntry),
+        }
+    }
+}
+
+/// What MessagePack writes before the elements of a list.
+fn push_list_head(bytes: &mut Vec<u8>, length: usize) {
+    const SHORT: u8 = 0x90;
+    const OF_16_BITS: u8 = 0xdc;
+    const OF_32_BITS: u8 = 0xdd;
+    match (u8::try_from(length), u16::try_from(length)) {
+        (Ok(length @ ..16), _) => bytes.push(SHORT | length),
+        (_, Ok(length)) => {
+            bytes.push(OF_16_BITS);
+            bytes.extend(length.to_be_bytes());
+        }
+        _ => {
+            bytes.push(OF_32_BITS);
+            // No memory holds as many commands as would not fit.
+            bytes.extend(u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
         }
     }
 }

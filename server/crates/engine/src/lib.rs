@@ -50,7 +50,8 @@ pub use catalog::{Catalog, Table};
 pub use catch_up::{CatchUp, CatchUpLimits, Piece, Resuming, Told, What};
 pub use client::ClientState;
 pub use command::{
-    Command, Confirm, Entry, Mutate, Numbered, Outcome, Request, Time, Undecided, Write,
+    Command, Confirm, EncodedCommand, Entry, Mutate, Numbered, Outcome, Request, Time, Undecided,
+    Write,
 };
 pub use commit::{Change, Commit, Decided};
 pub use error::EngineError;

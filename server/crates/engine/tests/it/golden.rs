@@ -7,10 +7,11 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use protocol::ids::{ClientId, ContentHash, Epoch, MutationNumber, SeqId};
+use protocol::ids::{ClientId, ContentHash, Epoch, MutationNumber, SeqId, TableId};
 use protocol::mutation::{Guard, Mutation};
 use server_engine::{
-    Command, Confirm, Entry, LAYOUT, Mutate, Numbered, Outcome, Request, Slot, Time, Write,
+    Command, Confirm, EncodedCommand, Entry, LAYOUT, Mutate, Numbered, Outcome, Request, Slot,
+    Time, Write,
 };
 use server_storage::{Direction, KeyRange};
 
@@ -104,12 +105,32 @@ fn the_log_keeps_its_bytes() {
     let lines: Vec<_> = commands()
         .into_iter()
         .map(|(name, command)| {
+            let packed = Entry::pack(Time(1_000), [command.encode()].iter());
             let entry = Entry::new(Time(1_000), vec![command]);
             assert_eq!(Entry::decode(&entry.encode()).unwrap(), entry, "{name} reads back");
+            assert_eq!(packed, entry.encode(), "{name} is packed to the same");
             (name.to_owned(), entry.encode())
         })
         .collect();
     check("entries.hex", &lines);
+}
+
+/// At each length at which a list begins otherwise, and at all commands at once.
+#[test]
+fn an_entry_is_packed_to_the_bytes_that_it_encodes_to() {
+    let some = |count: u32| (0..count).map(|id| Command::Drop(TableId(id))).collect();
+    let mut all: Vec<Vec<Command>> =
+        [0, 1, 2, 15, 16, 17, 255, 256, 65_535, 65_536].map(some).into();
+    all.push(commands().into_iter().map(|(_, command)| command).collect());
+    for commands in all {
+        let encoded: Vec<_> = commands.iter().map(Command::encode).collect();
+        let packed = Entry::pack(Time(-7), encoded.iter());
+        let length = encoded.iter().map(EncodedCommand::len).sum::<usize>();
+        assert!(packed.len() >= length && packed.len() < length + 64);
+        let entry = Entry::new(Time(-7), commands);
+        assert!(packed == entry.encode(), "with {} commands", encoded.len());
+        assert!(Entry::decode(&packed).unwrap() == entry, "with {} commands", encoded.len());
+    }
 }
 
 /// Every kind of record, of a short history.
