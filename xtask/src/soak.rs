@@ -32,6 +32,12 @@ pub(crate) const SOAKS: &[Soak] = &[
         about: "mutations twice, out of order and from copies have one effect",
     },
     Soak {
+        name: "followers",
+        package: "server-engine",
+        test: "follow::whoever_follows_gets_there_and_is_never_refused",
+        about: "shards follow the tables of another, through renames and stops midway",
+    },
+    Soak {
         name: "histories",
         package: "server-engine",
         test: "histories::loads_and_resumes_bring_exactly_what_a_naive_model_holds",

@@ -1,5 +1,7 @@
 //! The tables as this shard's log describes them.
 
+mod toward;
+
 use std::collections::BTreeMap;
 
 use protocol::codec;

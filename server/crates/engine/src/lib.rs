@@ -11,7 +11,7 @@
 //! | what an entry does | `apply.rs`: outcomes, `commit.rs`: net changes, `merge.rs`: one row |
 //! | exactly once | `decide.rs`, `client.rs` |
 //! | where things lie | `keys.rs`, `rows.rs`, `change_index.rs`, `partition.rs`, `stores.rs` |
-//! | tables and rights | `catalog.rs`, `access.rs` |
+//! | tables and rights | `catalog.rs`, `catalog/toward.rs`, `access.rs` |
 //! | what ends | `retention.rs`, and `wanted.rs` for when |
 //! | what subscribers read | `view.rs`, `load.rs`, `catch_up.rs` |
 

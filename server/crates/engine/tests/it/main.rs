@@ -5,6 +5,7 @@
 mod world;
 
 mod exactly_once;
+mod follow;
 mod golden;
 mod histories;
 mod logs;
