@@ -104,6 +104,12 @@ pub(crate) const SOAKS: &[Soak] = &[
         about: "RocksDB answers like the store in memory",
     },
     Soak {
+        name: "transfers",
+        package: "server-engine",
+        test: "transfer::a_shard_moves_whole_or_not_at_all",
+        about: "a shard moves to another node through crashes and damage, whole or not at all",
+    },
+    Soak {
         name: "values",
         package: "differential",
         test: "sqlite_keeps_every_value_and_orders_it_alike",

@@ -23,6 +23,9 @@ pub enum EngineError {
     /// differ from the others for ever.
     #[error("the log has an entry of a later version: update this server, then start it again")]
     UnknownEntry,
+    /// What arrives of a shard is not what was sent.
+    #[error("the shard did not arrive whole, or comes from another version: transfer it again")]
+    TransferDamaged,
     /// Data of another format.
     #[error("the data has format {found}, this server reads {known}: use the server that wrote it")]
     Format {

@@ -62,7 +62,7 @@ pub const LAYOUT: Layout = Layout {
 pub(crate) const STORE_BYTES: usize = 4;
 
 /// The store of the node and its shards.
-const NODE: StoreNumber = StoreNumber(0);
+pub(crate) const NODE: StoreNumber = StoreNumber(0);
 
 /// What a key of [`STATE`] in store 0 is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,6 +166,12 @@ pub(crate) fn table(shard: ShardNumber, table: TableId) -> Vec<u8> {
     node(NodeKind::Table).u16(shard.0).u32(table.0).finish()
 }
 
+pub(crate) fn read_table(key: &[u8]) -> Result<TableId, EngineError> {
+    let (_, mut reader) = open(key)?;
+    reader.u16()?;
+    Ok(TableId(reader.u32()?))
+}
+
 /// A key for records that replication keeps beside a shard's state, in the same batch.
 pub fn of_replication(shard: ShardNumber, name: &str) -> Vec<u8> {
     node(NodeKind::Replication).u16(shard.0).text(name).finish()
@@ -191,6 +197,12 @@ pub(crate) fn due_before(store: StoreNumber, kind: DueKind, end: i64) -> KeyRang
 /// Everything of a store in a family.
 pub(crate) fn of_store(store: StoreNumber) -> KeyRange {
     KeyRange::prefix(KeyWriter::new().u32(store.0).finish())
+}
+
+/// The same of several stores with numbers one behind the other.
+pub(crate) fn of_stores(first: StoreNumber, last: StoreNumber) -> KeyRange {
+    let number = |number| KeyWriter::new().u32(number).finish();
+    KeyRange::between(number(first.0), number(last.0.saturating_add(1)))
 }
 
 /// The SeqId or birth that a key ends with.

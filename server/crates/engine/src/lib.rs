@@ -13,6 +13,7 @@
 //! | where things lie | `keys.rs`, `rows.rs`, `change_index.rs`, `partition.rs`, `stores.rs` |
 //! | tables and rights | `catalog.rs`, `catalog/toward.rs`, `access.rs` |
 //! | what ends | `retention.rs`, and `wanted.rs` for when |
+//! | how a shard goes to another node | `transfer.rs`, and `stores/reclaim.rs` for what it leaves |
 //! | what subscribers read | `view.rs`, `load.rs`, `catch_up.rs` |
 
 mod command;
@@ -37,6 +38,8 @@ mod transaction;
 
 mod retention;
 mod wanted;
+
+mod transfer;
 
 mod catch_up;
 mod load;
@@ -63,5 +66,6 @@ pub use rows::{Image, RowView};
 pub use slot::{SLOTS, ShardNumber, Slot};
 pub use stores::Stores;
 pub use transaction::ContentSum;
+pub use transfer::{Export, Import};
 pub use view::{LaneView, Query, ReadError, ScannedRange, View};
 pub use wanted::Retention;

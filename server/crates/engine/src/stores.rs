@@ -2,7 +2,11 @@
 //!
 //! They differ from node to node, so nothing about them enters the sum over a shard's contents.
 
+mod reclaim;
+
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use protocol::ids::Epoch;
 use server_storage::key::{KeyReader, KeyWriter};
@@ -17,9 +21,13 @@ use crate::transaction::Transaction;
 const FORMAT: u64 = 1;
 
 /// Hands out store numbers, for all shards of a node.
+///
+/// A node has one of these: another would give the same numbers again, and not know what arrives.
 #[derive(Debug)]
 pub struct Stores {
     next: AtomicU32,
+    /// Numbers under which an import stores what no slot points to yet.
+    receiving: Mutex<BTreeSet<StoreNumber>>,
 }
 
 impl Stores {
@@ -48,7 +56,7 @@ impl Stores {
             Some(entry) => keys::read_store(entry.key)?.0,
             None => 0,
         };
-        Ok(Self { next: AtomicU32::new(last + 1) })
+        Ok(Self { next: AtomicU32::new(last + 1), receiving: Mutex::default() })
     }
 
     /// Gives `slot` of `shard` a number that no data on this node has, as of this transaction.
@@ -61,14 +69,52 @@ impl Stores {
         shard: ShardNumber,
         slot: Slot,
     ) -> StoreNumber {
-        let store = StoreNumber(self.next.fetch_add(1, Ordering::Relaxed));
-        assert_ne!(store.0, u32::MAX, "all store numbers are used");
-        let owner = KeyWriter::new().u16(shard.0).u16(slot.number()).finish();
-        transaction.put_of_node(keys::store(store), owner);
-        let key = keys::of_slot(NodeKind::SlotStore, shard, slot);
-        transaction.put_of_node(key, KeyWriter::new().u32(store.0).finish());
+        let store = self.take();
+        transaction.put_of_node(keys::store(store), owner(shard, slot));
+        let (key, value) = pointer(shard, slot, store);
+        transaction.put_of_node(key, value);
         store
     }
+
+    /// The same for an import: no slot points to the number yet, and it is not reclaimed until
+    /// [`Stores::release`].
+    pub(crate) fn receive(&self, batch: &mut Batch, shard: ShardNumber, slot: Slot) -> StoreNumber {
+        let mut receiving = self.receiving();
+        let store = self.take();
+        receiving.insert(store);
+        batch.put(STATE, keys::store(store), owner(shard, slot));
+        store
+    }
+
+    /// Says that an import has ended, with slots that point to its numbers or without.
+    pub(crate) fn release(&self, stores: impl Iterator<Item = StoreNumber>) {
+        let mut receiving = self.receiving();
+        for store in stores {
+            receiving.remove(&store);
+        }
+    }
+
+    fn take(&self) -> StoreNumber {
+        let store = StoreNumber(self.next.fetch_add(1, Ordering::Relaxed));
+        assert_ne!(store.0, u32::MAX, "all store numbers are used");
+        store
+    }
+
+    fn receiving(&self) -> MutexGuard<'_, BTreeSet<StoreNumber>> {
+        // Whole after a panic: one number at a time enters or leaves it.
+        self.receiving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is kept of a number: whom it was given to; nothing once that was dropped.
+fn owner(shard: ShardNumber, slot: Slot) -> Vec<u8> {
+    KeyWriter::new().u16(shard.0).u16(slot.number()).finish()
+}
+
+/// The record that makes `store` the one of `slot`.
+pub(crate) fn pointer(shard: ShardNumber, slot: Slot, store: StoreNumber) -> (Vec<u8>, Vec<u8>) {
+    let key = keys::of_slot(NodeKind::SlotStore, shard, slot);
+    (key, KeyWriter::new().u32(store.0).finish())
 }
 
 /// The slots of a shard and their epochs, in order.

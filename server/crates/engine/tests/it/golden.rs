@@ -10,15 +10,15 @@ use std::path::Path;
 use protocol::ids::{ClientId, ContentHash, Epoch, MutationNumber, SeqId, TableId};
 use protocol::mutation::{Guard, Mutation};
 use server_engine::{
-    Command, Confirm, EncodedCommand, Entry, LAYOUT, Mutate, Numbered, Outcome, Request, Slot,
-    Time, Write,
+    Command, Confirm, EncodedCommand, Entry, Export, LAYOUT, Mutate, Numbered, Outcome, Request,
+    Slot, Time, Write,
 };
 use server_storage::{Direction, KeyRange};
 
 use crate::world::{
-    BODY, COUNT, EPOCH, EVENTS, ID, MARKS, NOTES, POSTS, RANK, ROOM, World, add, delete, guarded,
-    hash, insert, int, lane_of, notes, patch, service, set, shared, tenant, text, upsert, user,
-    write,
+    BODY, COUNT, EPOCH, EVENTS, ID, MARKS, NOTES, POSTS, RANK, ROOM, SHARD, World, add, delete,
+    guarded, hash, insert, int, lane_of, notes, patch, service, set, shared, tenant, text, upsert,
+    user, write,
 };
 
 fn hex(bytes: &[u8]) -> String {
@@ -133,9 +133,8 @@ fn an_entry_is_packed_to_the_bytes_that_it_encodes_to() {
     }
 }
 
-/// Every kind of record, of a short history.
-#[test]
-fn the_store_keeps_its_bytes() {
+/// A history with every kind of record.
+fn every_kind() -> World {
     let mut world = World::new();
     world.run(commands().into_iter().map(|(_, command)| command).collect());
     let mutation = Numbered { hash: hash(1), operations: None };
@@ -163,6 +162,13 @@ fn the_store_keeps_its_bytes() {
         insert(NOTES, &[(ID, int(1)), (ROOM, int(7)), (RANK, int(1))]),
     ];
     assert!(matches!(world.write("ann", operations), Outcome::Written { .. }));
+    world
+}
+
+/// Every kind of record, of a short history.
+#[test]
+fn the_store_keeps_its_bytes() {
+    let world = every_kind();
     let snapshot = world.store.snapshot();
     let mut lines = Vec::new();
     for family in LAYOUT.families {
@@ -172,6 +178,19 @@ fn the_store_keeps_its_bytes() {
         }
     }
     check("contents.hex", &lines);
+}
+
+/// What goes to a node of the version before, or comes from it.
+#[test]
+fn a_transfer_keeps_its_bytes() {
+    let world = every_kind();
+    let snapshot = world.store.snapshot();
+    let mut export = Export::new(&*snapshot, SHARD).unwrap();
+    let mut lines = Vec::new();
+    while let Some(piece) = export.next(500).unwrap() {
+        lines.push((format!("piece {}", lines.len()), piece));
+    }
+    check("transfer.hex", &lines);
 }
 
 /// Where a lane lies is where its data is.

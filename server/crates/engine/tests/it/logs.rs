@@ -183,7 +183,7 @@ fn chained(entries: &mut [Entry]) {
 }
 
 /// Entries whose clock mostly goes forward: by seconds, sometimes by days, sometimes back.
-fn log() -> impl Strategy<Value = Vec<Entry>> {
+pub(crate) fn log() -> impl Strategy<Value = Vec<Entry>> {
     let step = prop_oneof![
         20 => 0..4 * SECOND,
         3 => Just(11 * SECOND),
@@ -205,13 +205,17 @@ fn log() -> impl Strategy<Value = Vec<Entry>> {
     })
 }
 
-/// A node whose store numbers begin elsewhere: it holds another shard, too.
-fn crowded(store: Arc<dyn Store>) -> World {
+/// Founds another shard, so that the store numbers of the next one begin elsewhere.
+pub(crate) fn crowd(store: Arc<dyn Store>) {
     let mut other = World::open(Arc::clone(&store));
     let stores = Arc::new(Stores::open(&*store).unwrap());
     other.shard = Shard::open(&*store.snapshot(), ShardNumber(9), stores).unwrap();
     let slots = [9, 3, 700].map(|slot| Slot::new(slot).unwrap()).to_vec();
     other.one(Command::Found { slots, epoch: EPOCH });
+}
+
+fn crowded(store: Arc<dyn Store>) -> World {
+    crowd(Arc::clone(&store));
     World::on(store)
 }
 

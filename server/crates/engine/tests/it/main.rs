@@ -13,4 +13,5 @@ mod reads;
 mod retention;
 mod rules;
 mod tables;
+mod transfer;
 mod work;

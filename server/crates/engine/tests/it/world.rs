@@ -216,6 +216,7 @@ pub(crate) fn everything(table: TableId) -> Query {
 /// A shard on a store of its own, founded, with [`tables`].
 pub(crate) struct World {
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) stores: Arc<Stores>,
     pub(crate) shard: Shard,
     pub(crate) now: Time,
 }
@@ -240,8 +241,8 @@ impl World {
     /// Opens what is in `store`.
     pub(crate) fn open(store: Arc<dyn Store>) -> Self {
         let stores = Arc::new(Stores::open(&*store).unwrap());
-        let shard = Shard::open(&*store.snapshot(), SHARD, stores).unwrap();
-        Self { store, shard, now: Time(1_000 * SECOND) }
+        let shard = Shard::open(&*store.snapshot(), SHARD, Arc::clone(&stores)).unwrap();
+        Self { store, stores, shard, now: Time(1_000 * SECOND) }
     }
 
     pub(crate) fn apply(&mut self, entry: &Entry) -> Applied {
