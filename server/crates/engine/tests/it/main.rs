@@ -10,6 +10,7 @@ mod golden;
 mod histories;
 mod logs;
 mod reads;
+mod reclaim;
 mod retention;
 mod rules;
 mod tables;

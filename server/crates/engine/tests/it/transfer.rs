@@ -8,7 +8,7 @@ use proptest::test_runner::TestCaseResult;
 use protocol::ids::TableId;
 use protocol::schema::TableSchema;
 use server_engine::{
-    Command, EngineError, Entry, Export, Import, LAYOUT, Shard, ShardNumber, Slot, Stores, recount,
+    Command, EngineError, Entry, Export, Import, LAYOUT, Shard, ShardNumber, Slot, recount,
 };
 use server_storage::faulty::FaultyDisk;
 use server_storage::{
@@ -21,12 +21,12 @@ use crate::world::{
 };
 
 /// The records of the node about one kind of thing, which lie in store 0.
-fn of_node(store: &dyn Store, kind: u8) -> Vec<(Vec<u8>, Vec<u8>)> {
+pub(crate) fn of_node(store: &dyn Store, kind: u8) -> Vec<(Vec<u8>, Vec<u8>)> {
     let state = LAYOUT.families.iter().find(|family| family.name == "state").unwrap();
     entries(store, *state, &[0, 0, 0, 0, kind])
 }
 
-fn entries(store: &dyn Store, family: Family, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+pub(crate) fn entries(store: &dyn Store, family: Family, prefix: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     let snapshot = store.snapshot();
     let mut scan = snapshot.scan(family, KeyRange::prefix(prefix), Direction::Forward);
     let mut entries = Vec::new();
@@ -37,12 +37,12 @@ fn entries(store: &dyn Store, family: Family, prefix: &[u8]) -> Vec<(Vec<u8>, Ve
 }
 
 /// Shard and slot, and the number of the store that the slot points to.
-fn pointers(store: &dyn Store) -> BTreeMap<Vec<u8>, Vec<u8>> {
+pub(crate) fn pointers(store: &dyn Store) -> BTreeMap<Vec<u8>, Vec<u8>> {
     of_node(store, 4).into_iter().collect()
 }
 
 /// Everything that nodes have alike of [`SHARD`], without store numbers.
-fn contents(store: &dyn Store) -> Vec<(String, Vec<u8>, Vec<u8>)> {
+pub(crate) fn contents(store: &dyn Store) -> Vec<(String, Vec<u8>, Vec<u8>)> {
     let shard = SHARD.0.to_be_bytes();
     let mut contents = Vec::new();
     for kind in [3, 5, 6] {
@@ -63,7 +63,7 @@ fn contents(store: &dyn Store) -> Vec<(String, Vec<u8>, Vec<u8>)> {
 
 /// What lies under numbers that no slot points to: keys, and records of the numbers but the
 /// highest.
-fn left_over(store: &dyn Store) -> usize {
+pub(crate) fn left_over(store: &dyn Store) -> usize {
     let live: Vec<Vec<u8>> = pointers(store).into_values().collect();
     let is_over = |number: &[u8]| number != [0; 4] && !live.iter().any(|live| live == number);
     let keys = LAYOUT.families.iter().flat_map(|family| entries(store, *family, &[]));
@@ -73,7 +73,7 @@ fn left_over(store: &dyn Store) -> usize {
         + owners.iter().filter(|(number, _)| is_over(number)).count()
 }
 
-fn pieces(world: &World, bytes_max: usize) -> Vec<Vec<u8>> {
+pub(crate) fn pieces(world: &World, bytes_max: usize) -> Vec<Vec<u8>> {
     let snapshot = world.store.snapshot();
     let mut export = Export::new(&*snapshot, SHARD).unwrap();
     let mut pieces = Vec::new();
@@ -84,22 +84,22 @@ fn pieces(world: &World, bytes_max: usize) -> Vec<Vec<u8>> {
     pieces
 }
 
-fn import(node: &World) -> Import {
+pub(crate) fn import(node: &World) -> Import {
     Import::new(Arc::clone(&node.stores), SHARD)
 }
 
-fn receive(node: &World, import: &mut Import, piece: &[u8]) -> Result<(), EngineError> {
+pub(crate) fn receive(node: &World, import: &mut Import, piece: &[u8]) -> Result<(), EngineError> {
     node.store.write(import.piece(piece)?).unwrap();
     Ok(())
 }
 
-fn switch(node: &World, import: &mut Import) -> Result<(), EngineError> {
+pub(crate) fn switch(node: &World, import: &mut Import) -> Result<(), EngineError> {
     let batch = import.finish(&*node.store.snapshot())?;
     node.store.write(batch).unwrap();
     Ok(())
 }
 
-fn reclaim(node: &World) -> u64 {
+pub(crate) fn reclaim(node: &World) -> u64 {
     node.stores.reclaim(&*node.store).unwrap()
 }
 
@@ -348,70 +348,13 @@ fn a_shard_moves_whole_or_not_at_all() {
 }
 
 /// A node with notes of ann's, and one that has none and another shard.
-fn two() -> (World, World) {
+pub(crate) fn two() -> (World, World) {
     let mut source = World::new();
     let note = |id| insert(NOTES, &[(ID, int(id)), (ROOM, int(id % 3))]);
     source.write("ann", (0..200).map(note).collect());
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new(LAYOUT));
     crowd(Arc::clone(&store));
     (source, World::on(store))
-}
-
-#[test]
-fn what_an_import_has_received_is_left_alone_while_it_lives() {
-    let (source, node) = two();
-    let old = contents(&*node.store);
-    let pieces = pieces(&source, 1_000);
-    assert!(pieces.len() > 20);
-    let (mut first, mut second) = (import(&node), import(&node));
-    for piece in &pieces[..15] {
-        receive(&node, &mut first, piece).unwrap();
-        receive(&node, &mut second, piece).unwrap();
-        assert_eq!(reclaim(&node), 0);
-    }
-    drop(first);
-    let reclaimed = reclaim(&node);
-    assert!(reclaimed > 0, "what the first has received");
-    assert_eq!(reclaim(&node), 0);
-    for piece in &pieces[15..] {
-        receive(&node, &mut second, piece).unwrap();
-    }
-    assert!(contents(&*node.store) == old);
-    assert_eq!(reclaim(&node), 0);
-    switch(&node, &mut second).unwrap();
-    assert_eq!(reclaim(&node), 4, "what the shard had before");
-    drop(second);
-    assert_eq!(reclaim(&node), 0);
-    assert!(contents(&*node.store) == contents(&*source.store));
-    assert_eq!(left_over(&*node.store), 0);
-}
-
-/// Also where what was stored under it is gone, and the node was started again since.
-#[test]
-fn a_number_is_never_given_twice() {
-    let (source, mut node) = two();
-    let pieces = pieces(&source, 1_000);
-    let numbers = |node: &World| -> Vec<Vec<u8>> {
-        of_node(&*node.store, 2).into_iter().map(|(number, _)| number).collect()
-    };
-    let mut highest = numbers(&node).pop();
-    for _ in 0..3 {
-        let before = numbers(&node);
-        let mut import = import(&node);
-        pieces.iter().for_each(|piece| receive(&node, &mut import, piece).unwrap());
-        let given: Vec<_> =
-            numbers(&node).into_iter().filter(|number| !before.contains(number)).collect();
-        assert_eq!(given.len(), 4);
-        assert!(given.first() > highest.as_ref(), "{given:?} after {highest:?}");
-        highest = given.last().cloned();
-        drop(import);
-        assert_eq!(reclaim(&node), 4);
-        // The record that stays is not a store that could be dropped again.
-        assert_eq!(reclaim(&node), 0);
-        node = World::open(node.store);
-        assert_eq!(reclaim(&node), 0);
-        assert_eq!(left_over(&*node.store), 0);
-    }
 }
 
 /// Slots and tables that it has no more are not there any more.
@@ -514,51 +457,4 @@ fn a_shard_moves_from_disk_to_disk() {
     other_shard_is_whole(&node);
     assert_eq!(node.write("ann", vec![note(9_000)]), source.write("ann", vec![note(9_000)]));
     assert_eq!(source.shard.sum(), node.shard.sum(), "INV-6");
-}
-
-/// Shards are founded and received while what others have left is reclaimed.
-#[test]
-fn reclaiming_never_takes_what_is_just_being_written() {
-    let (source, node) = two();
-    let pieces = pieces(&source, 3_000);
-    let (store, stores) = (&*node.store, &node.stores);
-    let founded = 100..160_u16;
-    std::thread::scope(|threads| {
-        let founding = threads.spawn(|| {
-            for number in founded.clone() {
-                let mut shard = open(store, stores, number);
-                let slots = Slot::all().take(5).collect();
-                let found = Entry::new(node.now, vec![Command::Found { slots, epoch: EPOCH }]);
-                let applied = shard.apply(&*store.snapshot(), &found).unwrap();
-                store.write(applied.batch).unwrap();
-            }
-        });
-        let receiving = threads.spawn(|| {
-            for _ in 0..30 {
-                let mut import = import(&node);
-                pieces.iter().for_each(|piece| receive(&node, &mut import, piece).unwrap());
-                switch(&node, &mut import).unwrap();
-                drop(import);
-                // Half of another one, which comes to nothing.
-                let mut import = Import::new(Arc::clone(stores), SHARD);
-                let half = &pieces[..pieces.len() / 2];
-                half.iter().for_each(|piece| receive(&node, &mut import, piece).unwrap());
-            }
-        });
-        while !founding.is_finished() || !receiving.is_finished() {
-            reclaim(&node);
-        }
-    });
-    reclaim(&node);
-    assert_eq!(left_over(store), 0);
-    assert!(contents(store) == contents(&*source.store));
-    for number in founded {
-        let shard = open(store, stores, number);
-        assert_eq!(shard.slots().count(), 5);
-        assert_eq!(recount(&*store.snapshot(), &shard).unwrap(), shard.sum());
-    }
-}
-
-fn open(store: &dyn Store, stores: &Arc<Stores>, number: u16) -> Shard {
-    Shard::open(&*store.snapshot(), ShardNumber(number), Arc::clone(stores)).unwrap()
 }
