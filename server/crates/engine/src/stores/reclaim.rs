@@ -19,9 +19,9 @@ impl Stores {
     /// One batch drops all of it, so a crash leaves it to the next time or finds it done.
     ///
     /// The record of the highest number stays as long as it is that, since numbers go on behind it
-    /// when the node starts again. A number is never given twice: whoever still means the old store,
-    /// be it a walk over what another call of this found or a removal that is not compacted yet,
-    /// would mean the new one.
+    /// when the node starts again. A number is never given twice. Whoever still means the old store
+    /// would mean the new one: another call of this that has read its list, or a removal that is
+    /// not compacted yet.
     ///
     /// # Errors
     /// [`EngineError::Storage`] or [`EngineError::Damaged`].

@@ -13,8 +13,8 @@ use crate::transaction::ContentSum;
 
 /// What a snapshot has of a shard, piece by piece.
 ///
-/// It holds one walk open at a time and nothing of what it has passed, so it takes as much memory as
-/// a piece.
+/// It holds one walk open at a time and nothing of what it has passed, so it takes as much memory
+/// as a piece.
 #[derive(Debug)]
 pub struct Export<'a> {
     snapshot: &'a dyn Snapshot,
@@ -59,8 +59,8 @@ impl<'a> Export<'a> {
         Ok(Self { snapshot, shard, sections, walk: None, chain: Chain::default() })
     }
 
-    /// The next piece, or `None` behind the last one. It has about `bytes_max` bytes: the entry that
-    /// goes beyond is the last in it.
+    /// The next piece, or `None` behind the last one. It has about `bytes_max` bytes: the entry
+    /// that goes beyond is the last in it.
     ///
     /// # Errors
     /// [`EngineError::Storage`] or [`EngineError::Damaged`]; then begin anew.

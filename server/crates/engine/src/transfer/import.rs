@@ -61,8 +61,8 @@ impl Import {
     /// the next one.
     ///
     /// # Errors
-    /// [`EngineError::TransferDamaged`] when this is not the next piece as it was sent; then nothing
-    /// makes this transfer whole any more.
+    /// [`EngineError::TransferDamaged`] when this is not the next piece as it was sent; then
+    /// nothing makes this transfer whole any more.
     pub fn piece(&mut self, piece: &[u8]) -> Result<Batch, EngineError> {
         let batch = self.receive(piece);
         self.is_damaged |= batch.is_none();
@@ -133,8 +133,9 @@ impl Import {
     }
 
     /// The batch that makes what has arrived the shard's contents, in place of those that it has in
-    /// `snapshot`. Whoever keeps more about the shard adds it, so that all of it changes at once; what
-    /// was there before goes with [`Stores::reclaim`].
+    /// `snapshot`. Whoever keeps more about the shard adds it, so that all of it changes at once.
+    /// What was there before goes with [`Stores::reclaim`], and a [`Shard`](crate::Shard) that was
+    /// open is opened anew.
     ///
     /// # Errors
     /// [`EngineError::TransferDamaged`] when not all has arrived, or not what the sum was counted
