@@ -172,9 +172,9 @@ pub(crate) fn read_table(key: &[u8]) -> Result<TableId, EngineError> {
     Ok(TableId(reader.u32()?))
 }
 
-/// A key for records that replication keeps beside a shard's state, in the same batch.
-pub fn of_replication(shard: ShardNumber, name: &str) -> Vec<u8> {
-    node(NodeKind::Replication).u16(shard.0).text(name).finish()
+/// Where replication keeps a record beside a shard's state, in the same batch.
+pub fn of_replication(shard: ShardNumber, name: &str) -> (Family, Vec<u8>) {
+    (STATE, node(NodeKind::Replication).u16(shard.0).text(name).finish())
 }
 
 fn state(store: StoreNumber, kind: StateKind) -> KeyWriter {

@@ -12,6 +12,7 @@ use server_storage::{Direction, Snapshot};
 use thiserror::Error;
 
 use crate::access;
+use crate::apply;
 use crate::catalog::{Catalog, Table};
 use crate::client::{self, ClientState};
 use crate::command::Time;
@@ -22,6 +23,7 @@ use crate::partition::{self, PartitionState};
 use crate::rows::{Image, Place, RowView};
 use crate::slot::{ShardNumber, Slot, StoreNumber};
 use crate::stores;
+use crate::transaction::ContentSum;
 
 /// A shard at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -170,6 +172,14 @@ impl<'a> View<'a> {
         Self { snapshot, catalog, shard, now }
     }
 
+    /// The sum over the contents: equal on nodes that have applied the same entries.
+    ///
+    /// # Errors
+    /// [`EngineError::Storage`] or [`EngineError::Damaged`].
+    pub fn sum(&self) -> Result<ContentSum, EngineError> {
+        apply::sum(self.snapshot, self.shard)
+    }
+
     /// The slots that lie in the shard, in order; none before it was founded.
     ///
     /// # Errors
@@ -267,7 +277,11 @@ impl<'a> View<'a> {
         Ok(place.find_seen(self.now, |family, key| Ok(self.snapshot.get(family, key)?))?)
     }
 
-    fn table(&self, lane: &Lane, table: TableId) -> Result<&'a Table, ReadError> {
+    /// A table with rows in this lane.
+    ///
+    /// # Errors
+    /// [`ReadError::TableUnknown`] or [`ReadError::LaneOfTable`].
+    pub fn table(&self, lane: &Lane, table: TableId) -> Result<&'a Table, ReadError> {
         let table = self.catalog.table(table).ok_or(ReadError::TableUnknown)?;
         let is_of_lane = access::is_of_lane(table.schema(), lane);
         if is_of_lane { Ok(table) } else { Err(ReadError::LaneOfTable) }

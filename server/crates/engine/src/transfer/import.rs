@@ -132,6 +132,15 @@ impl Import {
         }
     }
 
+    /// Whether all has arrived, and what was sent.
+    ///
+    /// # Errors
+    /// [`EngineError::TransferDamaged`].
+    pub fn check(&self) -> Result<(), EngineError> {
+        let is_whole = !self.is_damaged && self.sent == Some(self.counted);
+        if is_whole { Ok(()) } else { Err(EngineError::TransferDamaged) }
+    }
+
     /// The batch that makes what has arrived the shard's contents, in place of those that it has in
     /// `snapshot`. Whoever keeps more about the shard adds it, so that all of it changes at once.
     /// What was there before goes with [`Stores::reclaim`], and a [`Shard`](crate::Shard) that was
@@ -141,9 +150,7 @@ impl Import {
     /// [`EngineError::TransferDamaged`] when not all has arrived, or not what the sum was counted
     /// over; [`EngineError::Storage`] or [`EngineError::Damaged`].
     pub fn finish(&mut self, snapshot: &dyn Snapshot) -> Result<Batch, EngineError> {
-        if self.is_damaged || self.sent != Some(self.counted) {
-            return Err(EngineError::TransferDamaged);
-        }
+        self.check()?;
         let shard = self.shard;
         let of_slot = |kind, slot| keys::of_slot(kind, shard, slot);
         let mut batch = Batch::new();
