@@ -4,6 +4,8 @@
 //! those it is asked for, through the same function. A failure names its seed and the command that
 //! runs it again. Cases come from proptest, which also makes a failing one smaller.
 
+pub mod golden;
+
 use std::fmt::Debug;
 use std::fs;
 use std::path::PathBuf;

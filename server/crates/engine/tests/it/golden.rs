@@ -4,9 +4,6 @@
 //! To add the lines of new samples, run the tests once with `TIDEWIRE_GOLDEN=add` in the
 //! environment.
 
-use std::fmt::Write as _;
-use std::path::Path;
-
 use protocol::ids::{ClientId, ContentHash, Epoch, MutationNumber, SeqId, TableId};
 use protocol::mutation::{Guard, Mutation};
 use server_engine::{
@@ -21,31 +18,9 @@ use crate::world::{
     user, write,
 };
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut hex, byte| {
-        write!(hex, "{byte:02x}").unwrap();
-        hex
-    })
-}
-
-/// Holds lines against a golden file, each a name and hexadecimal bytes.
-#[expect(clippy::disallowed_methods, reason = "the one switch of these tests")]
+/// Holds lines against a golden file of this crate.
 fn check(file: &str, lines: &[(String, Vec<u8>)]) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1").join(file);
-    let found: Vec<String> =
-        lines.iter().map(|(name, bytes)| format!("{name}: {}", hex(bytes))).collect();
-    let known = std::fs::read_to_string(&path).unwrap_or_default();
-    let known: Vec<&str> = known.lines().collect();
-    for (known, found) in known.iter().zip(&found) {
-        assert_eq!(known, found, "in {file}");
-    }
-    assert!(known.len() <= found.len(), "{file} has bytes that nobody writes any more");
-    if std::env::var_os("TIDEWIRE_GOLDEN").is_some_and(|mode| mode == "add") {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, found.join("\n") + "\n").unwrap();
-    } else {
-        assert_eq!(known.len(), found.len(), "not in {file}: {:?}", &found[known.len()..]);
-    }
+    seeds::golden::check(env!("CARGO_MANIFEST_DIR"), file, lines);
 }
 
 /// One command of every kind.
@@ -174,7 +149,10 @@ fn the_store_keeps_its_bytes() {
     for family in LAYOUT.families {
         let mut scan = snapshot.scan(*family, KeyRange::all(), Direction::Forward);
         while let Some(entry) = scan.next().unwrap() {
-            lines.push((format!("{} {}", family.name, hex(entry.key)), entry.value.to_vec()));
+            lines.push((
+                format!("{} {}", family.name, seeds::golden::hex(entry.key)),
+                entry.value.to_vec(),
+            ));
         }
     }
     check("contents.hex", &lines);
