@@ -1,0 +1,58 @@
+//! What must hold between the two databases at every start (INV-10): purged ≤ flushed ≤ applied ≤
+//! committed.
+
+use server_engine::ShardNumber;
+
+use crate::encoding::AppliedState;
+use crate::error::ReplicationError;
+use crate::log::LogBounds;
+
+/// Checks the log of a shard against its rows. Right after a start what is applied is what was
+/// flushed, and the log holds the rest.
+///
+/// That an entry was committed is not stored; but what was applied was, so it has to be in the log,
+/// up to where the log was purged. A log that ends before the rows was damaged in its middle:
+/// RocksDB takes what follows damage for the end. Only right behind a snapshot from another node
+/// may it end earlier, since what the snapshot has is purged after it was installed.
+pub(crate) fn check_fit(
+    shard: ShardNumber,
+    log: &LogBounds,
+    rows: &AppliedState,
+) -> Result<(), ReplicationError> {
+    let unfit = |why: String| Err(ReplicationError::unfit(shard, why));
+    let applied = rows.index();
+    let removed = log.removed.map(|id| id.index);
+    if removed > applied {
+        return unfit(format!(
+            "the log begins behind entry {}, the rows end at {}: the rows are of an older copy, \
+             restore both from one backup or another node",
+            removed.unwrap_or(0),
+            shown(applied)
+        ));
+    }
+    let last = log.entries.map(|(_, last)| last).max(log.removed);
+    if last.map(|id| id.index) < applied && rows.installed != rows.log_id {
+        return unfit(format!(
+            "the log ends at entry {}, the rows have {} applied: the log is damaged, restore both \
+             from a backup or another node",
+            shown(last.map(|id| id.index)),
+            shown(applied)
+        ));
+    }
+    if let Some((first, _)) = log.entries
+        && first.index > removed.map_or(0, |index| index + 1)
+        && Some(first.index) > applied.map(|index| index + 1)
+    {
+        return unfit(format!(
+            "the log begins at entry {}, the rows end at {}: restore both from one backup or \
+             another node",
+            first.index,
+            shown(applied)
+        ));
+    }
+    Ok(())
+}
+
+fn shown(index: Option<u64>) -> String {
+    index.map_or_else(|| "none".to_owned(), |index| index.to_string())
+}
