@@ -20,10 +20,22 @@ pub(crate) struct Soak {
 /// All of them; `tidy` holds this table against the sources.
 pub(crate) const SOAKS: &[Soak] = &[
     Soak {
+        name: "damaged-logs",
+        package: "server-replication",
+        test: "damage::a_damaged_log_is_noticed",
+        about: "a bit of the log flips on the disk, and the start notices it or nothing is lost",
+    },
+    Soak {
         name: "decode",
         package: "protocol",
         test: "hostile::mutated_messages_do_no_harm",
         about: "messages with changed bytes are refused, or sound",
+    },
+    Soak {
+        name: "disk-failures",
+        package: "server-replication",
+        test: "failures::a_node_mends_itself_after_a_failure_of_a_disk",
+        about: "a disk fails once and again, and the node mends itself",
     },
     Soak {
         name: "exactly-once",
@@ -48,6 +60,12 @@ pub(crate) const SOAKS: &[Soak] = &[
         package: "server-engine",
         test: "work::catching_up_costs_what_differs_however_often_it_was_written",
         about: "one row is updated, then a resume; seed 0 few times, others a million times",
+    },
+    Soak {
+        name: "install-cuts",
+        package: "server-replication",
+        test: "snapshots::a_power_cut_while_a_snapshot_is_installed_is_nothing",
+        about: "the power is cut while a snapshot is installed, five times a seed",
     },
     Soak {
         name: "keys",
@@ -80,6 +98,12 @@ pub(crate) const SOAKS: &[Soak] = &[
         about: "reads through unwritten operations see what is then written",
     },
     Soak {
+        name: "power-cuts",
+        package: "server-replication",
+        test: "cuts::a_power_cut_loses_nothing_that_was_acknowledged",
+        about: "the power of both databases is cut under eight writers, five times a seed",
+    },
+    Soak {
         name: "predicates",
         package: "differential",
         test: "sqlite_selects_what_the_live_engine_selects",
@@ -90,6 +114,12 @@ pub(crate) const SOAKS: &[Soak] = &[
         package: "server-engine",
         test: "logs::a_log_that_is_applied_again_from_what_was_durable_ends_the_same",
         about: "after a power cut the log is applied again, and ends the same",
+    },
+    Soak {
+        name: "snapshot-memory",
+        package: "server-replication",
+        test: "snapshots::rows_are_sent_in_bounded_memory",
+        about: "rows go to another node in bounded memory: 16 MB at seed 0, then 500 MB",
     },
     Soak {
         name: "storage-kill",
@@ -168,7 +198,7 @@ pub(crate) fn run(name: &str, options: &[&str]) -> Outcome {
             test.env("TIDEWIRE_SOAK_PROGRESS", progress);
         }
     }
-    if soak.package == "server-storage" {
+    if soak.package.starts_with("server-") {
         machine::for_rocksdb()?;
     }
     let mut ran = false;
