@@ -312,7 +312,7 @@ impl Writer {
     /// Runs all of them at the same time.
     pub(crate) async fn run_all(writers: &[Self], node: &Arc<Node>, last: i64) {
         let mut tasks = tokio::task::JoinSet::new();
-        for writer in writers.iter().cloned() {
+        for writer in writers.to_vec() {
             let node = Arc::clone(node);
             tasks.spawn(async move { writer.run(&node, last).await });
         }
