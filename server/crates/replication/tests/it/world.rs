@@ -312,8 +312,8 @@ impl Writer {
     /// Runs all of them at the same time.
     pub(crate) async fn run_all(writers: &[Self], node: &Arc<Node>, last: i64) {
         let mut tasks = tokio::task::JoinSet::new();
-        for writer in writers.to_vec() {
-            let node = Arc::clone(node);
+        for writer in writers {
+            let (writer, node) = (writer.clone(), Arc::clone(node));
             tasks.spawn(async move { writer.run(&node, last).await });
         }
         while let Some(done) = tasks.join_next().await {
