@@ -3,9 +3,9 @@
 
 use server_engine::ShardNumber;
 
-use crate::encoding::AppliedState;
 use crate::error::ReplicationError;
 use crate::log::LogBounds;
+use crate::records::AppliedState;
 
 /// Checks the log of a shard against its rows. Right after a start what is applied is what was
 /// flushed, and the log holds the rest.

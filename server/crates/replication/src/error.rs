@@ -5,8 +5,8 @@ use server_engine::{EngineError, ShardNumber};
 use server_storage::StorageError;
 use thiserror::Error;
 
-use crate::encoding::Malformed;
-use crate::types::{self, NodeId};
+use crate::ids::{self, NodeId};
+use crate::records::Malformed;
 
 /// Why a group has stopped, or a node cannot start.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -145,12 +145,12 @@ impl Failure {
     }
 
     /// Notes an error of reading or writing the log.
-    pub(crate) fn of_log(&self, error: impl Into<ReplicationError>) -> types::StorageError {
+    pub(crate) fn of_log(&self, error: impl Into<ReplicationError>) -> ids::StorageError {
         StorageIOError::write_logs(self.note(error)).into()
     }
 
     /// Notes an error of the rows.
-    pub(crate) fn of_rows(&self, error: impl Into<ReplicationError>) -> types::StorageError {
+    pub(crate) fn of_rows(&self, error: impl Into<ReplicationError>) -> ids::StorageError {
         StorageIOError::write_state_machine(self.note(error)).into()
     }
 }

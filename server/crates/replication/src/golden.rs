@@ -7,10 +7,12 @@ use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest, V
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::encoding::{self, AppliedState, LogIdRecord, VoteRecord};
+use crate::entry;
+use crate::ids::{LeaderId, LogId, Membership, NodeId, StoredMembership, Vote};
+use crate::records::{self, AppliedState, LogIdRecord, VoteRecord};
 use crate::snapshot::Part;
 use crate::transport::{Answer, Request, SnapshotPart, vote_request, voted};
-use crate::types::{Entry, LeaderId, LogId, Membership, NodeId, Payload, StoredMembership, Vote};
+use crate::types::{Entry, Payload};
 
 fn id(term: u64, index: u64) -> LogId {
     LogId::new(LeaderId::new(term, NodeId(0xa1)), index)
@@ -34,9 +36,9 @@ fn entries() -> Vec<(&'static str, Entry)> {
 
 /// The bytes of a message, after reading them again.
 fn both_ways<T: Serialize + DeserializeOwned>(message: &T) -> Vec<u8> {
-    let bytes = encoding::encode(message);
-    let read: T = encoding::decode(&bytes).unwrap();
-    assert_eq!(encoding::encode(&read), bytes);
+    let bytes = records::encode(message);
+    let read: T = records::decode(&bytes).unwrap();
+    assert_eq!(records::encode(&read), bytes);
     bytes
 }
 
@@ -44,8 +46,8 @@ fn both_ways<T: Serialize + DeserializeOwned>(message: &T) -> Vec<u8> {
 fn stored_bytes_do_not_change() {
     let mut lines = Vec::new();
     for (name, entry) in entries() {
-        let bytes = encoding::encode_entry(&entry);
-        assert_eq!(encoding::decode_entry(&bytes.clone().into()).unwrap(), entry);
+        let bytes = entry::encode(&entry);
+        assert_eq!(entry::decode(&bytes.clone().into()).unwrap(), entry);
         lines.push((format!("entry-{name}"), bytes));
     }
     let applied = AppliedState {
@@ -105,13 +107,13 @@ fn sent_bytes_do_not_change() {
 #[test]
 fn changed_bytes_do_no_harm() {
     for (_, entry) in entries() {
-        let bytes = encoding::encode_entry(&entry);
+        let bytes = entry::encode(&entry);
         for at in 0..bytes.len() {
-            let _ = encoding::decode_entry(&bytes[..at].to_vec().into());
+            let _ = entry::decode(&bytes[..at].to_vec().into());
             for bit in 0..8 {
                 let mut changed = bytes.clone();
                 changed[at] ^= 1 << bit;
-                let _ = encoding::decode_entry(&changed.into());
+                let _ = entry::decode(&changed.into());
             }
         }
     }

@@ -15,15 +15,16 @@ use tokio::time::Instant;
 
 use crate::blocking::blocking;
 use crate::check;
-use crate::encoding::{self, VoteRecord};
 use crate::error::{Failure, ProposeError, ReplicationError};
+use crate::ids::{NodeId, Vote};
 use crate::log::{LogWriter, ShardLog};
 use crate::proposer::{Clock, Proposer};
+use crate::records::{self, VoteRecord};
 use crate::rows::ShardRows;
 use crate::snapshot::{Receiving, ShardSnapshot};
 use crate::state_machine::{Observer, StateMachine, StateMachineParts};
 use crate::transport::{Answer, Network, Request, SnapshotPart, TransportError};
-use crate::types::{NodeId, Raft, Snapshot, Vote};
+use crate::types::{Raft, Snapshot};
 
 /// How often it is looked whether a group is ready.
 const READY_RETRY: Duration = Duration::from_millis(5);
@@ -251,9 +252,8 @@ impl Group {
         let Some(upto) = before.min(applied.map(|id| id.index)) else { return Ok(()) };
         let trigger = self.raft.trigger();
         trigger.snapshot().await.map_err(|error| stopped(error.to_string()))?;
-        let has = |metrics: &crate::types::Metrics| {
-            metrics.snapshot.is_some_and(|last| last.index >= upto)
-        };
+        let has =
+            |metrics: &crate::ids::Metrics| metrics.snapshot.is_some_and(|last| last.index >= upto);
         // Later, where it takes longer.
         if self.raft.wait(Some(SNAPSHOT_MAX)).metrics(has, "a snapshot").await.is_ok() {
             trigger.purge_log(upto).await.map_err(|error| stopped(error.to_string()))?;
@@ -263,7 +263,7 @@ impl Group {
 
     /// Answers a request of the same group on another node.
     pub(crate) async fn handle(&self, request: &[u8]) -> Result<Vec<u8>, TransportError> {
-        let request = encoding::decode(request).map_err(|_| TransportError::Malformed)?;
+        let request = records::decode(request).map_err(|_| TransportError::Malformed)?;
         let answer = match request {
             Request::Append(append) => {
                 let append: AppendEntriesRequest<_> =
@@ -288,7 +288,7 @@ impl Group {
             }
             Request::Snapshot(part) => self.take(part).await,
         };
-        Ok(encoding::encode(&answer))
+        Ok(records::encode(&answer))
     }
 
     /// Takes a part of a snapshot. The rows are stored while the group goes on.

@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 use server_engine::of_replication;
 use server_storage::{Batch, Family, Store};
 
-use crate::encoding;
 use crate::error::ReplicationError;
+use crate::ids::NodeId;
 use crate::log;
 use crate::placement::{META, Placement};
-use crate::types::NodeId;
+use crate::records;
 
 /// What does not change as long as there is the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,7 +87,7 @@ impl Identity {
 
     fn write(&self, store: &dyn Store, place: (Family, Vec<u8>)) -> Result<(), ReplicationError> {
         let mut batch = Batch::new();
-        batch.put(place.0, place.1, encoding::encode(self));
+        batch.put(place.0, place.1, records::encode(self));
         store.write(batch)?;
         Ok(store.persist()?)
     }
@@ -98,7 +98,7 @@ fn read(
     (family, key): (Family, Vec<u8>),
 ) -> Result<Option<Identity>, ReplicationError> {
     let Some(stored) = store.get(family, &key)? else { return Ok(None) };
-    match encoding::decode::<Identity>(&stored) {
+    match records::decode::<Identity>(&stored) {
         Ok(identity) if identity.version == 1 => Ok(Some(identity)),
         _ => Err(ReplicationError::Damaged { what: "identity of this node" }),
     }

@@ -7,7 +7,7 @@
 //! | to find | look in |
 //! | --- | --- |
 //! | which shard a lane is in | `placement.rs` |
-//! | all groups of a node | `node.rs`; one of them: `group.rs` |
+//! | all groups of a node | `node.rs`, `node/core.rs`; one of them: `group.rs`; what it is set up with: `settings.rs` |
 //! | waiting commands → one entry | `proposer.rs` |
 //! | the log, and its one writer | `log.rs` |
 //! | committed entry → rows | `state_machine.rs` |
@@ -15,22 +15,25 @@
 //! | after a failure | `supervisor.rs`; what must hold at a start: `check.rs`, `identity.rs` |
 //! | what runs by itself | `tending.rs` |
 //! | between nodes | `transport.rs`, `membership.rs` |
-//! | every byte stored or sent | `encoding.rs` |
+//! | every byte stored or sent | `records.rs`, `entry.rs`, `transport/message.rs` |
 
 mod blocking;
 mod check;
-mod encoding;
+mod entry;
 mod error;
 #[cfg(test)]
 mod golden;
 mod group;
 mod identity;
+mod ids;
 mod log;
 mod membership;
 mod node;
 mod placement;
 mod proposer;
+mod records;
 mod rows;
+mod settings;
 mod snapshot;
 mod state_machine;
 #[cfg(test)]
@@ -42,10 +45,11 @@ mod types;
 
 pub use error::{ProposeError, ReplicationError};
 pub use group::Timing;
+pub use ids::NodeId;
 pub use log::LOG_LAYOUT;
-pub use node::{Databases, Disk, Health, Node, Ports, Settings};
+pub use node::Node;
 pub use placement::{META, Placement};
 pub use proposer::Clock;
+pub use settings::{Databases, Disk, Health, Ports, Settings};
 pub use state_machine::Observer;
 pub use transport::{Alone, Transport, TransportError};
-pub use types::NodeId;

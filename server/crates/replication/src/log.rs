@@ -7,6 +7,7 @@
 
 mod cohort;
 mod shard_log;
+mod state;
 mod tail;
 mod writer;
 
@@ -15,7 +16,8 @@ use server_storage::key::KeyWriter;
 use server_storage::{Access, Family, Journal, KeyRange, Layout, Removal};
 
 pub(crate) use cohort::Cohort;
-pub(crate) use shard_log::{LogBounds, ShardLog};
+pub(crate) use shard_log::ShardLog;
+pub(crate) use state::LogBounds;
 pub(crate) use writer::LogWriter;
 
 const ENTRIES: Family = Family { name: "entries", access: Access::Ranges, removal: Removal::Any };

@@ -6,7 +6,7 @@ use openraft::EmptyNode;
 
 use crate::error::ReplicationError;
 use crate::group::Group;
-use crate::types::NodeId;
+use crate::ids::NodeId;
 
 /// Makes these nodes the voters of a group that this node leads. Repeat it after an error: what
 /// has happened already is passed over, also half of a change.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use server_engine::{ShardNumber, of_replication};
 use server_storage::{Batch, Snapshot, Store};
 
-use crate::encoding::AppliedState;
 use crate::error::ReplicationError;
+use crate::records::AppliedState;
 
 /// Where the state of a shard is marked.
 #[derive(Clone, Debug)]

@@ -11,8 +11,8 @@ use server_engine::{Export, Import, Stores};
 use server_storage::Store;
 use tokio::sync::mpsc;
 
-use crate::encoding::AppliedState;
 use crate::error::ReplicationError;
+use crate::records::AppliedState;
 use crate::rows::ShardRows;
 
 /// Bytes of a piece, unless one entry alone is larger.

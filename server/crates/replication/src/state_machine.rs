@@ -9,13 +9,12 @@ use server_storage::Batch;
 use tokio::sync::watch;
 
 use crate::blocking::blocking;
-use crate::encoding::AppliedState;
 use crate::error::{Failure, ReplicationError};
+use crate::ids::{LogId, SnapshotMeta, StorageError, StoredMembership};
+use crate::records::AppliedState;
 use crate::rows::ShardRows;
 use crate::snapshot::{self, ShardSnapshot, Staged};
-use crate::types::{
-    Entry, LogId, Snapshot, SnapshotMeta, StorageError, StoredMembership, TypeConfig,
-};
+use crate::types::{Entry, Snapshot, TypeConfig};
 
 /// Who is told what a node has applied, in the order of each shard's log.
 ///

@@ -12,12 +12,13 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 
 use crate::check::check_fit;
-use crate::encoding::AppliedState;
 use crate::error::Failure;
+use crate::ids::{LeaderId, LogId, NodeId, StorageError};
 use crate::log::{LOG_LAYOUT, LogWriter, ShardLog};
+use crate::records::AppliedState;
 use crate::rows::ShardRows;
 use crate::state_machine::{StateMachine, StateMachineParts};
-use crate::types::{Entry, LeaderId, LogId, NodeId, StorageError, TypeConfig};
+use crate::types::{Entry, TypeConfig};
 
 fn open(log: Arc<dyn Store>, rows: Arc<dyn Store>) -> (ShardLog, StateMachine) {
     let stores = Arc::new(Stores::open(&*rows).unwrap());

@@ -1,41 +1,20 @@
 //! A group that has failed is opened anew, alone or with both databases.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use server_engine::ShardNumber;
-use server_storage::{Batch, Store};
+use server_storage::Batch;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 
 use crate::blocking::blocking;
 use crate::error::ReplicationError;
-use crate::group::Group;
-use crate::node::{Core, Databases, Health, Open, Running};
+use crate::node::core::{Core, Open, Running};
+use crate::settings::Health;
 
 /// The first wait before something is opened anew, and the longest.
 const WAIT_MIN: Duration = Duration::from_millis(100);
 const WAIT_MAX: Duration = Duration::from_secs(30);
-
-/// How long databases are waited for that somebody reads. Opening them while they are open fails,
-/// and is tried again.
-const CLOSE_MAX: Duration = Duration::from_secs(10);
-
-/// Tells when a group has ended.
-pub(crate) fn watch(group: &Group, ended: mpsc::UnboundedSender<ShardNumber>) {
-    let shard = group.shard;
-    let mut metrics = group.raft.server_metrics();
-    let ending = group.ending();
-    tokio::spawn(async move {
-        let ended_first = async { while metrics.changed().await.is_ok() {} };
-        tokio::select! {
-            () = ended_first => {}
-            () = ending => {}
-        }
-        // Nobody is told after the node was dropped.
-        let _ = ended.send(shard);
-    });
-}
 
 /// Opens anew what has failed, until the node is dropped.
 pub(crate) async fn run(core: Arc<Core>, mut endings: mpsc::UnboundedReceiver<ShardNumber>) {
@@ -123,23 +102,11 @@ async fn reopen(core: &Core) -> Result<(), ReplicationError> {
     }
     drop(groups);
     if let Some(open) = open {
-        let_go(open).await;
+        open.close().await;
     }
     core.open()
 }
 
 fn takes_writes(Open { databases, writer, .. }: &Open) -> bool {
     writer.settle().is_ok() && databases.rows.write(Batch::new()).is_ok()
-}
-
-/// Lets go of the databases, and waits a while for those who still read.
-pub(crate) async fn let_go(open: Open) {
-    let Open { databases: Databases { log, rows }, writer, stores } = open;
-    let left: [Weak<dyn Store>; 2] = [Arc::downgrade(&log), Arc::downgrade(&rows)];
-    // The writer's thread ends here, and waits for a sync that may be under way.
-    blocking(|| drop((log, rows, writer, stores)));
-    let limit = Instant::now() + CLOSE_MAX;
-    while left.iter().any(|store| store.strong_count() > 0) && Instant::now() < limit {
-        tokio::time::sleep(WAIT_MIN / 50).await;
-    }
 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::blocking::blocking;
 use crate::error::ReplicationError;
 use crate::group::Group;
-use crate::node::Core;
+use crate::node::core::Core;
 use crate::placement::META;
 
 /// How long a command of the server itself may take.

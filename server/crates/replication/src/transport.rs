@@ -12,7 +12,7 @@ use std::pin::Pin;
 use server_engine::ShardNumber;
 use thiserror::Error;
 
-use crate::types::NodeId;
+use crate::ids::NodeId;
 
 #[cfg(test)]
 pub(crate) use message::vote_request;

@@ -1,4 +1,4 @@
-//! The types that openraft is set up with, and names for those of its types that we use.
+//! The types that openraft is set up with.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,28 +6,9 @@ use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use openraft::EmptyNode;
-use serde::{Deserialize, Serialize};
 use server_engine::Outcome;
 
-/// Numbers the nodes of a cluster. Drawn by a node when it first starts, and never given again: a
-/// node whose data was lost comes back as another one.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
-)]
-#[serde(transparent)]
-pub struct NodeId(pub u64);
-
-impl fmt::Display for NodeId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
-    }
-}
-
-impl From<u64> for NodeId {
-    fn from(number: u64) -> Self {
-        Self(number)
-    }
-}
+use crate::ids::NodeId;
 
 /// An entry of the engine. Cloning shares it.
 #[derive(Clone)]
@@ -57,7 +38,7 @@ impl fmt::Debug for Payload {
 }
 
 openraft::declare_raft_types!(
-    /// Where nodes are is not part of a membership, or moving one would be a change of every group.
+    /// How the groups of this crate are made.
     pub(crate) TypeConfig:
         D = Payload,
         R = Vec<Outcome>,
@@ -68,13 +49,5 @@ openraft::declare_raft_types!(
 );
 
 pub(crate) type Entry = openraft::Entry<TypeConfig>;
-pub(crate) type LeaderId = openraft::CommittedLeaderId<NodeId>;
-pub(crate) type LogId = openraft::LogId<NodeId>;
-pub(crate) type Vote = openraft::Vote<NodeId>;
-pub(crate) type Membership = openraft::Membership<NodeId, EmptyNode>;
-pub(crate) type StoredMembership = openraft::StoredMembership<NodeId, EmptyNode>;
-pub(crate) type SnapshotMeta = openraft::SnapshotMeta<NodeId, EmptyNode>;
 pub(crate) type Snapshot = openraft::Snapshot<TypeConfig>;
-pub(crate) type StorageError = openraft::StorageError<NodeId>;
-pub(crate) type Metrics = openraft::RaftMetrics<NodeId, EmptyNode>;
 pub(crate) type Raft = openraft::Raft<TypeConfig>;

@@ -1,25 +1,23 @@
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
 use openraft::storage::{LogFlushed, RaftLogStorage};
-use openraft::{EntryPayload, LogState, OptionalSend, RaftLogReader};
+use openraft::{LogState, OptionalSend, RaftLogReader};
 use server_engine::ShardNumber;
-use server_storage::key::{KeyReader, KeyWriter};
 use server_storage::{Batch, Direction, Store};
 use tokio::sync::{oneshot, watch};
 
-use super::tail::{Kept, Tail};
+use super::state::{LogBounds, State, read_record, read_state};
 use super::writer::LogWriter;
 use super::{ENTRIES, MARKS, Mark};
 use crate::blocking::blocking;
-use crate::encoding::{self, LogIdRecord, VoteRecord};
 use crate::error::{Failure, ReplicationError};
+use crate::ids::{LogId, StorageError, Vote};
+use crate::records::{self, LogIdRecord, VoteRecord};
 use crate::rows::ShardRows;
-use crate::types::{Entry, LogId, StorageError, TypeConfig, Vote};
+use crate::types::{Entry, TypeConfig};
 
 /// Bytes of entries that are sent to another node at once, unless one entry alone is larger.
 const SENT_BYTES_MAX: u64 = 1024 * 1024;
@@ -40,34 +38,6 @@ struct Shared {
     installs: watch::Receiver<()>,
     failure: Failure,
     state: Mutex<State>,
-}
-
-/// What the log has, so that nothing is read to answer it.
-#[derive(Debug, Default)]
-struct State {
-    /// The last entry that openraft does not want any more.
-    purged: Option<LogId>,
-    /// The last entry that is no longer in the database, if only the rows are durable so far.
-    removed: Option<LogId>,
-    /// Whether what was purged replaces all that is in the database, which then goes as a whole.
-    is_replaced: bool,
-    /// The last entry there is, purged or not.
-    last: Option<LogId>,
-    /// The index behind the last entry in the database.
-    end: u64,
-    /// The bytes of all entries up to `removed`, and up to `end`.
-    start_total: u64,
-    end_total: u64,
-    tail: Tail,
-}
-
-/// The ends of a log, as they are in the database.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct LogBounds {
-    /// The last entry that was removed.
-    pub(crate) removed: Option<LogId>,
-    /// The first and the last entry there are.
-    pub(crate) entries: Option<(LogId, LogId)>,
 }
 
 impl ShardLog {
@@ -144,7 +114,7 @@ impl ShardLog {
             batch.delete_range(ENTRIES, &super::entries_between(*shard, 0, purged.index + 1));
             state.start_total = total.unwrap_or(state.end_total);
         }
-        let record = encoding::encode(&LogIdRecord::from(purged));
+        let record = records::encode(&LogIdRecord::from(purged));
         batch.put(MARKS, super::mark(Mark::Purged, *shard), record);
         state.removed = Some(purged);
         // Nobody waits: until it is durable the entries are still there, and do no harm.
@@ -330,7 +300,7 @@ impl RaftLogStorage<TypeConfig> for ShardLog {
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), StorageError> {
         let shard = &self.shared.shard;
         let mut batch = Batch::new();
-        let record = encoding::encode(&VoteRecord::from(*vote));
+        let record = records::encode(&VoteRecord::from(*vote));
         batch.put(MARKS, super::mark(Mark::Vote, *shard), record);
         self.write_durably(batch).await
     }
@@ -339,7 +309,7 @@ impl RaftLogStorage<TypeConfig> for ShardLog {
         let Shared { shard, store, .. } = &*self.shared;
         let stored = store.get(MARKS, &super::mark(Mark::Vote, *shard));
         let Some(stored) = stored.map_err(|e| self.failed(e))? else { return Ok(None) };
-        let record: VoteRecord = encoding::decode(&stored).map_err(|e| self.failed(e))?;
+        let record: VoteRecord = records::decode(&stored).map_err(|e| self.failed(e))?;
         Ok(Some(record.into()))
     }
 
@@ -401,69 +371,4 @@ impl RaftLogStorage<TypeConfig> for ShardLog {
         }
         blocking(|| self.remove_or_flush()).map_err(|e| self.failed(e))
     }
-}
-
-impl State {
-    /// Notes entries, and gives what is to be written of them.
-    fn append(&mut self, shard: ShardNumber, entries: Vec<Entry>) -> Batch {
-        let mut batch = Batch::new();
-        let mut kept = Vec::with_capacity(entries.len());
-        for entry in entries {
-            let bytes = encoding::encode_entry(&entry);
-            let record = KeyWriter::new().u64(0).parts(&bytes);
-            let mut record = record.finish();
-            self.end_total += record.len() as u64;
-            record[..8].copy_from_slice(&self.end_total.to_be_bytes());
-            batch.put(ENTRIES, super::entry(shard, entry.log_id.index), record);
-            if let EntryPayload::Normal(payload) = &entry.payload {
-                payload.logged.store(true, Ordering::Release);
-            }
-            self.last = Some(entry.log_id);
-            self.end = entry.log_id.index + 1;
-            kept.push(Kept { entry, total: self.end_total });
-        }
-        self.tail.extend(kept);
-        batch
-    }
-}
-
-/// The total and the entry of a record.
-fn read_record(record: Vec<u8>) -> Result<(u64, Entry), ReplicationError> {
-    let record = Bytes::from(record);
-    let mut reader = KeyReader::new(&record);
-    let damaged = ReplicationError::Damaged { what: "log entry" };
-    let total = reader.u64().map_err(|_| damaged.clone())?;
-    let entry = encoding::decode_entry(&record.slice_ref(reader.rest())).map_err(|_| damaged)?;
-    Ok((total, entry))
-}
-
-fn read_state(
-    store: &dyn Store,
-    shard: ShardNumber,
-) -> Result<(State, LogBounds), ReplicationError> {
-    let snapshot = store.snapshot();
-    let removed = match snapshot.get(MARKS, &super::mark(Mark::Purged, shard))? {
-        Some(record) => Some(LogId::from(encoding::decode::<LogIdRecord>(&record)?)),
-        None => None,
-    };
-    let end_of = |direction| -> Result<Option<(u64, u64, Entry)>, ReplicationError> {
-        let mut scan = snapshot.scan(ENTRIES, super::entries(shard), direction);
-        let Some(stored) = scan.next()? else { return Ok(None) };
-        let bytes = stored.value.len() as u64;
-        let (total, entry) = read_record(stored.value.to_vec())?;
-        Ok(Some((total, bytes, entry)))
-    };
-    let mut state = State { purged: removed, removed, last: removed, ..State::default() };
-    state.end = removed.map_or(0, |id| id.index + 1);
-    let mut bounds = LogBounds { removed, entries: None };
-    if let (Some((first_total, bytes, first)), Some((last_total, _, last))) =
-        (end_of(Direction::Forward)?, end_of(Direction::Backward)?)
-    {
-        state.start_total = first_total - bytes;
-        state.end_total = last_total;
-        state.last = Some(last.log_id);
-        state.end = last.log_id.index + 1;
-        bounds.entries = Some((first.log_id, last.log_id));
-    }
-    Ok((state, bounds))
 }

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use server_engine::ShardNumber;
 
 use super::{Answering, Transport, TransportError};
+use crate::ids::NodeId;
 use crate::node::Node;
-use crate::types::NodeId;
 
 /// The nodes that can reach each other.
 #[derive(Clone, Debug, Default)]

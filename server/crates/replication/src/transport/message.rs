@@ -2,9 +2,11 @@ use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest, V
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use crate::encoding::{self, LogIdRecord, Malformed, VoteRecord};
+use crate::entry;
+use crate::ids::{LogId, NodeId, Vote};
+use crate::records::{LogIdRecord, Malformed, VoteRecord};
 use crate::snapshot::Part;
-use crate::types::{LogId, NodeId, TypeConfig, Vote};
+use crate::types::TypeConfig;
 
 /// What one group asks another.
 #[derive(Debug, Serialize, Deserialize)]
@@ -79,7 +81,7 @@ impl From<AppendEntriesRequest<TypeConfig>> for Request {
         Self::Append(Append {
             vote: request.vote.into(),
             previous: record(request.prev_log_id),
-            entries: entries.map(|entry| ByteBuf::from(encoding::encode_entry(entry))).collect(),
+            entries: entries.map(|entry| ByteBuf::from(entry::encode(entry))).collect(),
             committed: record(request.leader_commit),
         })
     }
@@ -92,7 +94,7 @@ impl TryFrom<Append> for AppendEntriesRequest<TypeConfig> {
         let entries = append
             .entries
             .into_iter()
-            .map(|bytes| encoding::decode_entry(&bytes::Bytes::from(bytes.into_vec())));
+            .map(|bytes| entry::decode(&bytes::Bytes::from(bytes.into_vec())));
         Ok(Self {
             vote: append.vote.into(),
             prev_log_id: id(append.previous),

@@ -15,10 +15,11 @@ use server_engine::ShardNumber;
 
 use super::message::{self, Answer, Request, SnapshotPart};
 use super::{Transport, TransportError};
-use crate::encoding;
 use crate::error::ReplicationError;
+use crate::ids::{NodeId, Vote};
+use crate::records;
 use crate::snapshot::{self, Part, ShardSnapshot};
-use crate::types::{NodeId, Snapshot, TypeConfig, Vote};
+use crate::types::{Snapshot, TypeConfig};
 
 /// How long one part of a snapshot may take to be stored.
 const PART_TIMEOUT: Duration = Duration::from_secs(10);
@@ -55,10 +56,10 @@ impl RaftNetworkFactory<TypeConfig> for Network {
 impl Peer {
     async fn call(&self, request: &Request, limit: Duration) -> Result<Answer, TransportError> {
         let Network { shard, transport, .. } = &self.network;
-        let call = transport.call(self.target, *shard, encoding::encode(request));
+        let call = transport.call(self.target, *shard, records::encode(request));
         let answer = tokio::time::timeout(limit, call).await;
         let answer = answer.map_err(|_| TransportError::Unreachable)??;
-        match encoding::decode(&answer).map_err(|_| TransportError::Malformed)? {
+        match records::decode(&answer).map_err(|_| TransportError::Malformed)? {
             Answer::Stopped => Err(TransportError::NotOpen),
             answer => Ok(answer),
         }

@@ -1,29 +1,18 @@
-//! The bytes of everything that is stored of a log, or sent between nodes: ours, so that another
-//! version of openraft changes nothing of them.
-//!
-//! Entries are laid out by hand, because every one passes here several times; the rest is small
-//! and rare, and is MessagePack.
+//! The bytes of what is stored beside a log, and sent between nodes: ours, so that another version
+//! of openraft changes nothing of them. Entries are in `entry.rs`.
 
 use std::collections::BTreeSet;
 
-use bytes::Bytes;
-use openraft::EntryPayload;
 use protocol::codec;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use server_storage::key::{KeyError, KeyReader, KeyWriter};
+use server_storage::key::KeyError;
 use thiserror::Error;
 
-use crate::types::{
-    Entry, LeaderId, LogId, Membership, NodeId, Payload, SnapshotMeta, StoredMembership, Vote,
-};
+use crate::ids::{LeaderId, LogId, Membership, NodeId, SnapshotMeta, StoredMembership, Vote};
 
-/// The version of an entry's bytes, and of every record.
-const VERSION: u8 = 1;
-
-const BLANK: u8 = 0;
-const NORMAL: u8 = 1;
-const MEMBERSHIP: u8 = 2;
+/// The version of everything that is stored here and in `entry.rs`.
+pub(crate) const VERSION: u8 = 1;
 
 /// Bytes that this version did not write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -161,43 +150,6 @@ impl AppliedState {
             installed: record.installed.map(LogId::from),
         })
     }
-}
-
-/// An entry as it is logged and sent.
-pub(crate) fn encode_entry(entry: &Entry) -> Vec<u8> {
-    let id = entry.log_id;
-    let head = KeyWriter::new()
-        .u8(VERSION)
-        .u64(id.leader_id.term)
-        .u64(id.leader_id.node_id.0)
-        .u64(id.index);
-    let bytes = match &entry.payload {
-        EntryPayload::Blank => head.u8(BLANK),
-        EntryPayload::Normal(payload) => head.u8(NORMAL).parts(&payload.bytes),
-        EntryPayload::Membership(membership) => {
-            let record = MembershipRecord::from(membership);
-            head.u8(MEMBERSHIP).parts(&codec::encode(&record))
-        }
-    };
-    bytes.finish()
-}
-
-/// The entry of these bytes; it shares them.
-pub(crate) fn decode_entry(bytes: &Bytes) -> Result<Entry, Malformed> {
-    let mut reader = KeyReader::new(bytes);
-    if reader.u8()? != VERSION {
-        return Err(Malformed);
-    }
-    let leader = LeaderId::new(reader.u64()?, NodeId(reader.u64()?));
-    let log_id = LogId::new(leader, reader.u64()?);
-    let kind = reader.u8()?;
-    let payload = match (kind, reader.rest()) {
-        (BLANK, []) => EntryPayload::Blank,
-        (NORMAL, rest) => EntryPayload::Normal(Payload::new(bytes.slice_ref(rest))),
-        (MEMBERSHIP, rest) => EntryPayload::Membership(decode::<MembershipRecord>(rest)?.into()),
-        _ => return Err(Malformed),
-    };
-    Ok(Entry { log_id, payload })
 }
 
 /// A record of a few fields.
