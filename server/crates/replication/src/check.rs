@@ -56,3 +56,38 @@ pub(crate) fn check_fit(
 fn shown(index: Option<u64>) -> String {
     index.map_or_else(|| "none".to_owned(), |index| index.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{LeaderId, LogId, NodeId};
+
+    fn at(index: u64) -> LogId {
+        LogId::new(LeaderId::new(1, NodeId(1)), index)
+    }
+
+    #[test]
+    fn only_what_fits_is_gone_on_with() {
+        let fits = |removed: Option<u64>, entries: Option<(u64, u64)>, rows, installed| {
+            let entries = entries.map(|(first, last)| (at(first), at(last)));
+            let log = LogBounds { removed: removed.map(at), entries };
+            let state = AppliedState { log_id: rows, installed, ..AppliedState::default() };
+            check_fit(ShardNumber(3), &log, &state).is_ok()
+        };
+        assert!(fits(None, None, None, None));
+        assert!(fits(Some(4), Some((5, 9)), Some(at(4)), None));
+        assert!(fits(Some(4), Some((5, 9)), Some(at(9)), None));
+        assert!(fits(None, Some((0, 9)), None, None));
+        // The rows are older than what was purged.
+        assert!(!fits(Some(4), Some((5, 9)), Some(at(3)), None));
+        // The log ends before the rows, which may only be behind a snapshot.
+        assert!(!fits(Some(4), Some((5, 9)), Some(at(10)), None));
+        assert!(!fits(Some(4), Some((5, 9)), Some(at(10)), Some(at(8))));
+        assert!(!fits(None, None, Some(at(0)), None));
+        assert!(fits(Some(4), Some((5, 9)), Some(at(10)), Some(at(10))));
+        // What lies between the rows and the log is missing.
+        assert!(!fits(Some(4), Some((7, 9)), Some(at(4)), None));
+        assert!(!fits(None, Some((2, 9)), None, None));
+        assert!(fits(None, Some((2, 9)), Some(at(1)), None));
+    }
+}

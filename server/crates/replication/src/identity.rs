@@ -103,3 +103,24 @@ fn read(
         _ => Err(ReplicationError::Damaged { what: "identity of this node" }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use server_storage::MemoryStore;
+
+    #[test]
+    fn databases_of_two_nodes_are_refused() {
+        let new = || (MemoryStore::new(log::LOG_LAYOUT), MemoryStore::new(server_engine::LAYOUT));
+        let (ours, theirs, empty) = (new(), new(), new());
+        let first = Identity::of(&ours.0, &ours.1, (1, 1)).unwrap();
+        Identity::of(&theirs.0, &theirs.1, (1, 1)).unwrap();
+        assert_eq!(Identity::of(&ours.0, &ours.1, (1, 1)), Ok(first));
+        for (log, rows) in [(&ours.0, &theirs.1), (&empty.0, &ours.1)] {
+            let refused = Identity::of(log, rows, (1, 1)).unwrap_err();
+            assert!(matches!(refused, ReplicationError::Unfit { .. }), "{refused}");
+        }
+        // A crash right after the log was written.
+        assert_eq!(Identity::of(&ours.0, &empty.1, (1, 1)), Ok(first));
+    }
+}

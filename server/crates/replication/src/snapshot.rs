@@ -159,3 +159,40 @@ pub(crate) fn reclaim_behind(stores: &Arc<Stores>, rows: Arc<dyn Store>) {
         }
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use server_engine::{LAYOUT, ShardNumber};
+    use server_storage::MemoryStore;
+
+    #[test]
+    fn what_is_not_whole_is_not_taken() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new(LAYOUT));
+        let stores = Arc::new(Stores::open(&*store).unwrap());
+        let rows = ShardRows::new(store, ShardNumber(3));
+        let mut parts = Vec::new();
+        read(&rows, &mut |part| {
+            parts.push(part);
+            true
+        })
+        .unwrap();
+        assert!(parts.len() > 1);
+        let receive = |left_out: Option<usize>| {
+            let mut receiving = Receiving::new(rows.clone(), Arc::clone(&stores));
+            for (at, part) in parts.iter().enumerate() {
+                if left_out != Some(at) {
+                    let copied = match part {
+                        Part::State(bytes) => Part::State(bytes.clone()),
+                        Part::Rows(bytes) => Part::Rows(bytes.clone()),
+                    };
+                    receiving.take(copied).unwrap();
+                }
+            }
+            receiving.finish().is_ok()
+        };
+        assert!(receive(None));
+        assert!(!receive(Some(0)));
+        assert!(!receive(Some(parts.len() - 1)));
+    }
+}

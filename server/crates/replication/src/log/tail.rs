@@ -59,3 +59,26 @@ impl Tail {
         self.kept.front().map(|kept| kept.entry.log_id.index)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{LeaderId, LogId, NodeId};
+    use openraft::EntryPayload;
+
+    #[test]
+    fn what_was_added_last_is_kept_as_a_whole() {
+        let kept = |index: u64| {
+            let log_id = LogId::new(LeaderId::new(1, NodeId(1)), index);
+            Kept { entry: Entry { log_id, payload: EntryPayload::Blank }, total: index * BYTES_MAX }
+        };
+        let mut tail = Tail::default();
+        tail.extend((1..=3).map(kept).collect());
+        assert!((1..=3).all(|index| tail.get(index).is_some()));
+        tail.extend((4..=6).map(kept).collect());
+        assert_eq!(tail.start(), Some(4));
+        // What does not follow replaces all.
+        tail.extend(vec![kept(9)]);
+        assert_eq!((tail.start(), tail.get(9).is_some()), (Some(9), true));
+    }
+}

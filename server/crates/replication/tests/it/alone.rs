@@ -195,11 +195,14 @@ fn what_an_entry_leaves_is_proposed_again() {
         for number in 0..200_u32 {
             let node = Arc::clone(&node);
             tasks.spawn(async move {
-                write(&node, "ann", 1_000 + u64::from(number), count_up((number % 20).into())).await
+                let action = count_up((number % 20).into());
+                let command = statement("ann", 1_000 + u64::from(number), action);
+                node.propose(shard_of(&node, "ann"), &command, soon()).await
             });
         }
         while let Some(done) = tasks.join_next().await {
-            done.unwrap();
+            let answer = done.unwrap();
+            assert!(matches!(answer, Ok(Outcome::Written { .. })), "{answer:?}");
         }
         let (rows, seq) = rows(&node, "ann").unwrap();
         assert_eq!(rows, (0..20).map(|id| (id, 10)).collect::<Vec<_>>());

@@ -112,6 +112,8 @@ fn a_stop_while_a_disk_fails_is_one() {
         let command = statement("ann", 1, insert(1, "x"));
         let answer = node.propose(shard_of(&node, "ann"), &command, within(300)).await;
         assert!(answer.is_err());
+        // Until it is let go of, and is to be opened.
+        eventually(|| disks.rows.open().is_ok()).await;
         node.stop().await.unwrap();
         disk.1.store(false, Ordering::SeqCst);
         tokio::time::sleep(Duration::from_millis(600)).await;
@@ -185,5 +187,97 @@ fn who_has_heard_nobody_is_not_ready() {
             let all: Vec<&Member> = members.iter().collect();
             leader(&all, shard).await;
         }
+    });
+}
+
+/// What was in the log may happen, whatever comes of the log: nobody is told that it did not.
+#[test]
+fn what_was_logged_may_have_happened() {
+    let runtime = runtime();
+    runtime.block_on(async {
+        let board = Switchboard::default();
+        let members = three(&board, &settings()).await;
+        let all: Vec<&Member> = members.iter().collect();
+        let shard = shard_of(&members[0].node, "ann");
+        let old = leader(&all, shard).await;
+        write_some(&[old], 0, 5).await;
+        board.cut(old.node.id());
+        let pending = tokio::spawn({
+            let node = Arc::clone(&old.node);
+            async move {
+                node.propose(shard, &statement("ann", 9_999, insert(9_999, "x")), soon()).await
+            }
+        });
+        let others: Vec<&Member> =
+            all.iter().copied().filter(|m| m.node.id() != old.node.id()).collect();
+        write_some(&others, 10, 5).await;
+        board.heal(old.node.id());
+        assert_eq!(pending.await.unwrap(), Err(ProposeError::Unknown));
+    });
+}
+
+/// Nor when the disk of the log fails under it.
+#[test]
+fn what_fails_while_it_is_logged_may_have_happened() {
+    let runtime = runtime();
+    runtime.block_on(async {
+        let disks = Disks::new();
+        let node = start(Arc::new(disks.clone()), settings()).await;
+        write(&node, "ann", 1, insert(1, "x")).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        disks.log.fail(Fault::Persist, 1);
+        let command = statement("ann", 2, insert(2, "x"));
+        let answer = node.propose(shard_of(&node, "ann"), &command, soon()).await;
+        assert_eq!(answer, Err(ProposeError::Unknown));
+        write(&node, "ann", 2, insert(2, "x")).await;
+        assert_eq!(rows(&node, "ann").unwrap().1.get(), 2);
+        node.stop().await.unwrap();
+    });
+}
+
+/// A leader that was started again is ready when its rows have all that was committed.
+#[test]
+fn a_leader_whose_rows_are_behind_is_not_ready() {
+    let runtime = runtime();
+    runtime.block_on(async {
+        let (disks, observer) = (Disks::new(), Arc::<InTheWay>::default());
+        let node = observed(&disks, &observer).await;
+        for number in 2..5_u32 {
+            write(&node, "ann", number.into(), insert(number.into(), "x")).await;
+        }
+        let disks = disks.cut(&mut |_| 0);
+        let _ = node.stop().await;
+        observer.is_slow.store(true, Ordering::SeqCst);
+        let (ports, _) = ports(Arc::new(disks));
+        let observer: Arc<dyn Observer> = Arc::<InTheWay>::clone(&observer);
+        let node = Node::start(settings(), Ports { observer, ..ports }).await.unwrap();
+        node.ready().await.unwrap();
+        assert_eq!(rows(&node, "ann").unwrap().1.get(), 4);
+    });
+}
+
+/// Who is told that it expired can rely on it.
+#[test]
+fn what_was_withdrawn_is_never_written() {
+    let runtime = runtime();
+    runtime.block_on(async {
+        let (disks, observer) = (Disks::new(), Arc::<InTheWay>::default());
+        let node = observed(&disks, &observer).await;
+        let shard = shard_of(&node, "ann");
+        observer.is_slow.store(true, Ordering::SeqCst);
+        let first = tokio::spawn({
+            let node = Arc::clone(&node);
+            async move { node.propose(shard, &statement("ann", 2, insert(2, "x")), soon()).await }
+        });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let command = statement("ann", 3, insert(3, "x"));
+        let answer = node.propose(shard, &command, within(100)).await;
+        assert_eq!(answer, Err(ProposeError::Expired));
+        observer.is_slow.store(false, Ordering::SeqCst);
+        assert!(first.await.unwrap().is_ok());
+        write(&node, "ann", 4, insert(4, "x")).await;
+        let ids: Vec<i64> = rows(&node, "ann").unwrap().0.iter().map(|(id, _)| *id).collect();
+        assert_eq!(ids, [1, 2, 4]);
+        node.stop().await.unwrap();
     });
 }

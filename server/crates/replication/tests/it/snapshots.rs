@@ -11,8 +11,8 @@ use server_replication::{Disk, Health, Node, Ports, Settings};
 use server_storage::faulty::Fault;
 
 use crate::world::{
-    Dice, Directory, Disks, Told, Writer, check_sums, define, insert, notes, ports, rows, runtime,
-    settings, shard_of, soon, write,
+    Dice, Directory, Disks, NOTES, Told, Writer, check_sums, define, insert, lane, notes, ports,
+    rows, runtime, settings, shard_of, soon, write,
 };
 
 async fn join(
@@ -75,6 +75,9 @@ fn transfer(directory: &Path, megabytes: u64) -> u64 {
         let grown = most.load(Ordering::Relaxed).saturating_sub(before);
         let state = |node: &Node| node.read(shard, |view, _| view.sum().unwrap()).unwrap();
         assert_eq!(state(&first), state(&second));
+        // It has been told of the table by the snapshot alone.
+        let is_known = second.read(shard, |view, _| view.table(&lane("ann"), NOTES).is_ok());
+        assert!(is_known.unwrap());
         grown
     })
 }
