@@ -116,8 +116,9 @@ fn a_stop_while_a_disk_fails_is_one() {
         eventually(|| disks.rows.open().is_ok()).await;
         node.stop().await.unwrap();
         disk.1.store(false, Ordering::SeqCst);
-        tokio::time::sleep(Duration::from_millis(600)).await;
+        tokio::time::sleep(Duration::from_millis(1000)).await;
         assert!(node.read(META, |_, _| ()).is_err(), "it was opened again");
+        drop(disks.rows.open().expect("it is closed"));
         assert!(node.ready().await.is_err());
     });
 }
