@@ -60,7 +60,7 @@ fn shown(index: Option<u64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{LeaderId, LogId, NodeId};
+    use crate::ids::{LeaderId, LogId, NodeId};
 
     fn at(index: u64) -> LogId {
         LogId::new(LeaderId::new(1, NodeId(1)), index)

@@ -97,13 +97,15 @@ pub enum ProposeError {
     /// It did not happen: more is waiting than is taken on.
     #[error("too much is waiting to be written: try again in a moment")]
     Overloaded,
-    /// It did not happen: another node leads, or none does.
+    /// It did not happen: another node leads, or none does. Of a client's mutations, the first ones
+    /// may be decided.
     #[error("this node does not lead the shard: ask the leader")]
     NotLeader {
         /// The leader, as far as this node knows.
         leader: Option<NodeId>,
     },
-    /// It did not happen: the shard is not open on this node at the moment.
+    /// It did not happen: the shard is not open on this node at the moment. Of a client's mutations,
+    /// the first ones may be decided.
     #[error("the shard is not open: try again in a moment")]
     Unavailable,
     /// It never will: the command does not fit into an entry.

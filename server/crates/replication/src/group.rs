@@ -196,13 +196,19 @@ impl Group {
         let stopped = |error: String| ReplicationError::Stopped(error);
         loop {
             let wanted = match self.raft.ensure_linearizable().await {
-                // A leader that was started again in its term leads with all that it had logged.
-                Ok(_) => Some(self.last_at_start),
+                Ok(_) => Some(None),
                 Err(RaftError::Fatal(error)) => return Err(stopped(error.to_string())),
                 Err(RaftError::APIError(_)) => *self.heard.borrow(),
             };
-            let applied = self.raft.metrics().borrow().last_applied.map(|id| id.index);
-            if wanted.is_some_and(|wanted| applied >= wanted) {
+            let (applied, last) = {
+                let metrics = self.raft.metrics();
+                let metrics = metrics.borrow();
+                (metrics.last_applied.map(|id| id.index), metrics.last_log_index)
+            };
+            // What was logged before may have been committed, and a new leader may not know yet. It
+            // will be, or is taken out of the log.
+            let logged = self.last_at_start.min(last);
+            if wanted.is_some_and(|wanted| applied >= wanted.max(logged)) {
                 return Ok(());
             }
             tokio::time::sleep(READY_RETRY).await;
@@ -223,9 +229,13 @@ impl Group {
                 Err(ProposeError::SchemaBehind) => {}
                 answer => return answer,
             }
-            match tokio::time::timeout_at(deadline, catalog.changed()).await {
-                Ok(Ok(())) => {}
-                _ => return Err(ProposeError::SchemaBehind),
+            tokio::select! {
+                told = tokio::time::timeout_at(deadline, catalog.changed()) => match told {
+                    Ok(Ok(())) => {}
+                    _ => return Err(ProposeError::SchemaBehind),
+                },
+                // Who waits holds the databases open.
+                () = self.ending() => return Err(ProposeError::Unavailable),
             }
         }
     }
@@ -353,6 +363,15 @@ impl Group {
     /// Whether what applies entries is gone.
     pub(crate) fn has_ended(&self) -> bool {
         self.applying.has_changed().is_err()
+    }
+
+    /// Waits until this node gets the rows of another one, or the group ends: what is waited for then
+    /// may never be answered.
+    pub(crate) fn installing(&self) -> impl Future<Output = ()> + use<> {
+        let mut applying = self.applying.clone();
+        applying.borrow_and_update();
+        // An error is the end.
+        async move { drop(applying.changed().await) }
     }
 
     /// Waits until what applies entries is gone.

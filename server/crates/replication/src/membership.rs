@@ -21,8 +21,17 @@ pub(crate) async fn set_voters(
     if members.get_joint_config() == &vec![voters.clone()] {
         return Ok(());
     }
-    let changed = group.raft.change_membership(voters.clone(), false).await;
-    changed.map(drop).map_err(|error| ReplicationError::Stopped(error.to_string()))
+    let installing = group.installing();
+    tokio::select! {
+        changed = group.raft.change_membership(voters.clone(), false) => {
+            changed.map(drop).map_err(|error| ReplicationError::Stopped(error.to_string()))
+        }
+        () = installing => Err(unanswered()),
+    }
+}
+
+fn unanswered() -> ReplicationError {
+    ReplicationError::Stopped("it is not known whether the members changed".to_owned())
 }
 
 /// Sends everything to these nodes too, and waits until they have it, if `wait`. They have no vote.
@@ -34,8 +43,13 @@ pub(crate) async fn add_learners(
     let members = group.raft.metrics().borrow().membership_config.membership().clone();
     for node in nodes {
         if members.get_node(node).is_none() {
-            let added = group.raft.add_learner(*node, EmptyNode {}, wait).await;
-            added.map_err(|error| ReplicationError::Stopped(error.to_string()))?;
+            let installing = group.installing();
+            tokio::select! {
+                added = group.raft.add_learner(*node, EmptyNode {}, wait) => {
+                    added.map_err(|error| ReplicationError::Stopped(error.to_string()))?;
+                }
+                () = installing => return Err(unanswered()),
+            }
         }
     }
     Ok(())

@@ -8,7 +8,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use server_engine::{Command, Outcome, ShardNumber, View};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -54,6 +54,7 @@ impl Node {
             config,
             catalogs: catalogs.collect(),
             running: RwLock::default(),
+            lifecycle: Mutex::default(),
             ended,
         });
         if let Err(error) = core.start_on(databases).await {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use server_engine::ShardNumber;
 use server_storage::Batch;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::blocking::blocking;
 use crate::error::ReplicationError;
@@ -18,12 +19,24 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Opens anew what has failed, until the node is dropped.
 pub(crate) async fn run(core: Arc<Core>, mut endings: mpsc::UnboundedReceiver<ShardNumber>) {
+    let (mut wait, mut last) = (WAIT_MIN, Instant::now());
     while endings.recv().await.is_some() {
-        let mut wait = WAIT_MIN;
-        while take_down_failed(&core).await {
+        // What fails again soon is waited for longer.
+        if last.elapsed() > WAIT_MAX {
+            wait = WAIT_MIN;
+        }
+        loop {
+            {
+                let _alone = core.lifecycle.lock().await;
+                if !take_down_failed(&core).await {
+                    break;
+                }
+            }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(WAIT_MAX);
+            let _alone = core.lifecycle.lock().await;
             restart(&core).await;
+            last = Instant::now();
         }
     }
 }
@@ -79,6 +92,13 @@ async fn restart(core: &Core) {
     let is_open = open.is_some_and(|open| blocking(|| takes_writes(&open)));
     if !is_open && let Err(error) = reopen(core).await {
         tracing::warn!(%error, "the databases cannot be opened");
+        core.change_running(|running| {
+            for health in running.health.values_mut() {
+                if !matches!(health, Health::Down(_)) {
+                    *health = Health::Restarting(error.clone());
+                }
+            }
+        });
         return;
     }
     for shard in core.placement.shards() {

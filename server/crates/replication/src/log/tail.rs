@@ -63,7 +63,7 @@ impl Tail {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{LeaderId, LogId, NodeId};
+    use crate::ids::{LeaderId, LogId, NodeId};
     use openraft::EntryPayload;
 
     #[test]

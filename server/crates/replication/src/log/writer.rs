@@ -23,7 +23,25 @@ pub(crate) struct LogWriter {
 
 struct Job {
     batch: Batch,
-    done: Done,
+    /// `None` once it was called.
+    done: Option<Done>,
+}
+
+impl Job {
+    fn answer(mut self, result: Result<(), StorageError>) {
+        if let Some(done) = self.done.take() {
+            done(result);
+        }
+    }
+}
+
+/// What is dropped was not written: the thread has panicked. Nobody may wait for it for ever.
+impl Drop for Job {
+    fn drop(&mut self) {
+        if let Some(done) = self.done.take() {
+            done(Err(StorageError::Stopped));
+        }
+    }
 }
 
 impl LogWriter {
@@ -43,10 +61,9 @@ impl LogWriter {
     /// Writes a batch behind those sent before. A group waits for each of its appends, so no more
     /// is queued than there are groups.
     pub(crate) fn write(&self, batch: Batch, done: Done) {
-        if let Some(Err(mpsc::SendError(job))) =
-            self.jobs.as_ref().map(|jobs| jobs.send(Job { batch, done }))
-        {
-            (job.done)(Err(StorageError::Stopped));
+        if let Some(jobs) = &self.jobs {
+            // One that cannot be sent is dropped, and answered by that.
+            let _ = jobs.send(Job { batch, done: Some(done) });
         }
     }
 }
@@ -85,13 +102,13 @@ fn run(store: &dyn Store, jobs: &Receiver<Job>) {
         }
         let start = now();
         gather(jobs, &mut waiting, &cohort, start);
-        let (batches, dones): (Vec<Batch>, Vec<Done>) =
-            waiting.drain(..).map(|job| (job.batch, job.done)).unzip();
-        let result =
-            batches.into_iter().try_for_each(|b| store.write(b)).and_then(|()| store.persist());
-        let answered = dones.len();
-        for done in dones {
-            done(result.clone());
+        let result = waiting
+            .iter_mut()
+            .try_for_each(|job| store.write(std::mem::take(&mut job.batch)))
+            .and_then(|()| store.persist());
+        let answered = waiting.len();
+        for job in waiting.drain(..) {
+            job.answer(result.clone());
         }
         waiting.extend(jobs.try_iter());
         cohort.done(answered, waiting.len(), start.elapsed());

@@ -7,7 +7,7 @@ use std::time::Duration;
 use openraft::Config;
 use server_engine::{Catalog, ShardNumber, Stores, View};
 use server_storage::Store;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::Instant;
 
 use crate::blocking::blocking;
@@ -35,6 +35,8 @@ pub(crate) struct Core {
     /// Lives longer than a group, so that who waits for a change goes on waiting.
     pub(crate) catalogs: BTreeMap<ShardNumber, watch::Sender<Arc<Catalog>>>,
     pub(crate) running: RwLock<Running>,
+    /// Held by who opens or closes something.
+    pub(crate) lifecycle: Mutex<()>,
     /// Takes the numbers of groups that have ended.
     pub(crate) ended: mpsc::UnboundedSender<ShardNumber>,
 }
@@ -122,6 +124,9 @@ impl Core {
 
     /// Opens the databases again.
     pub(crate) fn open(&self) -> Result<(), ReplicationError> {
+        if self.read_running(|running| running.is_closed) {
+            return Err(ReplicationError::NotOpen);
+        }
         let databases = blocking(|| self.ports.disk.open())?;
         self.use_databases(databases)
     }
@@ -187,8 +192,9 @@ impl Core {
 
     /// Ends all groups, and lets go of the databases after writing out the rows.
     pub(crate) async fn close(&self) -> Result<(), ReplicationError> {
+        self.change_running(|running| running.is_closed = true);
+        let _alone = self.lifecycle.lock().await;
         let (open, groups) = self.change_running(|running| {
-            running.is_closed = true;
             running.health.clear();
             (running.open.take(), std::mem::take(&mut running.groups))
         });

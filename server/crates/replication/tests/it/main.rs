@@ -10,3 +10,5 @@ mod failures;
 mod snapshots;
 mod voters;
 mod world;
+
+mod mending;
