@@ -183,7 +183,7 @@ impl Node {
         elected.map_err(|error| ReplicationError::Stopped(error.to_string()))
     }
 
-    /// Answers a request that a [`Transport`] has brought from another node.
+    /// Answers a request that a [`Transport`](crate::Transport) has brought from another node.
     ///
     /// # Errors
     /// [`TransportError`].
