@@ -11,7 +11,9 @@ use server_storage::StorageError;
 use server_storage::faulty::Fault;
 use tokio::time::Instant;
 
-use crate::voters::{Member, eventually, join, leader, state, three, write_some};
+use crate::voters::{
+    Member, eventually, join, leader, leave_behind, others, state, three, write_some,
+};
 use crate::world::{
     Disks, define, insert, notes, ports, rows, runtime, settings, shard_of, soon, start, statement,
     write,
@@ -141,9 +143,8 @@ fn a_leader_that_gets_a_snapshot_goes_on_proposing() {
         let pending = statement("ann", 100_000, insert(100_000, "pending"));
         let answer = old.node.propose(shard, &pending, within(100)).await;
         assert_eq!(answer, Err(ProposeError::Unknown));
-        let others: Vec<&Member> = all.iter().copied().filter(|m| m.node.id() != id).collect();
-        write_some(&others, 10, 20).await;
-        eventually(|| others.iter().all(|member| member.node.log_bytes(shard) == 0)).await;
+        let others = others(&all, old);
+        leave_behind(&others, shard).await;
         board.heal(id);
         eventually(|| old.told.skipped.lock().unwrap().iter().any(|(of, _)| *of == shard)).await;
         let deadline = soon();

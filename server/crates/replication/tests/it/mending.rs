@@ -13,7 +13,7 @@ use server_storage::StorageError;
 use server_storage::faulty::Fault;
 use tokio::time::Instant;
 
-use crate::voters::{Member, eventually, leader, three, write_some};
+use crate::voters::{Member, eventually, leader, leave_behind, others, three, write_some};
 use crate::world::{
     Disks, define, insert, notes, ports, runtime, settings, shard_of, start, statement, write,
 };
@@ -103,13 +103,12 @@ fn a_change_of_members_is_answered() {
         write_some(&[old], 0, 5).await;
         let id = old.node.id();
         board.cut(id);
-        let others: Vec<&Member> = all.iter().copied().filter(|m| m.node.id() != id).collect();
+        let others = others(&all, old);
         let two = BTreeSet::from([id, others[0].node.id()]);
         let node = Arc::clone(&old.node);
         let change = tokio::spawn(async move { node.set_voters(shard, &two).await });
         tokio::time::sleep(Duration::from_millis(100)).await;
-        write_some(&others, 10, 20).await;
-        eventually(|| others.iter().all(|member| member.node.log_bytes(shard) == 0)).await;
+        leave_behind(&others, shard).await;
         board.heal(id);
         let answer = tokio::time::timeout(Duration::from_secs(20), change).await;
         assert!(answer.expect("somebody answers").unwrap().is_err());

@@ -117,6 +117,17 @@ pub(crate) async fn write_some(members: &[&Member], first: i64, count: i64) {
     }
 }
 
+/// All but one.
+pub(crate) fn others<'m>(members: &[&'m Member], one: &Member) -> Vec<&'m Member> {
+    members.iter().copied().filter(|member| member.node.id() != one.node.id()).collect()
+}
+
+/// Writes without whoever is cut off, until whoever leads then can only send them the rows.
+pub(crate) async fn leave_behind(others: &[&Member], shard: ShardNumber) {
+    write_some(others, 10, 20).await;
+    eventually(|| others.iter().all(|member| member.node.log_bytes(shard) == 0)).await;
+}
+
 /// INV-6, in real groups: through a change of leader, and back.
 #[test]
 fn three_nodes_hold_the_same_after_a_change_of_leader() {
@@ -131,8 +142,7 @@ fn three_nodes_hold_the_same_after_a_change_of_leader() {
         let before = check_equal(&all, shard).await;
 
         board.cut(old.node.id());
-        let others: Vec<&Member> =
-            all.iter().copied().filter(|m| m.node.id() != old.node.id()).collect();
+        let others = others(&all, old);
         write_some(&others, 20, 20).await;
         let after = check_equal(&others, shard).await;
         assert_ne!(before, after);
@@ -168,9 +178,7 @@ fn a_node_that_gets_a_snapshot_holds_the_same() {
         board.cut(members[away].node.id());
         let others: Vec<&Member> =
             members.iter().enumerate().filter(|(at, _)| *at != away).map(|(_, m)| m).collect();
-        write_some(&others, 10, 20).await;
-        // Whoever leads then has nothing else to send.
-        eventually(|| others.iter().all(|member| member.node.log_bytes(shard) == 0)).await;
+        leave_behind(&others, shard).await;
         write_some(&others, 30, 5).await;
 
         board.heal(members[away].node.id());
