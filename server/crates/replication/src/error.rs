@@ -1,3 +1,4 @@
+use std::fmt::Display;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use openraft::{AnyError, StorageIOError};
@@ -70,6 +71,11 @@ pub enum ReplicationError {
 impl ReplicationError {
     pub(crate) fn unfit(shard: ShardNumber, why: impl Into<String>) -> Self {
         Self::Unfit { shard: shard.0, why: why.into() }
+    }
+
+    /// What openraft says of a group that goes on no longer.
+    pub(crate) fn stopped(error: impl Display) -> Self {
+        Self::Stopped(error.to_string())
     }
 
     /// Whether opening everything anew can help. Otherwise the same would be found again.

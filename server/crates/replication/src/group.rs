@@ -146,9 +146,8 @@ impl Group {
             catalog: catalog.clone(),
         })?;
         let raft = Raft::new(parts.node, parts.config, network, log.clone(), machine).await;
-        let raft = raft.map_err(|error| {
-            failure.get().unwrap_or_else(|| ReplicationError::Stopped(error.to_string()))
-        })?;
+        let raft = raft
+            .map_err(|error| failure.get().unwrap_or_else(|| ReplicationError::stopped(error)))?;
         let proposer = Proposer::start(raft.clone(), parts.clock, applying.clone());
         let last_at_start = bounds.entries.map(|(_, last)| last.index);
         let heard = watch::Sender::default();
@@ -171,12 +170,11 @@ impl Group {
 
     /// Makes this node the only member of a group that has none.
     pub(crate) async fn found(&self, node: NodeId) -> Result<(), ReplicationError> {
-        let stopped = |error: String| ReplicationError::Stopped(error);
-        if self.raft.is_initialized().await.map_err(|error| stopped(error.to_string()))? {
+        if self.raft.is_initialized().await.map_err(ReplicationError::stopped)? {
             return Ok(());
         }
         let members = BTreeSet::from([node]);
-        self.raft.initialize(members).await.map_err(|error| stopped(error.to_string()))
+        self.raft.initialize(members).await.map_err(ReplicationError::stopped)
     }
 
     pub(crate) fn log_bytes(&self) -> u64 {
@@ -193,11 +191,10 @@ impl Group {
     /// says nothing of now. So a leader asks a quorum, and others wait for what their leader tells
     /// them in this life.
     pub(crate) async fn ready(&self) -> Result<(), ReplicationError> {
-        let stopped = |error: String| ReplicationError::Stopped(error);
         loop {
             let wanted = match self.raft.ensure_linearizable().await {
                 Ok(_) => Some(None),
-                Err(RaftError::Fatal(error)) => return Err(stopped(error.to_string())),
+                Err(RaftError::Fatal(error)) => return Err(ReplicationError::stopped(error)),
                 Err(RaftError::APIError(_)) => *self.heard.borrow(),
             };
             let (applied, last) = {
@@ -255,18 +252,17 @@ impl Group {
     }
 
     async fn shorten(&self, bytes_kept: u64) -> Result<(), ReplicationError> {
-        let stopped = |error: String| ReplicationError::Stopped(error);
         let applied = self.raft.metrics().borrow().last_applied;
         // A snapshot has what is applied, and no more.
         let before = blocking(|| self.log.index_before(bytes_kept))?;
         let Some(upto) = before.min(applied.map(|id| id.index)) else { return Ok(()) };
         let trigger = self.raft.trigger();
-        trigger.snapshot().await.map_err(|error| stopped(error.to_string()))?;
+        trigger.snapshot().await.map_err(ReplicationError::stopped)?;
         let has =
             |metrics: &crate::ids::Metrics| metrics.snapshot.is_some_and(|last| last.index >= upto);
         // Later, where it takes longer.
         if self.raft.wait(Some(SNAPSHOT_MAX)).metrics(has, "a snapshot").await.is_ok() {
-            trigger.purge_log(upto).await.map_err(|error| stopped(error.to_string()))?;
+            trigger.purge_log(upto).await.map_err(ReplicationError::stopped)?;
         }
         Ok(())
     }

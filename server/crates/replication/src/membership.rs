@@ -24,7 +24,7 @@ pub(crate) async fn set_voters(
     let installing = group.installing();
     tokio::select! {
         changed = group.raft.change_membership(voters.clone(), false) => {
-            changed.map(drop).map_err(|error| ReplicationError::Stopped(error.to_string()))
+            changed.map(drop).map_err(ReplicationError::stopped)
         }
         () = installing => Err(unanswered()),
     }
@@ -46,7 +46,7 @@ pub(crate) async fn add_learners(
             let installing = group.installing();
             tokio::select! {
                 added = group.raft.add_learner(*node, EmptyNode {}, wait) => {
-                    added.map_err(|error| ReplicationError::Stopped(error.to_string()))?;
+                    added.map_err(ReplicationError::stopped)?;
                 }
                 () = installing => return Err(unanswered()),
             }

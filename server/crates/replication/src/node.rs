@@ -180,7 +180,7 @@ impl Node {
     pub async fn elect(&self, shard: ShardNumber) -> Result<(), ReplicationError> {
         let group = self.core.group(shard).ok_or(ReplicationError::NotOpen)?;
         let elected = group.raft.trigger().elect().await;
-        elected.map_err(|error| ReplicationError::Stopped(error.to_string()))
+        elected.map_err(ReplicationError::stopped)
     }
 
     /// Answers a request that a [`Transport`](crate::Transport) has brought from another node.

@@ -74,7 +74,7 @@ fn failed(running: &Running, shard: ShardNumber) -> Option<ReplicationError> {
     match (running.groups.get(&shard), running.health.get(&shard)) {
         (Some(group), _) => {
             let state = group.raft.metrics().borrow().running_state.clone();
-            let unnoted = || state.err().map(|error| ReplicationError::Stopped(error.to_string()));
+            let unnoted = || state.err().map(ReplicationError::stopped);
             let panicked =
                 || group.has_ended().then(|| ReplicationError::Stopped("it panicked".to_owned()));
             group.failure.get().or_else(unnoted).or_else(panicked)

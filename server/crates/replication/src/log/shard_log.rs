@@ -233,13 +233,8 @@ impl ShardLog {
             let (_, entry) = read_record(stored.value.to_vec())?;
             let index = entry.log_id.index;
             if expected.is_some_and(|expected| expected != index) {
-                return Err(ReplicationError::unfit(
-                    *shard,
-                    format!(
-                        "entry {index} has no \
-                    predecessor: restore the data from a backup or another node"
-                    ),
-                ));
+                let why = "has no predecessor: restore the data from a backup or another node";
+                return Err(ReplicationError::unfit(*shard, format!("entry {index} {why}")));
             }
             expected = Some(index + 1);
             if !push(entry, bytes) {

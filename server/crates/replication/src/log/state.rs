@@ -14,6 +14,9 @@ use crate::ids::LogId;
 use crate::records::{self, LogIdRecord};
 use crate::types::Entry;
 
+/// The bytes of the total that a record begins with.
+const TOTAL_BYTES: usize = 8;
+
 /// What the log has, so that nothing is read to answer it.
 #[derive(Debug, Default)]
 pub(super) struct State {
@@ -49,10 +52,9 @@ impl State {
         let mut kept = Vec::with_capacity(entries.len());
         for entry in entries {
             let bytes = entry::encode(&entry);
-            let record = KeyWriter::new().u64(0).parts(&bytes);
-            let mut record = record.finish();
-            self.end_total += record.len() as u64;
-            record[..8].copy_from_slice(&self.end_total.to_be_bytes());
+            // The total counts itself, as it does when a record is read.
+            self.end_total += (TOTAL_BYTES + bytes.len()) as u64;
+            let record = KeyWriter::new().u64(self.end_total).parts(&bytes).finish();
             batch.put(ENTRIES, super::entry(shard, entry.log_id.index), record);
             if let EntryPayload::Normal(payload) = &entry.payload {
                 payload.logged.store(true, Ordering::Release);
