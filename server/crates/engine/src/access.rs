@@ -42,7 +42,7 @@ pub fn may_read(table: &TableSchema, lane: &Lane, actor: &Actor) -> bool {
 }
 
 /// Whether `actor` may write rows that `table` has in `lane`, owners aside.
-pub(crate) fn may_write(table: &TableSchema, lane: &Lane, actor: &Actor) -> bool {
+pub fn may_write(table: &TableSchema, lane: &Lane, actor: &Actor) -> bool {
     may(table, lane, actor, AccessLevel::Write)
 }
 

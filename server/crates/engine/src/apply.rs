@@ -264,10 +264,9 @@ impl Applying<'_, '_> {
         if let Some(request) = write.request {
             let key = keys::request(store, &write.lane, user, request.id);
             if let Some(kept) = self.tx.get(STATE, &key)? {
-                let kept: Answer = codec::decode(&kept, usize::MAX)
-                    .map_err(|_| EngineError::damaged("request"))?;
-                let same = kept.request.hash == request.hash;
-                return Ok(if same { kept.outcome } else { Outcome::RequestReused });
+                let (first, outcome) = read_answer(&kept)?;
+                let is_same = first.hash == request.hash;
+                return Ok(if is_same { outcome } else { Outcome::RequestReused });
             }
         }
         let before = lane.seq;
@@ -324,6 +323,13 @@ impl Applying<'_, '_> {
             None => Ok(Outcome::WrongShard),
         }
     }
+}
+
+/// What is kept of a request.
+pub(crate) fn read_answer(kept: &[u8]) -> Result<(Request, Outcome), EngineError> {
+    let kept: Answer =
+        codec::decode(kept, usize::MAX).map_err(|_| EngineError::damaged("request"))?;
+    Ok((kept.request, kept.outcome))
 }
 
 /// The sum over a shard's contents that was kept while they changed.

@@ -5,7 +5,7 @@ mod toward;
 use std::collections::BTreeMap;
 
 use protocol::codec;
-use protocol::ids::{ColumnId, SchemaVersion, TableId};
+use protocol::ids::{ColumnId, SchemaVersion, TableId, TableName};
 use protocol::schema::{TableKind, TableSchema};
 use serde::{Deserialize, Serialize};
 use server_storage::{Direction, KeyRange, Snapshot};
@@ -21,6 +21,8 @@ use crate::slot::ShardNumber;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Catalog {
     tables: BTreeMap<TableId, Table>,
+    /// Those that are not dropped, by name.
+    names: BTreeMap<TableName, TableId>,
 }
 
 /// A table and how its rows were laid out in every version.
@@ -45,20 +47,31 @@ enum Life {
 
 impl Catalog {
     pub(crate) fn read(snapshot: &dyn Snapshot, shard: ShardNumber) -> Result<Self, EngineError> {
-        let mut tables = BTreeMap::new();
+        let mut catalog = Self::default();
         let range = KeyRange::prefix(keys::of_shard(NodeKind::Table, shard));
         let mut scan = snapshot.scan(STATE, range, Direction::Forward);
         while let Some(entry) = scan.next()? {
             let table: Table = codec::decode(entry.value, usize::MAX)
                 .map_err(|_| EngineError::damaged("table"))?;
-            tables.insert(table.schema.id, table);
+            catalog.insert(table);
         }
-        Ok(Self { tables })
+        Ok(catalog)
     }
 
     /// The table with this number, unless it was dropped.
     pub fn table(&self, id: TableId) -> Option<&Table> {
         self.tables.get(&id).filter(|table| table.is_used())
+    }
+
+    /// The table with this name, unless it was dropped.
+    pub fn named(&self, name: &TableName) -> Option<&Table> {
+        self.names.get(name).and_then(|id| self.table(*id))
+    }
+
+    /// A number that no table has or had.
+    pub fn free_id(&self) -> Option<TableId> {
+        let last = self.tables.last_key_value().map_or(0, |(id, _)| id.0);
+        last.checked_add(1).map(TableId)
     }
 
     /// The same, dropped or not.
@@ -110,9 +123,18 @@ impl Catalog {
     }
 
     pub(crate) fn with(&self, table: Table) -> Self {
-        let mut tables = self.tables.clone();
-        tables.insert(table.schema.id, table);
-        Self { tables }
+        let mut next = self.clone();
+        next.insert(table);
+        next
+    }
+
+    fn insert(&mut self, table: Table) {
+        let id = table.schema.id;
+        self.names.retain(|_, named| *named != id);
+        if table.is_used() {
+            self.names.insert(table.schema.name.clone(), id);
+        }
+        self.tables.insert(id, table);
     }
 }
 

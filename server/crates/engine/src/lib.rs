@@ -14,7 +14,7 @@
 //! | tables and rights | `catalog.rs`, `catalog/toward.rs`, `access.rs` |
 //! | what ends | `retention.rs`, and `wanted.rs` for when |
 //! | how a shard goes to another node | `transfer.rs`, and `stores/reclaim.rs` for what it leaves |
-//! | what subscribers read | `view.rs`, `load.rs`, `catch_up.rs` |
+//! | what subscribers read | `view.rs`, `load.rs`, `catch_up.rs`; what statements read: `scan.rs` |
 
 mod command;
 mod limits;
@@ -43,11 +43,13 @@ mod transfer;
 
 mod catch_up;
 mod load;
+mod scan;
 mod view;
+mod walk;
 
 mod error;
 
-pub use access::{Actor, Role, may_read};
+pub use access::{Actor, Role, may_read, may_write};
 pub use apply::{Applied, Shard, recount, sum};
 pub use catalog::{Catalog, Table};
 pub use catch_up::{CatchUp, CatchUpLimits, Piece, Resuming, Told, What};
@@ -63,6 +65,7 @@ pub use limits::{ENTRY_BYTES_MAX, SCANNED_VALUES_MAX};
 pub use load::{LoadBatch, LoadLimits, Loaded};
 pub use partition::PartitionState;
 pub use rows::{Image, RowView};
+pub use scan::Scanned;
 pub use slot::{SLOTS, ShardNumber, Slot};
 pub use stores::Stores;
 pub use transaction::ContentSum;

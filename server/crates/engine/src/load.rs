@@ -1,12 +1,11 @@
 //! Loading: the rows of a query, last born first.
 
 use protocol::ids::{Birth, Epoch, Floor, Lane, SeqId};
-use server_storage::{Direction, Scan, Snapshot};
+use server_storage::Direction;
 
-use crate::error::EngineError;
-use crate::keys::{self, INDEX, Partition, ROWS};
 use crate::rows::{Header, Image, RowView};
-use crate::view::{Query, ReadError, Resolved, ScannedValues, View};
+use crate::view::{Query, ReadError, View};
+use crate::walk::Walk;
 
 /// How much one batch may be and take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +56,7 @@ impl View<'_> {
     ) -> Result<LoadBatch, ReadError> {
         let at = self.lane(lane)?;
         let resolved = self.resolve(lane, at, query)?;
-        let mut walk = Walk::new(self.snapshot, &resolved, below)?;
+        let mut walk = Walk::new(self.snapshot, &resolved, Direction::Backward, below)?;
         let (mut rows, mut bytes, mut examined) = (Vec::new(), 0, 0);
         let mut last = None;
         let mut floor = Floor::COMPLETE;
@@ -84,71 +83,4 @@ impl View<'_> {
         rows.reverse();
         Ok(LoadBatch { epoch: at.epoch, seq: at.seq, rows, floor })
     }
-}
-
-/// The rows of a scanned range, last born first.
-enum Walk<'a> {
-    /// A partition lies in this order.
-    Partition(Box<dyn Scan + 'a>),
-    /// So do the births of each indexed value.
-    Values(ValuesWalk<'a>),
-}
-
-struct ValuesWalk<'a> {
-    snapshot: &'a dyn Snapshot,
-    partition: &'a Partition,
-    /// The births that are left of each value, the last of them read already.
-    heads: Vec<(Birth, Box<dyn Scan + 'a>)>,
-    row: Vec<u8>,
-}
-
-impl<'a> Walk<'a> {
-    fn new(
-        snapshot: &'a dyn Snapshot,
-        resolved: &'a Resolved<'_>,
-        below: Option<Birth>,
-    ) -> Result<Self, EngineError> {
-        let partition = &resolved.partition;
-        let back = |family, range| snapshot.scan(family, range, Direction::Backward);
-        let Some(ScannedValues { index, encoded }) = &resolved.values else {
-            return Ok(Self::Partition(back(ROWS, partition.rows_below(below))));
-        };
-        let mut heads = Vec::with_capacity(encoded.len());
-        for value in encoded {
-            let mut scan = back(INDEX, partition.index_below(index.id, value, below));
-            if let Some(birth) = next_birth(&mut *scan)? {
-                heads.push((birth, scan));
-            }
-        }
-        Ok(Self::Values(ValuesWalk { snapshot, partition, heads, row: Vec::new() }))
-    }
-
-    fn next(&mut self) -> Result<Option<(Birth, &[u8])>, EngineError> {
-        match self {
-            Self::Partition(scan) => match scan.next()? {
-                Some(entry) => Ok(Some((Birth(keys::last_seq(entry.key)?), entry.value))),
-                None => Ok(None),
-            },
-            Self::Values(walk) => walk.next(),
-        }
-    }
-}
-
-impl ValuesWalk<'_> {
-    fn next(&mut self) -> Result<Option<(Birth, &[u8])>, EngineError> {
-        let last = self.heads.iter().enumerate().max_by_key(|(_, (birth, _))| *birth);
-        let Some((place, (birth, _))) = last else { return Ok(None) };
-        let birth = *birth;
-        match next_birth(&mut *self.heads[place].1)? {
-            Some(next) => self.heads[place].0 = next,
-            None => drop(self.heads.swap_remove(place)),
-        }
-        let stored = self.snapshot.get(ROWS, &self.partition.row(birth))?;
-        self.row = stored.ok_or(EngineError::damaged("index"))?;
-        Ok(Some((birth, &self.row)))
-    }
-}
-
-fn next_birth(scan: &mut (dyn Scan + '_)) -> Result<Option<Birth>, EngineError> {
-    scan.next()?.map(|entry| Ok(Birth(keys::last_seq(entry.key)?))).transpose()
 }

@@ -1,7 +1,8 @@
 //! Reading a shard at one moment.
 
 use protocol::ids::{
-    Birth, ClientId, ColumnId, Epoch, IndexId, Lane, MutationNumber, SeqId, TableId, TenantId,
+    Birth, ClientId, ColumnId, Epoch, IndexId, Lane, MutationNumber, RequestId, SeqId, TableId,
+    TenantId,
 };
 use protocol::mutation::Decision;
 use protocol::predicate::{Predicate, PredicateError};
@@ -15,7 +16,7 @@ use crate::access;
 use crate::apply;
 use crate::catalog::{Catalog, Table};
 use crate::client::{self, ClientState};
-use crate::command::Time;
+use crate::command::{Outcome, Request, Time};
 use crate::error::EngineError;
 use crate::keys::{self, ClientKey, NodeKind, Partition, STATE};
 use crate::limits::SCANNED_VALUES_MAX;
@@ -258,6 +259,21 @@ impl<'a> View<'a> {
             decisions.push((number, client::decode_decision(entry.value)?));
         }
         Ok(decisions)
+    }
+
+    /// What was answered to a request of `user`, while it is kept.
+    ///
+    /// # Errors
+    /// [`ReadError::WrongShard`] or [`ReadError::Engine`].
+    pub fn answer(
+        &self,
+        lane: &Lane,
+        user: &TenantId,
+        id: RequestId,
+    ) -> Result<Option<(Request, Outcome)>, ReadError> {
+        let key = keys::request(self.lane(lane)?.store, lane, user, id);
+        let kept = self.snapshot.get(STATE, &key)?;
+        Ok(kept.map(|kept| apply::read_answer(&kept)).transpose()?)
     }
 
     /// A row by its primary key.

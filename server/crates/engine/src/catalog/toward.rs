@@ -19,7 +19,7 @@ impl Catalog {
             |table: &&Table| source.any(table.schema.id).is_some_and(|decided| !decided.is_used());
         // First, because a name that is free again may have been given to another table.
         for table in self.tables().filter(is_over) {
-            next.set(table.dropped());
+            next.insert(table.dropped());
             commands.push(Command::Drop(table.schema.id));
         }
         let mut missing: Vec<&TableSchema> = source.tables().map(Table::schema).collect();
@@ -35,7 +35,7 @@ impl Catalog {
                 let is_refused = table.is_none();
                 if let Some(table) = table {
                     defined.push((*schema).clone());
-                    next.set(table);
+                    next.insert(table);
                 }
                 is_refused
             });
@@ -43,15 +43,11 @@ impl Catalog {
                 // What is left waits for names that others have: those may wait for one another.
                 let Some(aside) = self.one_aside(&next, &missing, source) else { break };
                 defined.push(aside.schema.clone());
-                next.set(aside);
+                next.insert(aside);
             }
             commands.extend(defined.into_iter().map(|schema| Command::Define(Box::new(schema))));
         }
         commands
-    }
-
-    fn set(&mut self, table: Table) {
-        self.tables.insert(table.schema.id, table);
     }
 
     /// A table under a name that nobody has, so that those that wait for its name can have it. One

@@ -1,6 +1,6 @@
 use protocol::ids::{Birth, IndexId, SeqId, TableId, TenantId};
 use server_storage::key::{KeyReader, KeyWriter};
-use server_storage::{Family, KeyRange};
+use server_storage::{Direction, Family, KeyRange};
 
 use super::{CHANGES, DueKind, INDEX_CHANGES, STORE_BYTES, StateKind, due, open, read_seq, state};
 use crate::command::Time;
@@ -48,9 +48,9 @@ impl Partition {
         self.start().u64(birth.0.get()).finish()
     }
 
-    /// The rows born before `birth`; all of them without one.
-    pub(crate) fn rows_below(&self, birth: Option<Birth>) -> KeyRange {
-        below(self.prefix.clone(), birth)
+    /// The rows born beyond `birth`, before or after it; all of them without one.
+    pub(crate) fn rows(&self, direction: Direction, birth: Option<Birth>) -> KeyRange {
+        beyond(self.prefix.clone(), direction, birth)
     }
 
     pub(crate) fn key(&self, key: &[u8]) -> Vec<u8> {
@@ -75,14 +75,15 @@ impl Partition {
         self.value(index, value).u64(birth.0.get()).finish()
     }
 
-    /// The rows with an indexed value born before `birth`.
-    pub(crate) fn index_below(
+    /// The same, of the rows with an indexed value.
+    pub(crate) fn births(
         &self,
         index: IndexId,
         value: &[u8],
+        direction: Direction,
         birth: Option<Birth>,
     ) -> KeyRange {
-        below(self.value(index, value).finish(), birth)
+        beyond(self.value(index, value).finish(), direction, birth)
     }
 
     /// The changes behind `seq`: a family, and the keys in it.
@@ -190,6 +191,13 @@ pub(crate) fn partitions(store: StoreNumber) -> KeyRange {
 }
 
 /// The keys that begin with `prefix` and go on with a birth below `birth`.
+fn beyond(prefix: Vec<u8>, direction: Direction, birth: Option<Birth>) -> KeyRange {
+    match (direction, birth) {
+        (Direction::Forward, Some(birth)) => after(prefix, birth.0),
+        (_, birth) => below(prefix, birth),
+    }
+}
+
 fn below(prefix: Vec<u8>, birth: Option<Birth>) -> KeyRange {
     match birth {
         None => KeyRange::prefix(prefix),

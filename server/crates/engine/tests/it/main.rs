@@ -13,6 +13,7 @@ mod reads;
 mod reclaim;
 mod retention;
 mod rules;
+mod statements;
 mod tables;
 mod transfer;
 mod work;
