@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use server_engine::{Command, Outcome, ShardNumber, View};
+use server_engine::{Catalog, Command, Outcome, ShardNumber, View};
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -135,6 +135,12 @@ impl Node {
         read: impl FnOnce(View<'_>, Option<u64>) -> T,
     ) -> Result<T, ReplicationError> {
         self.core.read(shard, read)
+    }
+
+    /// The tables of a shard as of the last entry that this node has applied; none for a number
+    /// that is no shard. It reads no disk, and answers while the shard is opened anew.
+    pub fn catalog(&self, shard: ShardNumber) -> Option<Arc<Catalog>> {
+        self.core.catalogs.get(&shard).map(|catalog| Arc::clone(&catalog.borrow()))
     }
 
     /// Whether this node leads a shard.
