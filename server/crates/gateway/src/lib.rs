@@ -1,0 +1,36 @@
+//! The sockets: HTTP in, typed calls out.
+//!
+//! A request is authenticated, bounded and parsed here, and what it asks for is a call of a port;
+//! what is behind the ports is somebody else's. Nothing that comes in through a socket ends the
+//! process, waits forever, or takes more memory than [`Limits`] says. This is the only crate that
+//! names axum and hyper.
+//!
+//! | to find | look in |
+//! | --- | --- |
+//! | what the rest of the server provides | `ports.rs` |
+//! | how much anything may be, and what happens then | `limits.rs` |
+//! | every route, and what surrounds it | `router.rs`, `http/observe.rs` |
+//! | who is asking: tokens | `auth.rs`, and the one algorithm: `auth/hs256.rs` |
+//! | the bytes of a body → a statement | `http/body.rs`, `http/statement.rs` |
+//! | running it | `http/sql.rs` |
+//! | rows → the bytes of an answer | `http/answer.rs` |
+//! | why there is none | `error.rs` |
+//! | connections, their bounds and their end | `server.rs`, `server/connection.rs`, `server/timed.rs` |
+
+mod auth;
+mod error;
+mod gateway;
+mod http;
+mod limits;
+mod ports;
+mod router;
+mod server;
+
+pub use auth::{Caller, Role, SigningKey};
+pub use error::{KeyError, SqlError};
+pub use limits::Limits;
+pub use ports::{
+    Clock, HealthPort, Param, Ports, Position, Readiness, SqlAnswer, SqlColumn, SqlFuture, SqlPort,
+    SqlRequest,
+};
+pub use server::serve;

@@ -1,0 +1,13 @@
+//! The gateway through its sockets: fake ports behind it, bytes written by hand in front of it.
+
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+
+mod world;
+
+mod answers;
+mod bounds;
+mod connections;
+mod hostile;
+mod log;
+mod statements;
+mod tokens;
