@@ -1,0 +1,176 @@
+//! From a request to its answer.
+
+use std::fmt;
+use std::sync::Arc;
+
+use protocol::ids::ContentHash;
+use server_engine::{Actor, Role};
+use tokio::time::Instant;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::change::Change;
+use crate::ddl::Tables;
+use crate::error::SqlError;
+use crate::ids::Ids;
+use crate::insert::Insert;
+use crate::limits::PARAMS_MAX;
+use crate::ports::Shards;
+use crate::request::{Answer, Param, Request};
+use crate::running::{Running, on_another_thread};
+use crate::select::Select;
+use crate::settings::Settings;
+use crate::statement::{self, Statement};
+use crate::write::Writer;
+
+/// Runs statements.
+pub struct Sql {
+    shards: Arc<dyn Shards>,
+    select: Select,
+    writer: Writer,
+    tables: Tables,
+    ids: Arc<Ids>,
+}
+
+impl Sql {
+    /// SQL over these shards.
+    ///
+    /// # Errors
+    /// `internal` when the settings leave no memory to run anything in.
+    pub fn new(shards: Arc<dyn Shards>, settings: &Settings) -> Result<Self, SqlError> {
+        Ok(Self {
+            select: Select::new(settings)?,
+            writer: Writer::new(Arc::clone(&shards)),
+            tables: Tables::new(Arc::clone(&shards)),
+            ids: Arc::new(Ids::new(settings.node)),
+            shards,
+        })
+    }
+
+    /// Defines what SQL itself keeps, unless it is there. Before that, no namespace can be created.
+    ///
+    /// # Errors
+    /// [`SqlError`] when it cannot be written before the deadline.
+    pub async fn found(&self, deadline: Instant) -> Result<(), SqlError> {
+        self.tables.found(deadline).await
+    }
+
+    /// Runs one statement.
+    ///
+    /// # Errors
+    /// [`SqlError`], whose code says whether to ask again.
+    ///
+    /// # Cancel safety
+    /// A write whose future is dropped may have happened: ask again under the same request id.
+    pub async fn run(&self, request: Request) -> Result<Answer, SqlError> {
+        let Request { actor, sql, params, id, deadline } = request;
+        let tokens = statement::read(&sql)?;
+        let parsed = match tokens.are_quick() {
+            true => statement::parse(tokens)?,
+            false => on_another_thread(move || statement::parse(tokens)).await?,
+        };
+        check_params(parsed.params, &params)?;
+        let actor = match parsed.execute_as {
+            None => actor,
+            Some(user) if actor.role >= Role::Service => Actor { user, role: Role::User },
+            Some(_) => {
+                return Err(SqlError::forbidden(
+                    "EXECUTE AS USER is for roles service and admin: use a token of such a role",
+                ));
+            }
+        };
+        let request = id.map(|id| (id, hash(&sql, &params)));
+        let (now, ids) = (self.shards.now(), Arc::clone(&self.ids));
+        let running = Running { actor, params, request, deadline, now, ids };
+        self.run_parsed(Arc::new(running), parsed.statement).await
+    }
+
+    async fn run_parsed(
+        &self,
+        running: Arc<Running>,
+        statement: Statement,
+    ) -> Result<Answer, SqlError> {
+        let catalog = self.shards.catalog();
+        match statement {
+            Statement::CreateNamespace { name, if_not_exists } => {
+                self.tables.create_namespace(&running, name, if_not_exists).await
+            }
+            Statement::DropNamespace { name, if_exists } => {
+                self.tables.drop_namespace(&running, name, if_exists).await
+            }
+            Statement::CreateTable(table) => self.tables.create_table(&running, *table).await,
+            Statement::DropTable { name, if_exists } => {
+                self.tables.drop_table(&running, name, if_exists).await
+            }
+            Statement::Insert(insert) => {
+                let (target, plan) = Insert::new(&catalog, &insert, &running)?;
+                self.writer.write(&running, &target, plan).await
+            }
+            Statement::Update(update) => {
+                let (target, plan) = Change::update(&self.select, &catalog, &update, &running)?;
+                self.writer.write(&running, &target, plan).await
+            }
+            Statement::Delete(delete) => {
+                let (target, plan) = Change::delete(&self.select, &catalog, &delete, &running)?;
+                self.writer.write(&running, &target, plan).await
+            }
+            Statement::Query(query) => {
+                let Running { actor, params, now, deadline, .. } = &*running;
+                self.select.run(&self.shards, actor, *query, params, *now, *deadline).await
+            }
+        }
+    }
+}
+
+#[cfg(feature = "testing")]
+impl Sql {
+    /// The same, with every condition of a SELECT left to DataFusion: to hold the two against each
+    /// other.
+    #[must_use]
+    pub fn without_push_down(mut self) -> Self {
+        self.select = self.select.without_push_down();
+        self
+    }
+}
+
+fn check_params(used: usize, params: &[Param]) -> Result<(), SqlError> {
+    if params.len() > PARAMS_MAX {
+        return Err(SqlError::too_large(format!(
+            "there are {} parameters, at most {PARAMS_MAX} are taken",
+            params.len()
+        )));
+    }
+    if used == params.len() {
+        return Ok(());
+    }
+    Err(SqlError::invalid(format!(
+        "the statement uses {used} parameters, and {} values were given",
+        params.len()
+    )))
+}
+
+/// By which another use of a request id is noticed. XXH3 tells apart what somebody mixed up.
+fn hash(sql: &str, params: &[Param]) -> ContentHash {
+    let mut hash = Xxh3::new();
+    let mut add = |kind: u8, bytes: &[u8]| {
+        hash.update(&[kind]);
+        hash.update(&(bytes.len() as u64).to_be_bytes());
+        hash.update(bytes);
+    };
+    add(0, sql.as_bytes());
+    for param in params {
+        match param {
+            Param::Null => add(1, &[]),
+            Param::Boolean(value) => add(2, &[u8::from(*value)]),
+            Param::Number(text) => add(3, text.as_bytes()),
+            Param::Text(text) => add(4, text.as_bytes()),
+            Param::Bytes(bytes) => add(5, bytes),
+        }
+    }
+    ContentHash::from_bytes(hash.digest128().to_be_bytes())
+}
+
+impl fmt::Debug for Sql {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sql").field("shards", &self.shards).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,10 @@
+//! SQL through its public face, on an engine in memory.
+
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+
+mod world;
+
+mod bounds;
+mod scripts;
+mod select;
+mod writes;
