@@ -50,6 +50,12 @@ pub(crate) const SOAKS: &[Soak] = &[
         about: "shards follow the tables of another, through renames and stops midway",
     },
     Soak {
+        name: "gateway-hostile",
+        package: "server-gateway",
+        test: "hostile::no_hostile_request_hangs_or_ends_the_gateway_or_comes_in_as_somebody",
+        about: "requests that are no good, and the gateway goes on",
+    },
+    Soak {
         name: "histories",
         package: "server-engine",
         test: "histories::loads_and_resumes_bring_exactly_what_a_naive_model_holds",
@@ -72,6 +78,12 @@ pub(crate) const SOAKS: &[Soak] = &[
         package: "server-storage",
         test: "keys::keys_sort_like_their_parts_and_read_back",
         about: "keys sort like what they are made of",
+    },
+    Soak {
+        name: "kills",
+        package: SCENARIOS,
+        test: "kills::a_kill_loses_nothing_that_was_acknowledged_and_doubles_nothing",
+        about: "kill -9 of a server ten times a seed, under 32 writers; seed 0 is small",
     },
     Soak {
         name: "like",
@@ -116,6 +128,12 @@ pub(crate) const SOAKS: &[Soak] = &[
         about: "after a power cut the log is applied again, and ends the same",
     },
     Soak {
+        name: "server-predicates",
+        package: "differential",
+        test: "the_server_selects_what_the_live_engine_selects",
+        about: "the SQL of the server, pushed down and not, selects what the live engine selects",
+    },
+    Soak {
         name: "snapshot-memory",
         package: "server-replication",
         test: "snapshots::rows_are_sent_in_bounded_memory",
@@ -146,6 +164,9 @@ pub(crate) const SOAKS: &[Soak] = &[
         about: "SQLite gives back every value, in the same order",
     },
 ];
+
+/// The package whose tests start the server, which is built before.
+const SCENARIOS: &str = "scenarios";
 
 /// Minutes that a soak runs when nothing limits it.
 const MINUTES_DEFAULT: u64 = 10;
@@ -198,8 +219,11 @@ pub(crate) fn run(name: &str, options: &[&str]) -> Outcome {
             test.env("TIDEWIRE_SOAK_PROGRESS", progress);
         }
     }
-    if soak.package.starts_with("server-") {
+    if soak.package.starts_with("server-") || soak.package == SCENARIOS {
         machine::for_rocksdb()?;
+    }
+    if soak.package == SCENARIOS {
+        crate::shell::run(&mut crate::demo::everything())?;
     }
     let mut ran = false;
     watch(test.env("TIDEWIRE_SOAK", soak.name), None, |line| ran |= line == "running 1 test")?;

@@ -16,7 +16,8 @@ pub(crate) fn run() -> Outcome {
     let mut stages = Stages::new();
     verify::run_stages(&mut stages);
     stages.run("build of the tests", &|| {
-        shell::run(&mut cargo(["test", "--workspace", "--locked", "--no-run"]))
+        // With the binaries, since tests start the server.
+        shell::run(&mut demo::everything())
     });
     stages.run_counted("tests", |counts| {
         let mut tests = cargo(["test", "--workspace", "--locked", "--no-fail-fast"]);

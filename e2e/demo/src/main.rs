@@ -1,40 +1,50 @@
-//! What `cargo xtask demo` shows: a process applies a log and is killed with `kill -9`; another one
-//! opens what it left, applies the rest, and answers a subscription.
+//! What `cargo xtask demo` shows: a server, three kinds of tables, two users who write, a
+//! `kill -9` in the middle of it, and what each of them sees afterwards.
 //!
-//! It ends with an error when it does not find what was promised.
+//! What it says is checked. It ends with an error when something else is found.
 
 #![expect(clippy::print_stdout, reason = "it talks to a person")]
 
-mod log;
-mod node;
-mod writer;
-
 use std::error::Error;
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
-use protocol::predicate::{CompareOp, LikePattern, Operand, Predicate};
-use protocol::value::{Row, Value};
-use server_engine::{Entry, Query, ScannedRange, Time, What};
-
-use node::Node;
+use e2e_harness::{Client, Failure, Home, Role};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
-/// After how many durable entries the writer is killed.
-const DURABLE_ENTRIES: u64 = 200;
+/// How many notes each of the two writes. With each note goes a count on a shared board.
+const NOTES: u32 = 150;
 
-/// How many entries the log has.
-const ENTRIES: u64 = 300;
+/// After how many answers the server is killed.
+const KILLED_AFTER: u32 = 120;
+
+/// Before a request is sent again.
+const REPEAT_AFTER: Duration = Duration::from_millis(10);
+
+/// How often it is. A server that stays away for longer is gone.
+const REPEATS_MAX: u32 = 6_000;
+
+const TABLES: [(&str, &str); 3] = [
+    (
+        "rows of each user's own",
+        "CREATE USER TABLE app.notes (id BIGINT PRIMARY KEY, body TEXT NOT NULL)",
+    ),
+    (
+        "rows that all share",
+        "CREATE SHARED TABLE app.board (id BIGINT PRIMARY KEY, count BIGINT NOT NULL DEFAULT 0) \
+         WITH (ACCESS_LEVEL = WRITE)",
+    ),
+    (
+        "rows that expire",
+        "CREATE STREAM TABLE app.presence (device TEXT PRIMARY KEY, place TEXT) \
+         WITH (TTL_SECONDS = 60)",
+    ),
+];
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().collect();
-    let result = match arguments.get(1).map(String::as_str) {
-        Some(writer::COMMAND) => writer::run(Path::new(&arguments[2])),
-        _ => show(),
-    };
-    match result {
+    match show() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             println!("\nthe demo found something else than promised: {error}");
@@ -44,143 +54,124 @@ fn main() -> ExitCode {
 }
 
 fn show() -> Outcome {
-    let directory = tempfile::tempdir()?;
-    println!("A process applies a log, 100 messages of two users in an entry, on RocksDB.");
-    let durable = write_until_killed(directory.path())?;
-    println!("    kill -9 after it had told us that entry {durable} is on disk\n");
-    let (mut node, entries) = recover(directory.path(), durable)?;
-    subscribe(&mut node, entries * log::MESSAGES_AN_ENTRY)
-}
+    let home = Home::new();
+    let server = home.start();
+    let admin = home.admin();
+    println!("A server runs at http://{}, on an empty directory.\n", admin.address());
+    run(&admin, "CREATE NAMESPACE app")?;
+    for (what, sql) in TABLES {
+        run(&admin, sql)?;
+        let name = sql.split(" (").next().unwrap_or(sql);
+        println!("    {name:<32} {what}");
+    }
+    run(&admin, "INSERT INTO app.board (id) VALUES (1)")?;
 
-/// Starts this program as the writer and kills it once enough is on disk. Returns the number of
-/// the last entry it told us to be there.
-fn write_until_killed(directory: &Path) -> Outcome<u64> {
-    let mut writer = Command::new(std::env::current_exe()?)
-        .arg(writer::COMMAND)
-        .arg(directory)
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let output = writer.stdout.take().ok_or("the writer has no output")?;
-    let mut durable = 0;
-    for line in BufReader::new(output).lines() {
-        durable = line?.parse()?;
-        if durable >= DURABLE_ENTRIES {
-            writer.kill()?;
+    let (ann, bob) = (home.client("ann", Role::User), home.client("bob", Role::User));
+    run(&ann, "INSERT INTO app.presence VALUES ('phone', 'in the harbour')")?;
+    println!("\nAnn and Bob write {NOTES} notes each, and count each of them on the board.");
+    let answers = AtomicU32::new(0);
+    let (at, server) = std::thread::scope(|scope| {
+        let writers = [("ann", &ann), ("bob", &bob)].map(|(name, client)| {
+            let answers = &answers;
+            scope.spawn(move || write(client, name, answers).map_err(|error| error.to_string()))
+        });
+        while answers.load(Ordering::SeqCst) < KILLED_AFTER
+            && !writers.iter().any(std::thread::ScopedJoinHandle::is_finished)
+        {
+            std::thread::sleep(Duration::from_millis(1));
         }
+        server.kill9();
+        let at = answers.load(Ordering::SeqCst);
+        println!("    kill -9 after {at} answers. Each repeats what it has no answer to.");
+        let server = home.start();
+        println!("    Started again on the same directory.");
+        for writer in writers {
+            writer.join().map_err(|_| "a writer has failed")??;
+        }
+        Ok::<_, Box<dyn Error>>((at, server))
+    })?;
+    if at >= 4 * NOTES {
+        return Err("the writers were done before the kill".into());
     }
-    writer.wait()?;
-    Ok(durable)
-}
-
-/// Opens what the writer left, which must be the state after some whole entry that is not before
-/// `durable`, and applies the rest of the log. Returns how many entries of messages that were.
-fn recover(directory: &Path, durable: u64) -> Outcome<(Node, u64)> {
-    let mut node = Node::on_disk(directory)?;
-    let messages = node.count(log::USERS[0])? + node.count(log::USERS[1])?;
-    let at = messages / log::MESSAGES_AN_ENTRY;
-    if messages % log::MESSAGES_AN_ENTRY != 0 || at < durable {
-        return Err(format!("{messages} messages, and entry {durable} was on disk").into());
+    tell(&ann, &bob)?;
+    let ended = server.term();
+    if ended.code != Some(0) {
+        return Err(format!("the server did not stop: {}", ended.told).into());
     }
-    println!("Opened again:");
-    println!("    it stands after entry {at}, with {messages} messages");
-
-    let mut unharmed = Node::in_memory()?;
-    for number in 0..=at {
-        unharmed.apply(&log::entry(number)?)?;
-    }
-    check_equal(&node, &unharmed, "as a node that was never killed has after that entry")?;
-    // Where the writer was faster than the kill, there is no rest.
-    let entries = ENTRIES.max(at);
-    for number in at + 1..=entries {
-        let entry = log::entry(number)?;
-        node.apply(&entry)?;
-        unharmed.apply(&entry)?;
-    }
-    check_equal(&node, &unharmed, "after the rest of the log, too\n")?;
-    Ok((node, entries))
-}
-
-fn check_equal(node: &Node, unharmed: &Node, when: &str) -> Outcome {
-    let (sum, expected) = (node.checked_sum()?, unharmed.checked_sum()?);
-    if sum != expected {
-        return Err(format!("the contents have the sum {sum:032x}, not {expected:032x}").into());
-    }
-    println!("    the sum over all that is stored is {sum:032x}, {when}");
+    println!("\nAsked to stop, the server has stopped.");
     Ok(())
 }
 
-/// Ann's device loads the last rows of a query, is away, and catches up.
-fn subscribe(node: &mut Node, messages: u64) -> Outcome {
-    let room = Predicate::Compare {
-        column: log::ROOM,
-        op: CompareOp::Equal,
-        operand: Operand::Value(Value::Integer(7)),
-    };
-    let tide = Predicate::Like { column: log::BODY, pattern: LikePattern::new("%the tide%")? };
-    let predicate = Predicate::And(vec![room, tide]);
-    predicate.check(&log::table()?)?;
-    let query = Query { table: log::MESSAGES, range: ScannedRange::Partition, predicate };
-
-    println!("Ann subscribes: WHERE room = 7 AND body LIKE '%the tide%', the last three");
-    let batch = node.last("ann", &query, 3)?;
-    let mut found = Vec::new();
-    for loaded in &batch.rows {
-        let row = node.row(&loaded.image)?;
-        println!("    {}   born at {}", shown(&row), loaded.birth.0);
-        found.extend(id(&row));
-    }
-    let expected: Vec<i64> = (0..messages)
-        .filter(|number| {
-            log::user_of(*number) == "ann" && log::message(*number) == (7, "the tide is coming in")
-        })
-        .map(u64::cast_signed)
-        .collect();
-    if !expected.ends_with(&found) || found.len() != 3 {
-        return Err(format!("the last three are {found:?}").into());
-    }
-
-    println!("She is away. Bob edits his own messages, she edits one 1,000 times elsewhere,");
-    println!("and deletes another.");
-    let mut commands = vec![log::delete("ann", found[0])?];
-    for time in 1..=1_000 {
-        commands.push(log::edit("ann", found[2], format!("the tide is going out, edit {time}"))?);
-        commands.push(log::edit("bob", 1, format!("the tide, edit {time}"))?);
-    }
-    node.apply(&Entry::new(Time(0), commands))?;
-
-    let piece = node.catch_up("ann", &query, batch.floor, batch.seq)?;
-    println!("Back again, behind {}, where her lane is at {} by now:", batch.seq, piece.seq);
-    let mut told = Vec::new();
-    for change in &piece.told {
-        match &change.what {
-            What::Row(image) => {
-                let row = node.row(image)?;
-                println!("    row      {}", shown(&row));
-                told.push(id(&row));
-            }
-            What::Left(key) | What::Deleted(key) => {
-                println!("    deleted  {:>6}", id(key).unwrap_or_default());
-                told.push(id(key));
-            }
+/// Writes all notes, each until there is an answer to it.
+fn write(client: &Client, name: &str, answers: &AtomicU32) -> Outcome {
+    let user: u32 = if name == "ann" { 1 } else { 2 };
+    for number in 1..=NOTES {
+        for (step, sql) in [
+            format!("INSERT INTO app.notes VALUES ({number}, 'note {number} of {name}')"),
+            "UPDATE app.board SET count = count + 1 WHERE id = 1".to_owned(),
+        ]
+        .iter()
+        .enumerate()
+        {
+            let id = format!("{user:08x}{number:016x}{step:08x}");
+            until_answered(client, &id, sql)?;
+            answers.fetch_add(1, Ordering::SeqCst);
         }
-    }
-    println!("    {} changes read, for 1,001 writes", piece.changes);
-    if told != [Some(found[0]), Some(found[2])] || piece.changes != 2 {
-        return Err(format!("she was told of {told:?}").into());
     }
     Ok(())
 }
 
-fn id(row: &Row) -> Option<i64> {
-    match row.first() {
-        Some(Value::Integer(id)) => Some(*id),
-        _ => None,
+fn until_answered(client: &Client, id: &str, sql: &str) -> Outcome {
+    for _ in 0..REPEATS_MAX {
+        match client.request(id, sql, &[]) {
+            Ok(_) => return Ok(()),
+            Err(failure) if failure.may_retry() => std::thread::sleep(REPEAT_AFTER),
+            Err(failure) => return Err(format!("{sql}: {failure}").into()),
+        }
+    }
+    Err(format!("{sql}: there is no answer").into())
+}
+
+/// Says what both see, and checks it.
+fn tell(ann: &Client, bob: &Client) -> Outcome {
+    println!("\nWhat they see:");
+    for (name, client) in [("ann", ann), ("bob", bob)] {
+        let notes = rows(client, "SELECT id, body FROM app.notes ORDER BY id")?;
+        let expected: Vec<String> =
+            (1..=NOTES).map(|number| format!("{number} note {number} of {name}")).collect();
+        if notes != expected {
+            return Err(format!("{name} sees {} notes: {notes:?}", notes.len()).into());
+        }
+        let last = notes.last().map_or("", String::as_str);
+        println!(
+            "    {name}: all {NOTES} notes, each once, and no note of another. The last: {last}"
+        );
+    }
+    let board = rows(ann, "SELECT count FROM app.board")?;
+    if board != [(2 * NOTES).to_string()] || board != rows(bob, "SELECT count FROM app.board")? {
+        return Err(format!("the board says {board:?}").into());
+    }
+    println!("    both:  the board has counted {}, no note twice and none not", board[0]);
+    let presence = "SELECT place FROM app.presence";
+    if rows(ann, presence)? != ["in the harbour"] || !rows(bob, presence)?.is_empty() {
+        return Err("the presence is not as written".into());
+    }
+    println!("    ann's presence is seen by her alone, and goes a minute after it was written");
+    match bob.run("CREATE NAMESPACE bobs") {
+        Err(Failure::Refused(refusal)) if refusal.code == "forbidden" => {
+            println!("    bob may not create a namespace: {}", refusal.message);
+            Ok(())
+        }
+        other => Err(format!("bob created a namespace: {other:?}").into()),
     }
 }
 
-fn shown(row: &Row) -> String {
-    match (&row[0], &row[2]) {
-        (Value::Integer(id), Value::Text(body)) => format!("{id:>6}  {}", &**body),
-        other => format!("{other:?}"),
-    }
+fn run(client: &Client, sql: &str) -> Outcome {
+    client.run(sql).map(drop).map_err(|failure| format!("{sql}: {failure}").into())
+}
+
+/// The rows of a statement, each as one text.
+fn rows(client: &Client, sql: &str) -> Outcome<Vec<String>> {
+    let answer = client.run(sql).map_err(|failure| format!("{sql}: {failure}"))?;
+    Ok(answer.texts())
 }

@@ -1,0 +1,21 @@
+//! Real servers for end-to-end tests: started on a free port with a data directory of their own,
+//! asked over HTTP, killed and started again.
+//!
+//! What goes wrong in here ends the test, with a sentence. At the end of a [`Home`] the server's
+//! log is read: a line of level WARN or ERROR that the test did not expect fails it.
+//!
+//! | to find | look in |
+//! | --- | --- |
+//! | the data directory, the log, tokens | `home.rs` |
+//! | a running process | `server.rs`; which binary that is: `binary.rs` |
+//! | requests and typed answers | `client.rs` |
+
+mod binary;
+mod client;
+mod home;
+mod server;
+
+pub use binary::binary;
+pub use client::{Answer, Client, Failure, Refusal};
+pub use home::{Home, Role};
+pub use server::{Ended, Server};

@@ -1,0 +1,8 @@
+//! What is promised of a server, held against the real one over its socket.
+
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+
+mod hostile;
+mod kills;
+mod lifecycle;
+mod tenants;
