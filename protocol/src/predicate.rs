@@ -93,6 +93,32 @@ pub enum Operand {
     Column(ColumnId),
 }
 
+impl CompareOp {
+    /// The comparison as SQL writes it.
+    pub const fn symbol(self) -> &'static str {
+        match self {
+            Self::Equal => "=",
+            Self::NotEqual => "<>",
+            Self::Less => "<",
+            Self::LessOrEqual => "<=",
+            Self::Greater => ">",
+            Self::GreaterOrEqual => ">=",
+        }
+    }
+
+    /// The same comparison with its sides exchanged.
+    #[must_use]
+    pub const fn flipped(self) -> Self {
+        match self {
+            Self::Less => Self::Greater,
+            Self::LessOrEqual => Self::GreaterOrEqual,
+            Self::Greater => Self::Less,
+            Self::GreaterOrEqual => Self::LessOrEqual,
+            same @ (Self::Equal | Self::NotEqual) => same,
+        }
+    }
+}
+
 impl Predicate {
     /// `low <= column AND column <= high`, which is what BETWEEN means.
     #[must_use]

@@ -1,4 +1,4 @@
-use super::{CompareOp, Operand, Predicate, Truth};
+use super::{Operand, Predicate, Truth};
 use crate::ids::ColumnId;
 use crate::schema::TableSchema;
 use crate::value::Value;
@@ -37,14 +37,9 @@ impl PredicateSql {
             }),
             Predicate::Compare { column, op, operand } => {
                 self.push_column(*column, table);
-                self.text.push_str(match op {
-                    CompareOp::Equal => " = ",
-                    CompareOp::NotEqual => " <> ",
-                    CompareOp::Less => " < ",
-                    CompareOp::LessOrEqual => " <= ",
-                    CompareOp::Greater => " > ",
-                    CompareOp::GreaterOrEqual => " >= ",
-                });
+                for part in [" ", op.symbol(), " "] {
+                    self.text.push_str(part);
+                }
                 match operand {
                     Operand::Value(value) => self.push_value(value.clone()),
                     Operand::Column(right) => self.push_column(*right, table),

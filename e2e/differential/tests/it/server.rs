@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use protocol::ids::{Epoch, Lane};
 use protocol::literal::uuid_text;
-use protocol::predicate::{CompareOp, Operand, Predicate, Truth};
+use protocol::predicate::{Operand, Predicate, Truth};
 use protocol::schema::TableSchema;
 use protocol::value::{ColumnType, Row, Value};
 use server_engine::{
@@ -116,14 +116,9 @@ impl Emitted<'_> {
             Predicate::Constant(Truth::Unknown) => self.text.push_str("NULL"),
             Predicate::Compare { column, op, operand } => {
                 self.column(*column);
-                self.text.push_str(match op {
-                    CompareOp::Equal => " = ",
-                    CompareOp::NotEqual => " <> ",
-                    CompareOp::Less => " < ",
-                    CompareOp::LessOrEqual => " <= ",
-                    CompareOp::Greater => " > ",
-                    CompareOp::GreaterOrEqual => " >= ",
-                });
+                for part in [" ", op.symbol(), " "] {
+                    self.text.push_str(part);
+                }
                 match operand {
                     Operand::Value(value) => self.value(*column, value),
                     Operand::Column(other) => self.column(*other),

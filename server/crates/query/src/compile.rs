@@ -170,7 +170,7 @@ impl<'a> Compiler<'a> {
         };
         let (column, op, other) = match (self.side(left)?, self.side(right)?) {
             (Some(Side::Column(column)), Some(other)) => (column, op, other),
-            (Some(other), Some(Side::Column(column))) => (column, flipped(op), other),
+            (Some(other), Some(Side::Column(column))) => (column, op.flipped(), other),
             (Some(_), Some(_)) => return Err(NotTyped::construct("a comparison of two constants")),
             (None, _) => return Err(NotTyped::construct(cut(&left.to_string()))),
             (_, None) => return Err(NotTyped::construct(cut(&right.to_string()))),
@@ -239,14 +239,4 @@ pub(crate) fn chain<'a>(expression: &'a Expr, joined_by: &BinaryOperator) -> Vec
 
 fn negate(is_negated: bool, predicate: Predicate) -> Predicate {
     if is_negated { Predicate::Not(Box::new(predicate)) } else { predicate }
-}
-
-fn flipped(op: CompareOp) -> CompareOp {
-    match op {
-        CompareOp::Less => CompareOp::Greater,
-        CompareOp::LessOrEqual => CompareOp::GreaterOrEqual,
-        CompareOp::Greater => CompareOp::Less,
-        CompareOp::GreaterOrEqual => CompareOp::LessOrEqual,
-        same @ (CompareOp::Equal | CompareOp::NotEqual) => same,
-    }
 }

@@ -100,7 +100,7 @@ fn comparison(table: &TableSchema, binary: &BinaryExpr) -> Option<Predicate> {
     }
     let (column, op, other) = match (column(table, left), column(table, right)) {
         (Some(column), None) => (column, op, right),
-        (None, Some(column)) => (column, flipped(op), left),
+        (None, Some(column)) => (column, op.flipped(), left),
         _ => return None,
     };
     let operand = Operand::Value(value(column, other)?);
@@ -136,14 +136,4 @@ fn value(column: &Column, expr: &Expr) -> Option<Value> {
 
 fn negate(is_negated: bool, predicate: Predicate) -> Predicate {
     if is_negated { Predicate::Not(Box::new(predicate)) } else { predicate }
-}
-
-fn flipped(op: CompareOp) -> CompareOp {
-    match op {
-        CompareOp::Less => CompareOp::Greater,
-        CompareOp::LessOrEqual => CompareOp::GreaterOrEqual,
-        CompareOp::Greater => CompareOp::Less,
-        CompareOp::GreaterOrEqual => CompareOp::LessOrEqual,
-        same @ (CompareOp::Equal | CompareOp::NotEqual) => same,
-    }
 }
