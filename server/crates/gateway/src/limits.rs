@@ -85,6 +85,9 @@ pub(crate) const RETRY_AFTER: Duration = Duration::from_millis(200);
 /// Connections beyond the limit that are told so at once; one more is closed without a word.
 pub(crate) const REFUSALS_MAX: usize = 64;
 
+/// How often the log says that connections are refused, at most.
+pub(crate) const REFUSALS_WARNED_EVERY: Duration = Duration::from_secs(10);
+
 /// How long a closed connection is read on, and for how many bytes. Closing it over unread bytes
 /// would reset it, and the client might never see the answer that says why.
 pub(crate) const LINGER_TIMEOUT: Duration = Duration::from_secs(1);

@@ -13,11 +13,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::select;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use self::connection::Connections;
 use crate::gateway::{Gateway, Numbers};
-use crate::limits::{ACCEPT_PAUSE, GIVE_UP_GRACE, Limits, REFUSALS_MAX};
+use crate::limits::{ACCEPT_PAUSE, GIVE_UP_GRACE, Limits, REFUSALS_MAX, REFUSALS_WARNED_EVERY};
 use crate::ports::Ports;
 use crate::router::router;
 
@@ -80,6 +80,7 @@ async fn accept_until(
     let mut stop = pin!(stop);
     let places = Arc::new(Semaphore::new(limits.connections_max));
     let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
+    let mut warned: Option<Instant> = None;
     loop {
         let accepted = select! {
             biased;
@@ -97,7 +98,14 @@ async fn accept_until(
                 served.await;
                 drop(place);
             });
-        } else if let Ok(place) = Arc::clone(&refusals).try_acquire_owned() {
+            continue;
+        }
+        // Many come at once, and the log is for what there is to know.
+        if warned.is_none_or(|warned| warned.elapsed() >= REFUSALS_WARNED_EVERY) {
+            warned = Some(Instant::now());
+            tracing::warn!("connections beyond the limit are refused");
+        }
+        if let Ok(place) = Arc::clone(&refusals).try_acquire_owned() {
             let told = connections.refuse(stream);
             tasks.spawn(async move {
                 told.await;

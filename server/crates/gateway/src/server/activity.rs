@@ -24,8 +24,12 @@ impl Activity {
         self.is_writing.store(is_writing, Ordering::Relaxed);
     }
 
+    pub(super) fn is_writing(&self) -> bool {
+        self.is_writing.load(Ordering::Relaxed)
+    }
+
     pub(super) fn is_idle(&self) -> bool {
-        self.running.load(Ordering::Relaxed) == 0 && !self.is_writing.load(Ordering::Relaxed)
+        self.running.load(Ordering::Relaxed) == 0 && !self.is_writing()
     }
 }
 

@@ -67,15 +67,18 @@ impl Connections {
         let mut stopping = self.stopping.clone();
         async move {
             let mut stops = pin!(stopping.wait_for(|stopping| *stopping));
-            let mut is_stopping = false;
+            let (mut is_stopping, mut is_told) = (false, false);
             let ended = loop {
                 select! {
                     biased;
-                    _ = &mut stops, if !is_stopping => {
-                        is_stopping = true;
-                        std::pin::Pin::new(&mut connection).graceful_shutdown();
-                    }
+                    _ = &mut stops, if !is_stopping => is_stopping = true,
                     ended = poll_fn(|context| {
+                        // In the middle of an answer that closes the connection anyway, hyper
+                        // would leave out the rest of it.
+                        if is_stopping && !is_told && !activity.is_writing() {
+                            is_told = true;
+                            std::pin::Pin::new(&mut connection).graceful_shutdown();
+                        }
                         let polled = connection.poll_without_shutdown(context);
                         // Half a head is no request: it would be waited for until its timeout.
                         let is_over = is_stopping && activity.is_idle();
@@ -108,7 +111,7 @@ impl Connections {
         .into_bytes();
         told.extend_from_slice(&json);
         async move {
-            tracing::warn!(request = &*number.0, "a connection beyond the limit was refused");
+            tracing::debug!(request = &*number.0, "a connection beyond the limit was refused");
             // It is far smaller than the buffer of a fresh connection: it fits, or the peer is gone.
             if stream.writable().await.is_ok() && stream.try_write(&told).is_ok() {
                 linger(stream).await;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use server_gateway::{Limits, SqlAnswer};
+use protocol::value::{ColumnType, Row, Value};
+use server_gateway::{Limits, SqlAnswer, SqlColumn};
 use tokio::sync::Semaphore;
 
 use crate::world::{World, one_row, patiently, post, token};
@@ -23,6 +24,7 @@ async fn world(limits: Limits) -> (World, Arc<Semaphore>, Arc<Semaphore>) {
                 "wait" => opened.acquire().await.unwrap().forget(),
                 "never" => std::future::pending().await,
                 "panic" => panic!("a defect of the port"),
+                "much" => return Ok(much()),
                 _ => {}
             }
             ended.add_permits(1);
@@ -32,6 +34,13 @@ async fn world(limits: Limits) -> (World, Arc<Semaphore>, Arc<Semaphore>) {
     })
     .await;
     (world, gate, done)
+}
+
+/// More than the system takes at once on its way to a client.
+fn much() -> SqlAnswer {
+    let row = Row(vec![Value::text("x".repeat(500_000)).unwrap()]);
+    let column = SqlColumn { name: "x".to_owned(), column_type: ColumnType::Text };
+    SqlAnswer { columns: vec![column], rows: vec![row; 32], ..SqlAnswer::default() }
 }
 
 async fn asked(world: &World, count: usize) {
@@ -149,6 +158,26 @@ async fn a_stop_ends_idle_connections_at_once_and_lets_requests_finish() {
     assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
     assert_eq!(busy.rest().await, "");
     world.returned().await;
+}
+
+#[tokio::test]
+async fn a_stop_lets_an_answer_that_is_on_its_way_get_there() {
+    for connection in ["close", "keep-alive"] {
+        let (mut world, ..) = world(Limits::default()).await;
+        let mut client = world.connect().await;
+        let asks = String::from_utf8(statement("much")).unwrap();
+        let asks = asks.replacen("Host: x", &format!("Host: x\r\nConnection: {connection}"), 1);
+        client.send(asks.as_bytes()).await;
+        // Its beginning is there, and the rest of it waits.
+        let begins = client.begins().await;
+        assert!(begins.starts_with("HTTP/1.1 200"), "{begins}");
+        world.stop();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let answer = client.answer().await.expect("all of it");
+        assert_eq!(answer.json()["rows"].as_array().unwrap().len(), 32);
+        assert_eq!(client.rest().await, "");
+        world.returned().await;
+    }
 }
 
 #[tokio::test]

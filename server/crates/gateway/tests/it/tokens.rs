@@ -78,6 +78,8 @@ async fn a_token_that_is_not_exactly_right_is_refused_with_what_to_do() {
         (forged(HS256, &claims(r#","role":"""#), KEY), "`role`"),
         (forged(HS256, &claims(r#","role":7"#), KEY), "cannot be read"),
         (forged(HS256, &claims(r#","aud":"other""#), KEY), "aud"),
+        (forged(HS256, &claims(r#","aud":["other"]"#), KEY), "aud"),
+        (forged(HS256, &claims(r#","aud":7"#), KEY), "aud"),
         (forged(HS256, r#"{"exp":1900000000}"#, KEY), "`sub`"),
         (forged(HS256, r#"{"sub":"","exp":1900000000}"#, KEY), "`sub`"),
         (forged(HS256, r#"{"sub":"a\nb","exp":1900000000}"#, KEY), "`sub`"),

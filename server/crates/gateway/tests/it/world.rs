@@ -218,6 +218,12 @@ impl Client {
         count > 0
     }
 
+    /// The first bytes of the next answer.
+    pub(crate) async fn begins(&mut self) -> String {
+        assert!(self.more().await);
+        String::from_utf8_lossy(&self.unread).into_owned()
+    }
+
     /// The next answer; none when the connection ends before it.
     pub(crate) async fn answer(&mut self) -> Option<Answer> {
         let head = loop {
