@@ -91,13 +91,19 @@ impl Malformation {
     }
 }
 
+/// Room for most messages, so that few are moved while they grow.
+const BYTES_EXPECTED: usize = 512;
+
 /// The bytes of `message`.
 ///
 /// # Panics
 /// When `message` cannot be encoded at all, which no type of this crate does.
 pub fn encode<T: Serialize + ?Sized>(message: &T) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(BYTES_EXPECTED);
+    let mut serializer = rmp_serde::Serializer::new(&mut bytes).with_struct_map();
     #[expect(clippy::expect_used, reason = "writing to memory does not fail")]
-    rmp_serde::to_vec_named(message).expect("a message encodes")
+    message.serialize(&mut serializer).expect("a message encodes");
+    bytes
 }
 
 /// The message that `bytes` are, if they are at most `bytes_max` long.

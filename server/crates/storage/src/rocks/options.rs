@@ -35,6 +35,9 @@ impl Default for RocksOptions {
 /// Bits of Bloom filter per key: one of a hundred absent keys costs a read.
 const FILTER_BITS_PER_KEY: f64 = 10.0;
 
+/// Bytes of the same for keys that are still in memory, as a part of the buffer they are in.
+const MEMTABLE_FILTER_RATIO: f64 = 0.02;
+
 impl RocksOptions {
     pub(super) fn database(&self, journal: Journal) -> Options {
         let mut options = Options::default();
@@ -86,10 +89,13 @@ impl RocksOptions {
         let mut blocks = BlockBasedOptions::default();
         blocks.set_block_cache(cache);
         blocks.set_cache_index_and_filter_blocks(true);
+        let mut options = Options::default();
         if access == Access::Points {
             blocks.set_bloom_filter(FILTER_BITS_PER_KEY, false);
+            // Most keys that are looked up before they are written are not there.
+            options.set_memtable_whole_key_filtering(true);
+            options.set_memtable_prefix_bloom_ratio(MEMTABLE_FILTER_RATIO);
         }
-        let mut options = Options::default();
         options.set_block_based_table_factory(&blocks);
         options.set_write_buffer_size(self.write_buffer_bytes);
         options.set_compression_type(DBCompressionType::Lz4);
