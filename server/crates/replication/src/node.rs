@@ -117,11 +117,16 @@ impl Node {
                 answer,
                 Err(ProposeError::Unavailable | ProposeError::NotLeader { leader: None })
             );
-            if !may_pass || Instant::now() + RETRY > deadline {
+            if !may_pass || self.is_down(shard) || Instant::now() + RETRY > deadline {
                 return answer;
             }
             tokio::time::sleep(RETRY).await;
         }
+    }
+
+    fn is_down(&self, shard: ShardNumber) -> bool {
+        self.core
+            .read_running(|running| matches!(running.health.get(&shard), Some(Health::Down(_))))
     }
 
     /// Reads a shard as this node has it, with the index of the last entry in it. It waits for the

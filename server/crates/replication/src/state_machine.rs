@@ -1,12 +1,14 @@
 //! Committed entries become rows: one entry, one atomic batch, with the mark of that entry in it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use openraft::storage::RaftStateMachine;
 use openraft::{EntryPayload, OptionalSend, RaftSnapshotBuilder};
 use server_engine::{self as engine, Catalog, Commit, Outcome, Shard, ShardNumber, Stores};
 use server_storage::Batch;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::blocking::blocking;
 use crate::error::{Failure, ReplicationError};
@@ -15,6 +17,10 @@ use crate::records::AppliedState;
 use crate::rows::ShardRows;
 use crate::snapshot::{self, ShardSnapshot, Staged};
 use crate::types::{Entry, Snapshot, TypeConfig};
+
+/// Applying takes a fraction of this, and giving way to other tasks meanwhile would cost as much
+/// again. Where it took longer, the next entries give way.
+const QUICK_MAX: Duration = Duration::from_millis(5);
 
 /// Who is told what a node has applied, in the order of each shard's log.
 ///
@@ -53,6 +59,8 @@ pub(crate) struct StateMachine {
     parts: StateMachineParts,
     shard: Shard,
     applied: AppliedState,
+    /// Whether the last entries took long: the database is stalled, or much is read of the disk.
+    is_slow: bool,
 }
 
 impl StateMachine {
@@ -63,7 +71,7 @@ impl StateMachine {
         let applied = parts.rows.applied(&*snapshot)?;
         let shard = Shard::open(&*snapshot, parts.rows.shard, Arc::clone(&parts.stores))?;
         parts.catalog.send_replace(Arc::clone(shard.catalog()));
-        Ok(Self { parts, shard, applied })
+        Ok(Self { parts, shard, applied, is_slow: false })
     }
 
     fn number(&self) -> ShardNumber {
@@ -156,8 +164,10 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         I::IntoIter: OptionalSend,
     {
         let entries: Vec<Entry> = entries.into_iter().collect();
-        let applied: Result<_, ReplicationError> =
-            blocking(|| entries.into_iter().map(|entry| self.apply_entry(entry)).collect());
+        let (start, is_slow) = (Instant::now(), self.is_slow);
+        let apply = || entries.into_iter().map(|entry| self.apply_entry(entry)).collect();
+        let applied: Result<_, ReplicationError> = if is_slow { blocking(apply) } else { apply() };
+        self.is_slow = start.elapsed() > QUICK_MAX;
         applied.map_err(|error| self.failed(error))
     }
 

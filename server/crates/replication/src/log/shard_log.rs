@@ -216,6 +216,19 @@ impl ShardLog {
         Ok(entries)
     }
 
+    /// The same, giving way to other tasks if the disk is waited for. What is asked for is nearly
+    /// always in memory, and giving way costs more than that takes.
+    fn read_quickly(
+        &self,
+        start: u64,
+        end: u64,
+        bytes_max: u64,
+    ) -> Result<Vec<Entry>, ReplicationError> {
+        let is_here = self.state().tail.start().is_some_and(|tail| tail <= start);
+        let read = || self.read(start, end, bytes_max);
+        if is_here { read() } else { blocking(read) }
+    }
+
     /// Reads entries of the database until `push` has enough.
     fn read_stored(
         &self,
@@ -268,7 +281,7 @@ impl RaftLogReader<TypeConfig> for ShardLog {
             Bound::Excluded(end) => *end,
             Bound::Unbounded => u64::MAX,
         };
-        blocking(|| self.read(start, end, u64::MAX)).map_err(|e| self.failed(e))
+        self.read_quickly(start, end, u64::MAX).map_err(|error| self.failed(error))
     }
 
     async fn limited_get_log_entries(
@@ -276,7 +289,7 @@ impl RaftLogReader<TypeConfig> for ShardLog {
         start: u64,
         end: u64,
     ) -> Result<Vec<Entry>, StorageError> {
-        blocking(|| self.read(start, end, SENT_BYTES_MAX)).map_err(|e| self.failed(e))
+        self.read_quickly(start, end, SENT_BYTES_MAX).map_err(|error| self.failed(error))
     }
 }
 
