@@ -346,6 +346,7 @@ impl Sql {
             memory_bytes_max: size(self.memory_bytes_max),
             selects_max: size(self.selects_max.into()),
             answer_rows_max: size(self.answer_rows_max.into()),
+            joined_rows_max: server_query::JOINED_ROWS_MAX,
             answer_bytes_max: size(self.answer_bytes_max),
         }
     }

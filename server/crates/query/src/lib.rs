@@ -24,7 +24,6 @@ mod request;
 mod running;
 mod settings;
 mod sql;
-
 mod statement;
 mod table;
 
@@ -45,7 +44,7 @@ mod select;
 mod system;
 
 pub use error::SqlError;
-pub use limits::{PARAMS_MAX, SQL_BYTES_MAX};
+pub use limits::{JOINED_ROWS_MAX, PARAMS_MAX, SQL_BYTES_MAX};
 pub use ports::{ShardError, Shards};
 pub use request::{Answer, Param, Position, Request, ResultColumn};
 pub use settings::Settings;

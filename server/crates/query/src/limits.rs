@@ -42,9 +42,23 @@ pub(crate) const PARAM_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Most tables that a SELECT names, each as often as it does.
 pub(crate) const RELATIONS_MAX: usize = 64;
 
+/// How deep subqueries of expressions are within each other, with what WITH puts in their place.
+/// DataFusion looks at each of them twice, and so at the deepest as often as a power of two says.
+pub(crate) const SUBQUERIES_NESTED_MAX: usize = 8;
+
 /// How often a SELECT names what its WITH defines. Each time takes the whole definition, so that
 /// definitions of definitions grow with a power of it.
 pub(crate) const WITH_REFERENCES_MAX: usize = 16;
+
+/// Most rows that all joins of a SELECT make together. Rows without columns, as in `SELECT count(*)
+/// FROM a, b`, have no bytes that anybody counts, and are gathered all the same.
+pub const JOINED_ROWS_MAX: usize = 100_000_000;
+
+/// Longest text that a SELECT puts together, in bytes. A row holds half of it.
+pub(crate) const TEXT_BYTES_MAX: usize = 1024 * 1024;
+
+/// Most bytes of such texts from one batch of rows to the next.
+pub(crate) const TEXTS_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Most namespaces.
 pub(crate) const NAMESPACES_MAX: usize = 1_000;

@@ -12,11 +12,13 @@
 //! | one meaning of comparisons | `select/typed.rs` |
 //! | what the engine evaluates itself | `select/pushdown.rs` |
 //! | rows as batches, on demand | `select/scan.rs`, `select/types.rs` |
+//! | what a plan may make on its way | `select/bounds.rs` |
 //! | batches as an answer | `select/answer.rs` |
 //! | what goes wrong, in words | `select/failure.rs` |
 //! | expressions of `UPDATE` and the like | `select/row.rs` |
 
 mod answer;
+mod bounds;
 mod failure;
 mod functions;
 mod prepare;
@@ -36,7 +38,9 @@ use std::time::Duration;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::execution::{
+    SendableRecordBatchStream, SessionState, SessionStateBuilder, TaskContext,
+};
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::planner::{ParserOptions, SqlToRel};
@@ -50,6 +54,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
 use self::answer::{Limits, Rows};
+use self::bounds::Texts;
 use self::provider::{Names, Tables};
 pub(crate) use self::row::{RowCondition, RowExpression};
 use self::scan::{Asked, Scan, Scans};
@@ -61,6 +66,9 @@ use crate::settings::Settings;
 
 /// Rows of a batch within a plan.
 const BATCH_ROWS: usize = 1_024;
+
+/// The same where a row may be long. Operators gather so many rows, whatever their bytes.
+const LONG_BATCH_ROWS: usize = 64;
 
 /// How many SELECTs may wait for each one that runs.
 const WAITING_PER_RUNNING: usize = 8;
@@ -74,10 +82,13 @@ const TOLD_POLL: Duration = Duration::from_millis(2);
 /// All that a SELECT needs, once per server.
 pub(crate) struct Select {
     state: Arc<SessionState>,
+    /// The same for plans whose rows may be long.
+    long: Arc<SessionState>,
     running: Arc<Semaphore>,
     waiting: AtomicUsize,
     waiting_max: usize,
     limits: Limits,
+    joined_rows_max: usize,
     pushes_down: bool,
 }
 
@@ -85,33 +96,27 @@ impl Select {
     /// # Errors
     /// `internal` when the settings leave no memory to run anything in.
     pub(crate) fn new(settings: &Settings) -> Result<Self, SqlError> {
-        let mut config = SessionConfig::new()
-            .with_target_partitions(1)
-            .with_information_schema(false)
-            .with_batch_size(BATCH_ROWS)
-            .with_create_default_catalog_and_schema(false);
-        let options = config.options_mut();
-        options.optimizer.enable_round_robin_repartition = false;
-        options.optimizer.enable_dynamic_filter_pushdown = false;
-        // The metadata of a field is ours, and need not be the same on both sides of a plan.
-        options.execution.skip_physical_aggregate_schema_check = true;
         let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(GreedyMemoryPool::new(settings.memory_bytes_max)))
             .with_disk_manager_builder(disk)
             .build_arc()?;
-        let state = SessionStateBuilder::new()
-            .with_config(config)
-            .with_runtime_env(runtime)
-            .with_default_features()
-            .build();
+        let state = |batch_rows| {
+            let builder = SessionStateBuilder::new()
+                .with_config(config(batch_rows))
+                .with_runtime_env(Arc::clone(&runtime))
+                .with_default_features();
+            Arc::new(builder.build())
+        };
         let running = settings.selects_max.max(1);
         Ok(Self {
-            state: Arc::new(state),
+            state: state(BATCH_ROWS),
+            long: state(LONG_BATCH_ROWS),
             running: Arc::new(Semaphore::new(running)),
             waiting: AtomicUsize::new(0),
             waiting_max: running.saturating_mul(WAITING_PER_RUNNING),
             limits: Limits { rows: settings.answer_rows_max, bytes: settings.answer_bytes_max },
+            joined_rows_max: settings.joined_rows_max,
             pushes_down: true,
         })
     }
@@ -138,6 +143,8 @@ impl Select {
         let (waits, gone) = oneshot::channel::<()>();
         let statement = Statement {
             state: Arc::clone(&self.state),
+            long: Arc::clone(&self.long),
+            texts: Texts::default(),
             parser_options: self.parser_options(),
             pushes_down: self.pushes_down,
             shards: Arc::clone(shards),
@@ -145,6 +152,7 @@ impl Select {
             now,
             deadline,
             limits: self.limits,
+            joined_rows_max: self.joined_rows_max,
             handle: Handle::current(),
             _permit: permit,
         };
@@ -179,6 +187,20 @@ impl Select {
     }
 }
 
+fn config(batch_rows: usize) -> SessionConfig {
+    let mut config = SessionConfig::new()
+        .with_target_partitions(1)
+        .with_information_schema(false)
+        .with_batch_size(batch_rows)
+        .with_create_default_catalog_and_schema(false);
+    let options = config.options_mut();
+    options.optimizer.enable_round_robin_repartition = false;
+    options.optimizer.enable_dynamic_filter_pushdown = false;
+    // The metadata of a field is ours, and need not be the same on both sides of a plan.
+    options.execution.skip_physical_aggregate_schema_check = true;
+    config
+}
+
 /// One who waits, counted as long as he does.
 struct Waiting<'a> {
     all: &'a AtomicUsize,
@@ -200,6 +222,8 @@ impl Drop for Waiting<'_> {
 /// A query on its thread.
 struct Statement {
     state: Arc<SessionState>,
+    long: Arc<SessionState>,
+    texts: Texts,
     parser_options: ParserOptions,
     pushes_down: bool,
     shards: Arc<dyn Shards>,
@@ -207,6 +231,7 @@ struct Statement {
     now: Time,
     deadline: Instant,
     limits: Limits,
+    joined_rows_max: usize,
     handle: Handle,
     _permit: OwnedSemaphorePermit,
 }
@@ -217,6 +242,7 @@ type Open<'v> = (Lane, View<'v>);
 /// A plan, and what it reads.
 struct Planned {
     plan: Arc<dyn ExecutionPlan>,
+    context: Arc<TaskContext>,
     scans: Vec<Arc<Scan>>,
     asking: mpsc::UnboundedReceiver<Asked>,
 }
@@ -250,7 +276,7 @@ impl Statement {
             scans: Arc::clone(&scans),
             pushes_down: self.pushes_down,
         };
-        let names = Names { state: &self.state, tables: Some(tables) };
+        let names = Names { state: &self.state, texts: &self.texts, tables: Some(tables) };
         let planner = SqlToRel::new_with_options(&names, self.parser_options);
         let plan = planner.sql_statement_to_plan(ast::Statement::Query(Box::new(query)))?;
         if plan.schema().fields().len() > ANSWER_COLUMNS_MAX {
@@ -258,11 +284,16 @@ impl Statement {
                 "an answer has at most {ANSWER_COLUMNS_MAX} columns: name those that are wanted"
             )));
         }
+        bounds::check_subqueries(&plan)?;
         let tags = Cell::new(0);
-        let fixed = typed::Fixed { now: self.now, user: &self.actor.user, tags: &tags };
-        let plan = typed::plan(plan, fixed)?;
-        let plan = self.handle.block_on(self.state.create_physical_plan(&plan))?;
-        Ok(Planned { plan, scans: scans.all(), asking })
+        let (user, texts) = (&self.actor.user, &self.texts);
+        let fixed = typed::Fixed { now: self.now, user, tags: &tags, texts };
+        let plan = self.state.optimize(&typed::plan(plan, fixed)?)?;
+        let state = if bounds::has_long_rows(&plan)? { &self.long } else { &self.state };
+        let planner = state.query_planner();
+        let plan = self.handle.block_on(planner.create_physical_plan(&plan, &**state))?;
+        let plan = bounds::bound_joins(plan, self.joined_rows_max, self.deadline, &self.texts)?;
+        Ok(Planned { plan, context: state.task_ctx(), scans: scans.all(), asking })
     }
 
     /// Runs the plan on the shards as they are shown; `None` when one has not heard of a table.
@@ -280,23 +311,23 @@ impl Statement {
                 return Ok(None);
             }
         }
-        let Planned { plan, asking, .. } = planned;
-        self.handle.block_on(self.drive(Arc::clone(plan), views, asking, gone)).map(Some)
+        let batches = execute_stream(Arc::clone(&planned.plan), Arc::clone(&planned.context))?;
+        self.handle.block_on(self.drive(batches, views, &mut planned.asking, gone)).map(Some)
     }
 
     async fn drive(
         &self,
-        plan: Arc<dyn ExecutionPlan>,
+        mut batches: SendableRecordBatchStream,
         views: &[Open<'_>],
         asking: &mut mpsc::UnboundedReceiver<Asked>,
         gone: &mut oneshot::Receiver<()>,
     ) -> Result<Answer, SqlError> {
-        let mut batches = execute_stream(plan, self.state.task_ctx())?;
         let mut rows = Rows::new(&batches.schema(), self.limits);
         loop {
             if Instant::now() >= self.deadline {
                 return Err(timeout());
             }
+            self.texts.clear();
             tokio::select! {
                 biased;
                 _ = &mut *gone => return Err(ended()),

@@ -1,3 +1,5 @@
+use crate::limits::JOINED_ROWS_MAX;
+
 /// How SQL is set up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -7,6 +9,8 @@ pub struct Settings {
     pub memory_bytes_max: usize,
     /// Most SELECTs that run at the same time; the next ones wait.
     pub selects_max: usize,
+    /// Most rows that all joins of a SELECT make together.
+    pub joined_rows_max: usize,
     /// Most rows of an answer.
     pub answer_rows_max: usize,
     /// Most bytes of the values of an answer.
@@ -19,6 +23,7 @@ impl Default for Settings {
             node: 0,
             memory_bytes_max: 256 * 1024 * 1024,
             selects_max: 32,
+            joined_rows_max: JOINED_ROWS_MAX,
             answer_rows_max: 100_000,
             answer_bytes_max: 8 * 1024 * 1024,
         }

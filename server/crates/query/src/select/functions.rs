@@ -17,9 +17,8 @@ use datafusion::logical_expr::{
 };
 use protocol::value::ColumnType;
 
-use super::failure::through;
+use super::bounds::Texts;
 use super::types;
-use crate::error::SqlError;
 
 /// Functions of values.
 pub(super) const SCALARS: &[&str] = &[
@@ -105,15 +104,12 @@ pub(super) const AGGREGATES: &[&str] = &[
     "var_samp",
 ];
 
-/// Most bytes of text that one expression makes of one batch of rows.
-const TEXT_BYTES_MAX: usize = 32 * 1024 * 1024;
-
 /// The function of this name, if it is offered.
-pub(super) fn scalar(state: &SessionState, name: &str) -> Option<Arc<ScalarUDF>> {
+pub(super) fn scalar(state: &SessionState, texts: &Texts, name: &str) -> Option<Arc<ScalarUDF>> {
     match name {
         "now" | "current_timestamp" => Some(ours(Fixed::new("now", ColumnType::Timestamp))),
         "current_user" => Some(ours(Fixed::new("current_user", ColumnType::Text))),
-        "concat" => Some(ours(Concat::new(false))),
+        "concat" => Some(ours(Concat::new(false, texts))),
         _ if SCALARS.contains(&name) => state.scalar_functions().get(name).cloned(),
         _ => None,
     }
@@ -125,8 +121,8 @@ pub(super) fn checked(op: Operator, left: Expr, right: Expr) -> Expr {
 }
 
 /// `left || right`.
-pub(super) fn joined(left: Expr, right: Expr) -> Expr {
-    call(ours(Concat::new(true)), vec![left, right])
+pub(super) fn joined(left: Expr, right: Expr, texts: &Texts) -> Expr {
+    call(ours(Concat::new(true, texts)), vec![left, right])
 }
 
 /// The same as `expr`, and told apart from every other one with another tag.
@@ -268,13 +264,14 @@ impl ScalarUDFImpl for Checked {
 struct Concat {
     /// Whether one NULL makes the whole NULL, as in `||`. Else it is left out.
     keeps_null: bool,
+    texts: Texts,
     signature: Signature,
 }
 
 impl Concat {
-    fn new(keeps_null: bool) -> Self {
+    fn new(keeps_null: bool, texts: &Texts) -> Self {
         let signature = Signature::variadic(vec![DataType::Utf8], Volatility::Immutable);
-        Self { keeps_null, signature }
+        Self { keeps_null, texts: texts.clone(), signature }
     }
 }
 
@@ -296,7 +293,6 @@ impl ScalarUDFImpl for Concat {
         let arrays: Vec<ArrayRef> =
             args.args.iter().map(|arg| arg.to_array(rows)).collect::<Result<_>>()?;
         let mut made = StringBuilder::new();
-        let mut bytes = 0;
         for at in 0..rows {
             if self.keeps_null && arrays.iter().any(|array| array.is_null(at)) {
                 made.append_null();
@@ -306,12 +302,7 @@ impl ScalarUDFImpl for Concat {
             for array in arrays.iter().filter(|array| !array.is_null(at)) {
                 text.push_str(array.as_string::<i32>().value(at));
             }
-            bytes += text.len();
-            if bytes > TEXT_BYTES_MAX {
-                return Err(through(SqlError::too_large(
-                    "the texts that are put together are too long: put fewer of them together",
-                )));
-            }
+            self.texts.add(text.len())?;
             made.append_value(text);
         }
         Ok(ColumnarValue::Array(Arc::new(made.finish())))

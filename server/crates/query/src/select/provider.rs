@@ -22,6 +22,7 @@ use protocol::predicate::Predicate;
 use protocol::schema::TableSchema;
 use server_engine::{Actor, Catalog};
 
+use super::bounds::Texts;
 use super::failure::through;
 use super::scan::Scans;
 use super::{functions, pushdown, types};
@@ -32,6 +33,7 @@ use crate::{system, table};
 /// What one statement may name.
 pub(super) struct Names<'a> {
     pub(super) state: &'a SessionState,
+    pub(super) texts: &'a Texts,
     /// Without one there are no tables.
     pub(super) tables: Option<Tables<'a>>,
 }
@@ -87,7 +89,7 @@ impl ContextProvider for Names<'_> {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        functions::scalar(self.state, name)
+        functions::scalar(self.state, self.texts, name)
     }
 
     fn get_higher_order_meta(&self, _: &str) -> Option<Arc<HigherOrderUDF>> {

@@ -19,6 +19,7 @@ use protocol::schema::{Column, TableSchema};
 use protocol::value::{ColumnType, Row, Value};
 
 use super::answer::Values;
+use super::bounds::Texts;
 use super::provider::Names;
 use super::types::{self, Builders};
 use super::{Select, prepare, typed};
@@ -46,6 +47,7 @@ struct Compiled {
     arrow: SchemaRef,
     types: Vec<ColumnType>,
     gives: ColumnType,
+    texts: Texts,
 }
 
 impl RowExpression {
@@ -161,7 +163,8 @@ impl Compiled {
         let name = &schema.name;
         let table = TableReference::partial(name.namespace.as_str(), name.table.as_str());
         let rows = DFSchema::try_from_qualified_schema(table, &arrow)?;
-        let names = Names { state: &select.state, tables: None };
+        let texts = Texts::default();
+        let names = Names { state: &select.state, texts: &texts, tables: None };
         let planner = SqlToRel::new_with_options(&names, select.parser_options());
         let expr = planner.sql_to_expr(expr, &rows, &mut PlannerContext::new())?;
         expr.apply(|part| {
@@ -175,7 +178,8 @@ impl Compiled {
             })
         })?;
         let tags = Cell::new(0);
-        let fixed = typed::Fixed { now: binding.now, user: binding.user, tags: &tags };
+        let (now, user) = (binding.now, binding.user);
+        let fixed = typed::Fixed { now, user, tags: &tags, texts: &texts };
         let expr = typed::expression(expr, &rows, fixed)?;
         let field = expr.to_field(&rows)?.1;
         let gives = match field.data_type() {
@@ -194,13 +198,14 @@ impl Compiled {
         let expr = simplifier.simplify(expr)?;
         let physical = select.state.create_physical_expr(expr, &rows)?;
         let types = schema.columns.iter().map(|column| column.column_type).collect();
-        Ok(Self { physical, arrow, types, gives })
+        Ok(Self { physical, arrow, types, gives, texts })
     }
 
     fn evaluate(&self, row: &Row) -> Result<ArrayRef, SqlError> {
         let mut builders = Builders::new(Arc::clone(&self.arrow), self.types.iter().copied());
         builders.push(row.iter().map(Value::as_ref))?;
         let batch: RecordBatch = builders.finish()?;
+        self.texts.clear();
         Ok(self.physical.evaluate(&batch)?.into_array(1)?)
     }
 }

@@ -27,9 +27,6 @@ use crate::path::{Path, path};
 /// Rows of the first batch. A query that wants few rows should cost few.
 const FIRST_ROWS: usize = 16;
 
-/// Most rows of a batch.
-const ROWS_MAX: usize = 1_024;
-
 /// About how many bytes of a batch: a row may have half a megabyte.
 const BATCH_BYTES_MAX: usize = 2 * 1024 * 1024;
 
@@ -136,12 +133,13 @@ impl PartitionStream for Lazy {
         &self.scan.arrow
     }
 
-    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
+    fn execute(&self, context: Arc<TaskContext>) -> SendableRecordBatchStream {
         let reading = Reading {
             at: self.scan.start(),
             scan: Arc::clone(&self.scan),
             asked: self.asked.clone(),
             rows: FIRST_ROWS,
+            rows_max: context.session_config().batch_size(),
             left: self.limit,
         };
         let batches = futures::stream::try_unfold(reading, Reading::next);
@@ -155,6 +153,7 @@ struct Reading {
     asked: mpsc::UnboundedSender<Asked>,
     at: At,
     rows: usize,
+    rows_max: usize,
     left: Option<usize>,
 }
 
@@ -171,7 +170,7 @@ impl Reading {
             self.asked.send(asked).map_err(|_| ended())?;
             let (batch, at) = answered.await.map_err(|_| ended())??;
             self.at = at;
-            self.rows = (self.rows * 4).min(ROWS_MAX);
+            self.rows = (self.rows * 4).min(self.rows_max);
             if let Some(left) = &mut self.left {
                 *left = left.saturating_sub(batch.num_rows());
             }

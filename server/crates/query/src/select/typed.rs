@@ -26,6 +26,7 @@ use protocol::predicate::LikePattern;
 use protocol::value::{ColumnType, Value};
 use server_engine::Time;
 
+use super::bounds::Texts;
 use super::failure::through;
 use super::{functions, types};
 use crate::error::SqlError;
@@ -38,6 +39,7 @@ pub(super) struct Fixed<'a> {
     pub(super) user: &'a TenantId,
     /// The last tag that was given to an operand.
     pub(super) tags: &'a Cell<i64>,
+    pub(super) texts: &'a Texts,
 }
 
 /// The plan with everything that it compares made of one type.
@@ -193,7 +195,7 @@ impl Typing<'_> {
                         )));
                     }
                 }
-                Ok(functions::joined(*left, *right))
+                Ok(functions::joined(*left, *right, self.fixed.texts))
             }
             Operator::And | Operator::Or => Ok(Expr::BinaryExpr(BinaryExpr { left, op, right })),
             other => Err(SqlError::unsupported(format!("the operator {other} is not offered"))),

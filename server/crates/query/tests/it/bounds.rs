@@ -1,7 +1,7 @@
 //! Statements that are too much of something: a clear answer each, and nothing else happens.
 
 use protocol::error_code::ErrorCode;
-use server_query::{Answer, Param, SqlError};
+use server_query::{Answer, Param, Settings, SqlError};
 
 use crate::world::{World, admin, request, user};
 
@@ -13,7 +13,11 @@ fn on_server_threads(test: impl Future<Output = ()>) {
 }
 
 async fn world() -> World {
-    let world = World::new().await;
+    with(&Settings::default()).await
+}
+
+async fn with(settings: &Settings) -> World {
+    let world = World::with(settings).await;
     world.ok(&admin(), "CREATE NAMESPACE app").await;
     let table = "CREATE USER TABLE app.t (id INT PRIMARY KEY, a INT, b TEXT, c BOOLEAN)";
     world.ok(&admin(), table).await;
@@ -150,5 +154,93 @@ fn more_rows_than_one_statement_changes_are_refused_before_anything_happens() {
         }
         let update = "UPDATE app.t SET a = 7 WHERE id < 6000";
         assert_eq!(run(&world, update).await.unwrap().rows_affected, Some(5_001));
+    });
+}
+
+#[test]
+fn subqueries_in_subqueries_are_bounded_wherever_they_come_from() {
+    on_server_threads(async {
+        let world = world().await;
+        let nested = |depth: usize| {
+            let (open, close) = (repeat("(SELECT max(a) + ", depth, ""), ") ".repeat(depth));
+            format!("{open}1{}", close.replace(')', "FROM app.t)"))
+        };
+        run(&world, &format!("SELECT {}", nested(8))).await.unwrap();
+        let within = |what: &str| format!("SELECT a FROM app.t WHERE a IN {what}");
+        let exists = repeat("(SELECT a FROM app.t WHERE EXISTS ", 8, "");
+        let mut with = "WITH d0 AS (SELECT a FROM app.t)".to_owned();
+        for number in 1..10 {
+            let before = number - 1;
+            with += &format!(", d{number} AS (SELECT (SELECT max(a) FROM d{before}) AS a)");
+        }
+        for sql in [
+            format!("SELECT {}", nested(9)),
+            format!("SELECT {}", nested(30)),
+            within(&format!("(SELECT {})", nested(8))),
+            format!("SELECT 1 FROM app.t WHERE EXISTS {exists}(SELECT 1){}", ")".repeat(8)),
+            format!("{with} SELECT * FROM d9"),
+        ] {
+            let refused = run(&world, &sql).await.unwrap_err();
+            assert_eq!(refused.code, ErrorCode::TooLarge, "{sql}: {refused:?}");
+        }
+    });
+}
+
+#[test]
+fn what_a_query_makes_of_few_rows_is_bounded() {
+    on_server_threads(async {
+        let settings = Settings { joined_rows_max: 1_100_000, ..Settings::default() };
+        let world = with(&settings).await;
+        let rows: Vec<String> = (2..1_001).map(|id| format!("({id}, 1, NULL, NULL)")).collect();
+        world.ok(&user("ann"), &format!("INSERT INTO app.t VALUES {}", rows.join(", "))).await;
+        for sql in [
+            "SELECT count(*) FROM app.t x, app.t y, app.t z",
+            "SELECT sum(x.a + z.a) FROM app.t x JOIN app.t y ON x.a = y.a JOIN app.t z ON y.a = z.a",
+        ] {
+            let refused = run(&world, sql).await.unwrap_err();
+            assert_eq!(refused.code, ErrorCode::TooLarge, "{sql}: {refused:?}");
+        }
+        // Conditions that nothing meets.
+        for condition in ["x.id + y.id + z.id < 0", "x.a = y.a AND y.a = z.a AND x.id + z.id < 0"] {
+            let sql = format!("SELECT count(*) FROM app.t x, app.t y, app.t z WHERE {condition}");
+            let mut late = request(&user("ann"), &sql, &[]);
+            late.deadline = tokio::time::Instant::now() + std::time::Duration::from_millis(300);
+            let late = world.sql.run(late).await.unwrap_err();
+            assert_eq!(late.code, ErrorCode::Timeout, "{sql}: {late:?}");
+        }
+        let long = format!("CAST(x.id AS TEXT) || CAST(y.id AS TEXT) || '{}'", "z".repeat(40));
+        for (sql, expected) in [
+            ("SELECT count(*) FROM app.t x, app.t y".to_owned(), 1_000_000),
+            // Forty megabytes of text, and never much of it at once.
+            (format!("SELECT max(length({long})) FROM app.t x JOIN app.t y ON x.a = y.a"), 48),
+            (format!("SELECT count(*) FROM app.t x, app.t y WHERE {long} LIKE '11_z%'"), 20),
+        ] {
+            let fine = run(&world, &sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+            assert_eq!(fine.rows[0][0], protocol::value::Value::Integer(expected), "{sql}");
+        }
+    });
+}
+
+#[test]
+fn what_expressions_put_together_is_bounded_for_all_of_them() {
+    on_server_threads(async {
+        let world = world().await;
+        let b = Param::Text("b".repeat(80_000));
+        let fill = "UPDATE app.t SET b = $1 WHERE id = 1";
+        world.sql.run(request(&user("ann"), fill, &[b])).await.unwrap();
+        // Each of them is fine: 0.8 megabytes.
+        let one = |number: usize| format!("length(concat('{number}', {}))", repeat("b", 10, ", "));
+        let few: Vec<String> = (0..5).map(one).collect();
+        run(&world, &format!("SELECT {} FROM app.t", few.join(", "))).await.unwrap();
+        let many: Vec<String> = (0..25).map(one).collect();
+        let long = format!("length(concat({}))", repeat("b", 14, ", "));
+        for sql in [
+            format!("SELECT {} FROM app.t", many.join(", ")),
+            format!("UPDATE app.t SET a = {} WHERE id = 1", many.join(" + ")),
+            format!("SELECT {long} FROM app.t"),
+        ] {
+            let refused = run(&world, &sql).await.unwrap_err();
+            assert_eq!(refused.code, ErrorCode::TooLarge, "{refused:?}");
+        }
     });
 }
