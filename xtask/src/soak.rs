@@ -128,6 +128,12 @@ pub(crate) const SOAKS: &[Soak] = &[
         about: "after a power cut the log is applied again, and ends the same",
     },
     Soak {
+        name: "select-reads",
+        package: "server-query",
+        test: "select::a_query_reads_no_more_than_it_needs",
+        about: "what a SELECT reads beside 100,000 rows, and beside 1,000,000 from seed 1 on",
+    },
+    Soak {
         name: "server-predicates",
         package: "differential",
         test: "the_server_selects_what_the_live_engine_selects",

@@ -13,7 +13,7 @@ use protocol::schema::{
 };
 use protocol::value::{ColumnType, Row, Value};
 use server_engine::{Actor, Command, Outcome, Role, Write};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use crate::constant::{Binding, Constant};
@@ -24,6 +24,7 @@ use crate::request::Answer;
 use crate::running::{Running, on_another_thread, unexpected};
 use crate::statement::{CreateTable, DefaultWritten, KindWritten};
 use crate::table::SYSTEM;
+use crate::write::timeout;
 
 /// The number of `system.namespaces`.
 const NAMESPACES: TableId = TableId(1);
@@ -77,6 +78,11 @@ impl Tables {
         Self { shards, latch: Mutex::default() }
     }
 
+    async fn latch(&self, running: &Running) -> Result<MutexGuard<'_, ()>, SqlError> {
+        let latch = tokio::time::timeout_at(running.deadline, self.latch.lock()).await;
+        latch.map_err(|_| timeout())
+    }
+
     /// Defines the table of namespaces, unless it is there.
     pub(crate) async fn found(&self, deadline: Instant) -> Result<(), SqlError> {
         if self.shards.catalog().table(NAMESPACES).is_some() {
@@ -92,12 +98,12 @@ impl Tables {
     pub(crate) async fn create_namespace(
         &self,
         running: &Running,
-        name: Name,
+        name: &Name,
         if_not_exists: bool,
     ) -> Result<Answer, SqlError> {
         expect_admin(&running.actor)?;
-        let _latch = self.latch.lock().await;
-        let (is_there, count) = self.namespace(&name).await?;
+        let _latch = self.latch(running).await?;
+        let (is_there, count) = self.namespace(name).await?;
         if is_there && if_not_exists {
             return Ok(Answer::written(0));
         }
@@ -121,17 +127,17 @@ impl Tables {
     pub(crate) async fn drop_namespace(
         &self,
         running: &Running,
-        name: Name,
+        name: &Name,
         if_exists: bool,
     ) -> Result<Answer, SqlError> {
         expect_admin(&running.actor)?;
-        let _latch = self.latch.lock().await;
+        let _latch = self.latch(running).await?;
         let catalog = self.shards.catalog();
         if name.as_str() == SYSTEM {
             return Err(SqlError::forbidden("the namespace system is the server's own"));
         }
         let mut tables = catalog.tables().map(server_engine::Table::schema);
-        if let Some(table) = tables.find(|table| table.name.namespace == name) {
+        if let Some(table) = tables.find(|table| table.name.namespace == *name) {
             return Err(SqlError::new(
                 ErrorCode::Conflict,
                 format!("the namespace {name} has tables, such as {}: drop them first", table.name),
@@ -153,12 +159,12 @@ impl Tables {
     pub(crate) async fn create_table(
         &self,
         running: &Running,
-        written: CreateTable,
+        written: &CreateTable,
     ) -> Result<Answer, SqlError> {
         expect_admin(&running.actor)?;
-        let mut schema = schema(&written, &running.binding())?;
+        let mut schema = schema(written, &running.binding())?;
         schema.check().map_err(|error| SqlError::new(error.code(), error.to_string()))?;
-        let _latch = self.latch.lock().await;
+        let _latch = self.latch(running).await?;
         let namespace = &schema.name.namespace;
         if !self.namespace(namespace).await?.0 {
             return Err(SqlError::new(
@@ -199,16 +205,16 @@ impl Tables {
     pub(crate) async fn drop_table(
         &self,
         running: &Running,
-        name: TableName,
+        name: &TableName,
         if_exists: bool,
     ) -> Result<Answer, SqlError> {
         expect_admin(&running.actor)?;
         if name.namespace.as_str() == SYSTEM {
             return Err(SqlError::forbidden("the tables of the namespace system are the server's"));
         }
-        let _latch = self.latch.lock().await;
+        let _latch = self.latch(running).await?;
         let catalog = self.shards.catalog();
-        let Some(table) = catalog.named(&name) else {
+        let Some(table) = catalog.named(name) else {
             let told = format!("there is no table {name}: check its spelling");
             let error = SqlError::new(ErrorCode::NotFound, told);
             return if if_exists { Ok(Answer::written(0)) } else { Err(error) };

@@ -10,6 +10,7 @@
 //! | what is needed of the shards | `ports.rs` |
 //! | from a request to its answer | `sql.rs`, `running.rs` |
 //! | which statements there are | `statement.rs` |
+//! | those that come again | `statements.rs` |
 //! | namespaces and tables | `ddl.rs` |
 //! | `INSERT` | `insert.rs`; `UPDATE`, `DELETE`: `change.rs`; `SET …`: `assign.rs` |
 //! | plan, guard, and plan again | `write.rs`, `latch.rs` |
@@ -25,6 +26,7 @@ mod running;
 mod settings;
 mod sql;
 mod statement;
+mod statements;
 mod table;
 
 mod ddl;

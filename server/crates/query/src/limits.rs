@@ -26,6 +26,12 @@ pub(crate) const SET_OPERATIONS_MAX: usize = 64;
 /// Most columns of an answer. Planning compares each with each.
 pub(crate) const ANSWER_COLUMNS_MAX: usize = 1_000;
 
+/// Bytes that parsed statements take which are kept for whoever sends the same text again.
+pub(crate) const STATEMENTS_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// Longest text of a statement that is kept, in bytes.
+pub(crate) const STATEMENT_BYTES_KEPT_MAX: usize = 4 * 1024;
+
 /// A statement with more tokens or deeper brackets is parsed where nobody else has to wait for it.
 pub(crate) const QUICK_TOKENS_MAX: usize = 500;
 

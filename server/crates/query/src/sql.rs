@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use datafusion::sql::sqlparser::ast::Visit;
 use protocol::ids::ContentHash;
 use server_engine::{Actor, Role};
 use tokio::time::Instant;
@@ -19,12 +20,15 @@ use crate::request::{Answer, Param, Request};
 use crate::running::{Running, on_another_thread};
 use crate::select::Select;
 use crate::settings::Settings;
-use crate::statement::{self, Statement};
-use crate::write::Writer;
+use crate::statement::{self, Parsed, Statement};
+use crate::statements::Statements;
+use crate::table::{self, Target};
+use crate::write::{Plan, Writer};
 
 /// Runs statements.
 pub struct Sql {
     shards: Arc<dyn Shards>,
+    statements: Statements,
     select: Select,
     writer: Writer,
     tables: Tables,
@@ -38,6 +42,7 @@ impl Sql {
     /// `internal` when the settings leave no memory to run anything in.
     pub fn new(shards: Arc<dyn Shards>, settings: &Settings) -> Result<Self, SqlError> {
         Ok(Self {
+            statements: Statements::new(),
             select: Select::new(settings)?,
             writer: Writer::new(Arc::clone(&shards)),
             tables: Tables::new(Arc::clone(&shards)),
@@ -63,15 +68,13 @@ impl Sql {
     /// A write whose future is dropped may have happened: ask again under the same request id.
     pub async fn run(&self, request: Request) -> Result<Answer, SqlError> {
         let Request { actor, sql, params, id, deadline } = request;
-        let tokens = statement::read(&sql)?;
-        let parsed = match tokens.are_quick() {
-            true => statement::parse(tokens)?,
-            false => on_another_thread(move || statement::parse(tokens)).await?,
-        };
+        let parsed = self.parsed(&sql).await?;
         check_params(parsed.params, &params)?;
-        let actor = match parsed.execute_as {
+        let actor = match &parsed.execute_as {
             None => actor,
-            Some(user) if actor.role >= Role::Service => Actor { user, role: Role::User },
+            Some(user) if actor.role >= Role::Service => {
+                Actor { user: user.clone(), role: Role::User }
+            }
             Some(_) => {
                 return Err(SqlError::forbidden(
                     "EXECUTE AS USER is for roles service and admin: use a token of such a role",
@@ -81,41 +84,75 @@ impl Sql {
         let request = id.map(|id| (id, hash(&sql, &params)));
         let (now, ids) = (self.shards.now(), Arc::clone(&self.ids));
         let running = Running { actor, params, request, deadline, now, ids };
-        self.run_parsed(Arc::new(running), parsed.statement).await
+        self.run_parsed(Arc::new(running), &parsed.statement).await
+    }
+
+    async fn parsed(&self, sql: &str) -> Result<Arc<Parsed>, SqlError> {
+        if let Some(parsed) = self.statements.get(sql) {
+            return Ok(parsed);
+        }
+        let tokens = statement::read(sql)?;
+        let parsed = Arc::new(match tokens.are_quick() {
+            true => statement::parse(tokens)?,
+            false => on_another_thread(move || statement::parse(tokens)).await?,
+        });
+        self.statements.keep(sql, &parsed);
+        Ok(parsed)
     }
 
     async fn run_parsed(
         &self,
         running: Arc<Running>,
-        statement: Statement,
+        statement: &Statement,
     ) -> Result<Answer, SqlError> {
         let catalog = self.shards.catalog();
         match statement {
             Statement::CreateNamespace { name, if_not_exists } => {
-                self.tables.create_namespace(&running, name, if_not_exists).await
+                self.tables.create_namespace(&running, name, *if_not_exists).await
             }
             Statement::DropNamespace { name, if_exists } => {
-                self.tables.drop_namespace(&running, name, if_exists).await
+                self.tables.drop_namespace(&running, name, *if_exists).await
             }
-            Statement::CreateTable(table) => self.tables.create_table(&running, *table).await,
+            Statement::CreateTable(table) => self.tables.create_table(&running, table).await,
             Statement::DropTable { name, if_exists } => {
-                self.tables.drop_table(&running, name, if_exists).await
+                self.tables.drop_table(&running, name, *if_exists).await
             }
             Statement::Insert(insert) => {
-                let (target, plan) = Insert::new(&catalog, &insert, &running)?;
-                self.writer.write(&running, &target, plan).await
+                let plan = Insert::new(&catalog, insert, &running);
+                self.write(&running, &**insert, plan).await
             }
             Statement::Update(update) => {
-                let (target, plan) = Change::update(&self.select, &catalog, &update, &running)?;
-                self.writer.write(&running, &target, plan).await
+                let plan = Change::update(&self.select, &catalog, update, &running);
+                self.write(&running, &**update, plan).await
             }
             Statement::Delete(delete) => {
-                let (target, plan) = Change::delete(&self.select, &catalog, &delete, &running)?;
-                self.writer.write(&running, &target, plan).await
+                let plan = Change::delete(&self.select, &catalog, delete, &running);
+                self.write(&running, &**delete, plan).await
             }
             Statement::Query(query) => {
                 let Running { actor, params, now, deadline, .. } = &*running;
-                self.select.run(&self.shards, actor, *query, params, *now, *deadline).await
+                let query = (**query).clone();
+                self.select.run(&self.shards, actor, query, params, *now, *deadline).await
+            }
+        }
+    }
+}
+
+impl Sql {
+    /// Writes what was planned. What cannot be planned now may have been written before, when the
+    /// table was there still, or was another one.
+    async fn write(
+        &self,
+        running: &Arc<Running>,
+        statement: &impl Visit,
+        planned: Result<(Target, impl Plan), SqlError>,
+    ) -> Result<Answer, SqlError> {
+        let _entered = self.writer.enter(running).await?;
+        match planned {
+            Ok((target, plan)) => self.writer.write(running, &target, plan).await,
+            Err(error) => {
+                let lanes = table::lanes(statement, &running.actor);
+                self.writer.first_answer(running, &lanes, None, error).await
             }
         }
     }

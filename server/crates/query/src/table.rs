@@ -34,6 +34,13 @@ pub(crate) fn not_found(name: &str) -> SqlError {
     )
 }
 
+/// The lanes that `actor` may have written with this statement, whatever has become of its table.
+pub(crate) fn lanes(statement: &impl ast::Visit, actor: &Actor) -> Vec<Lane> {
+    let first = ast::visit_relations(statement, |name| ControlFlow::Break(table_name(name)));
+    let ControlFlow::Break(Ok(name)) = first else { return Vec::new() };
+    vec![Lane::User(actor.user.clone()), Lane::Shared(name.namespace)]
+}
+
 /// The table with this name, if `actor` may read it.
 pub(crate) fn find<'c>(
     catalog: &'c Catalog,

@@ -4,14 +4,16 @@
 use std::sync::Arc;
 
 use protocol::error_code::ErrorCode;
+use protocol::ids::{Lane, RequestId, TableId, TenantId};
 use protocol::limits::COMMIT_BYTES_MAX;
 use protocol::mutation::Operation;
+use protocol::schema::TableSchema;
 use protocol::value::Value;
 use server_engine::{Command, Outcome, ReadError, Request, View, Write};
 use tokio::time::Instant;
 
 use crate::error::SqlError;
-use crate::latch::Latches;
+use crate::latch::{Held, Latches};
 use crate::limits::TOLD_WITHIN;
 use crate::ports::{ShardError, Shards};
 use crate::request::{Answer, Position};
@@ -85,12 +87,26 @@ impl From<ReadError> for NotPlanned {
 #[derive(Debug)]
 pub(crate) struct Writer {
     shards: Arc<dyn Shards>,
-    latches: Latches,
+    latches: Latches<(TableId, Lane)>,
+    /// Held while a request is being run.
+    requests: Latches<(TenantId, RequestId)>,
 }
 
 impl Writer {
     pub(crate) fn new(shards: Arc<dyn Shards>) -> Self {
-        Self { shards, latches: Latches::default() }
+        Self { shards, latches: Latches::default(), requests: Latches::default() }
+    }
+
+    /// Waits until nobody runs the request of this statement any more: who asks again while the
+    /// first try is still on its way would find no answer, and tell of a failure.
+    pub(crate) async fn enter(
+        &self,
+        running: &Running,
+    ) -> Result<Option<Held<'_, (TenantId, RequestId)>>, SqlError> {
+        let Some((id, _)) = running.request else { return Ok(None) };
+        let request = (running.actor.user.clone(), id);
+        let entered = tokio::time::timeout_at(running.deadline, self.requests.take(&request)).await;
+        entered.map(Some).map_err(|_| timeout())
     }
 
     /// Runs a statement until it was written or has failed.
@@ -101,18 +117,18 @@ impl Writer {
         plan: impl Plan,
     ) -> Result<Answer, SqlError> {
         let plan = Arc::new(plan);
-        let (table, lane) = (target.schema.id, &target.lane);
-        let line = tokio::time::timeout_at(running.deadline, self.latches.join(table, lane));
+        let partition = (target.schema.id, target.lane.clone());
+        let line = tokio::time::timeout_at(running.deadline, self.latches.join(&partition));
         let mut held = match line.await {
             Ok(held) => held,
-            Err(_) => return self.first_answer(running, target, timeout()).await,
+            Err(_) => return self.first_answer_of(running, target, timeout()).await,
         };
         loop {
             let planned = match plan.blind() {
                 Some(planned) => planned,
                 None => match self.plan(running, target, &plan).await {
                     Ok(planned) => planned,
-                    Err(error) => return self.first_answer(running, target, error).await,
+                    Err(error) => return self.first_answer_of(running, target, error).await,
                 },
             };
             if planned.operations.is_empty() && running.request.is_none() {
@@ -122,14 +138,13 @@ impl Writer {
                 return Ok(answer);
             }
             if running.is_late() {
-                return self.first_answer(running, target, timeout()).await;
+                return self.first_answer_of(running, target, timeout()).await;
             }
             if held.is_none() {
-                let line =
-                    tokio::time::timeout_at(running.deadline, self.latches.take(table, lane));
+                let line = tokio::time::timeout_at(running.deadline, self.latches.take(&partition));
                 held = match line.await {
                     Ok(held) => Some(held),
-                    Err(_) => return self.first_answer(running, target, timeout()).await,
+                    Err(_) => return self.first_answer_of(running, target, timeout()).await,
                 };
             }
         }
@@ -170,28 +185,59 @@ impl Writer {
         Ok(())
     }
 
-    /// The answer to a request that was written before and is asked for again. A statement that
-    /// cannot be planned now may have been written then, and is not reported as failed.
-    async fn first_answer(
+    async fn first_answer_of(
         &self,
         running: &Arc<Running>,
         target: &Target,
         error: SqlError,
     ) -> Result<Answer, SqlError> {
+        let lanes = std::slice::from_ref(&target.lane);
+        self.first_answer(running, lanes, Some(&target.schema), error).await
+    }
+
+    /// The answer to a request that was written before, to one of `lanes`, and is asked for again.
+    /// A statement that fails now may have been written then, and is not reported as failed.
+    pub(crate) async fn first_answer(
+        &self,
+        running: &Arc<Running>,
+        lanes: &[Lane],
+        schema: Option<&TableSchema>,
+        error: SqlError,
+    ) -> Result<Answer, SqlError> {
         let Some((id, hash)) = running.request else { return Err(error) };
-        let (shards, lane) = (Arc::clone(&self.shards), target.lane.clone());
-        let user = running.actor.user.clone();
-        let kept = on_another_thread(move || {
-            let mut kept = Ok(None);
-            shards.read(&lane, &mut |view| kept = view.answer(&lane, &user, id))?;
-            Ok(kept?)
-        });
-        match kept.await? {
-            Some((request, outcome)) if request.hash == hash => {
-                Ok(self.answer(target, outcome)?.unwrap_or_default())
-            }
-            _ => Err(error),
+        if error.code == ErrorCode::Unsupported {
+            // So it was the first time.
+            return Err(error);
         }
+        for lane in lanes {
+            self.let_go_before(running, lane).await?;
+            let (shards, of) = (Arc::clone(&self.shards), lane.clone());
+            let user = running.actor.user.clone();
+            let kept = on_another_thread(move || {
+                let mut kept = Ok(None);
+                shards.read(&of, &mut |view| kept = view.answer(&of, &user, id))?;
+                Ok(kept?)
+            });
+            if let Some((request, outcome)) = kept.await?
+                && request.hash == hash
+            {
+                return Ok(answer(lane, schema, outcome)?.unwrap_or_default());
+            }
+        }
+        Err(error)
+    }
+
+    /// Waits until all that was proposed before is decided: the first try of a request may still be
+    /// in the log. A commit of nothing takes its place behind it.
+    async fn let_go_before(&self, running: &Running, lane: &Lane) -> Result<(), SqlError> {
+        let (lane, actor) = (lane.clone(), running.actor.clone());
+        if running.is_late() {
+            // To be asked again, and not final as the failure would be.
+            return Err(timeout());
+        }
+        let nothing = Write { lane, actor, operations: Vec::new(), request: None };
+        self.shards.propose(Command::Write(nothing), running.deadline).await?;
+        Ok(())
     }
 
     /// `None` when a guard did not hold.
@@ -209,31 +255,35 @@ impl Writer {
             request: running.request.map(|(id, hash)| Request { id, hash, rows }),
         };
         let outcome = self.shards.propose(Command::Write(write), running.deadline).await?;
-        let answer = self.answer(target, outcome)?;
+        let answer = answer(&target.lane, Some(&target.schema), outcome)?;
         Ok(answer.map(|answer| match running.request {
             Some(_) => answer,
             // Operations are counted, and one row may take two of them.
             None => Answer { rows_affected: Some(rows), ..answer },
         }))
     }
+}
 
-    fn answer(&self, target: &Target, outcome: Outcome) -> Result<Option<Answer>, SqlError> {
-        match outcome {
-            Outcome::Written { epoch, seq, rows } => {
-                let position = Position { lane: target.lane.clone(), epoch, seq };
-                let positions = vec![position];
-                Ok(Some(Answer { rows_affected: Some(rows), positions, ..Answer::default() }))
-            }
-            Outcome::GuardFailed => Ok(None),
-            Outcome::Rejected(rejection) => {
-                Err(SqlError::new(rejection.code(), rejection.describe(Some(&target.schema))))
-            }
-            Outcome::RequestReused => Err(SqlError::new(
-                ErrorCode::Conflict,
-                "this request_id was used for another statement: use a new one for each statement",
-            )),
-            other => Err(unexpected(&other)),
+/// What the shard says of a write to `lane`; `None` when a guard did not hold.
+fn answer(
+    lane: &Lane,
+    schema: Option<&TableSchema>,
+    outcome: Outcome,
+) -> Result<Option<Answer>, SqlError> {
+    match outcome {
+        Outcome::Written { epoch, seq, rows } => {
+            let positions = vec![Position { lane: lane.clone(), epoch, seq }];
+            Ok(Some(Answer { rows_affected: Some(rows), positions, ..Answer::default() }))
         }
+        Outcome::GuardFailed => Ok(None),
+        Outcome::Rejected(rejection) => {
+            Err(SqlError::new(rejection.code(), rejection.describe(schema)))
+        }
+        Outcome::RequestReused => Err(SqlError::new(
+            ErrorCode::Conflict,
+            "this request_id was used for another statement: use a new one for each statement",
+        )),
+        other => Err(unexpected(&other)),
     }
 }
 

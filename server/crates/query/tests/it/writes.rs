@@ -154,6 +154,131 @@ async fn a_written_statement_that_could_not_be_planned_again_is_not_reported_as_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_has_its_first_answer_though_its_table_is_gone_by_then() {
+    let world = counters().await;
+    world.ok(&admin(), "CREATE SHARED TABLE app.board (id INT PRIMARY KEY, n INT)").await;
+    let ask = |number: u8, sql: &str| {
+        let mut request = request(&admin(), sql, &[]);
+        request.id = Some(RequestId::from_bytes([number; 16]));
+        world.sql.run(request)
+    };
+    let statements = [
+        "INSERT INTO app.counters (id) VALUES (1)",
+        "UPDATE app.counters AS c SET n = c.n + 1 WHERE c.id = 1",
+        "INSERT INTO app.board VALUES (1, 1) ON CONFLICT (id) DO NOTHING",
+        "DELETE FROM app.board WHERE n = 1",
+    ];
+    let mut first = Vec::new();
+    for (number, sql) in (1..).zip(statements) {
+        first.push(ask(number, sql).await.unwrap());
+    }
+    world.ok(&admin(), "DROP TABLE app.counters").await;
+    world.ok(&admin(), "DROP TABLE app.board").await;
+    for ((number, sql), first) in (1..).zip(statements).zip(first) {
+        assert_eq!(ask(number, sql).await.unwrap(), first, "{sql}");
+        assert_eq!(ask(number + 100, sql).await.unwrap_err().code, ErrorCode::NotFound, "{sql}");
+    }
+    let other = "INSERT INTO app.counters (id) VALUES (2)";
+    assert_eq!(ask(1, other).await.unwrap_err().code, ErrorCode::NotFound, "another statement");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_failure_is_told_before_the_first_try_is_decided() {
+    let world = counters().await;
+    world.ok(&user("ann"), "UPDATE app.counters SET n = 2 WHERE id <= 2").await;
+    let sql = "UPDATE app.counters SET added = added + 1 WHERE 10 / n = 5";
+    let ask = || {
+        let mut request = request(&user("ann"), sql, &[]);
+        request.id = Some(RequestId::from_bytes([1; 16]));
+        world.sql.run(request)
+    };
+    // The first try is in the log, and no answer comes.
+    let (log, logged) = std::sync::mpsc::channel();
+    *world.memory.before.lock().unwrap() = Some(Box::new(move |command| {
+        log.send(command.clone()).unwrap();
+        Err(ShardError::Unknown)
+    }));
+    assert_eq!(ask().await.unwrap_err().code, ErrorCode::Timeout);
+    // By now it could not be planned again.
+    *world.memory.before.lock().unwrap() = None;
+    world.ok(&user("ann"), "INSERT INTO app.counters (id, n) VALUES (3, 0)").await;
+    assert_eq!(world.run(&user("ann"), sql).await.unwrap_err().code, ErrorCode::Constraint);
+    // It is decided before whatever is proposed from now on.
+    let memory = Arc::clone(&world.memory);
+    *world.memory.before.lock().unwrap() = Some(Box::new(move |_| {
+        for command in logged.try_iter() {
+            memory.apply(command);
+        }
+        Ok(())
+    }));
+    assert_eq!(ask().await.unwrap().rows_affected, Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_asks_again_waits_for_the_first_try_that_still_runs() {
+    let world = counters().await;
+    world.ok(&user("ann"), "UPDATE app.counters SET n = 2 WHERE id <= 2").await;
+    let ask = |world: &Arc<World>| {
+        let sql = "UPDATE app.counters SET added = added + 1 WHERE 10 / n = 5";
+        let mut request = request(&user("ann"), sql, &[]);
+        request.id = Some(RequestId::from_bytes([1; 16]));
+        let world = Arc::clone(world);
+        tokio::spawn(async move { world.sql.run(request).await })
+    };
+    // The first try is planned, and does not get on.
+    let (begun, begins) = std::sync::mpsc::channel();
+    let (go, goes) = std::sync::mpsc::channel();
+    let mut is_first = true;
+    *world.memory.before.lock().unwrap() = Some(Box::new(move |_| {
+        if std::mem::take(&mut is_first) {
+            begun.send(()).unwrap();
+            goes.recv().unwrap();
+        }
+        Ok(())
+    }));
+    let first = ask(&world);
+    tokio::task::spawn_blocking(move || begins.recv().unwrap()).await.unwrap();
+    // Now it could not be planned again.
+    world.ok(&user("ann"), "INSERT INTO app.counters (id, n) VALUES (3, 0)").await;
+    let second = ask(&world);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!second.is_finished());
+    go.send(()).unwrap();
+    let first = first.await.unwrap().unwrap();
+    assert_eq!((first.rows_affected, second.await.unwrap().unwrap()), (Some(2), first.clone()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_text_that_comes_again_means_what_it_means_then() {
+    let world = counters().await;
+    let (insert, select) =
+        ("INSERT INTO app.counters VALUES ($1, 5)", "SELECT * FROM app.counters");
+    let ask = |actor, number: &str| {
+        let params = [Param::Number(number.to_owned())];
+        world.sql.run(request(&actor, insert, &params))
+    };
+    let refused = ask(user("ann"), "10").await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::InvalidRequest, "four columns: {refused:?}");
+    assert_eq!(world.ok(&user("ann"), select).await.columns.len(), 4);
+    world.ok(&admin(), "DROP TABLE app.counters").await;
+    world.ok(&admin(), "CREATE USER TABLE app.counters (n INT, id INT PRIMARY KEY)").await;
+    for number in ["10", "11"] {
+        let answer = ask(user("bob"), number).await;
+        // The second value is the key by now.
+        assert_eq!(answer.is_ok(), number == "10", "{answer:?}");
+    }
+    assert_eq!(world.ok(&user("ann"), select).await.rows.len(), 0, "they are of bob");
+    let as_bob = "EXECUTE AS USER 'bob' SELECT n FROM app.counters";
+    for actor in [admin(), user("ann"), admin()] {
+        let answer = world.run(&actor, as_bob).await;
+        match answer {
+            Ok(answer) => assert_eq!(answer.rows[0][0], Value::Integer(10)),
+            Err(error) => assert_eq!((error.code, actor), (ErrorCode::Forbidden, user("ann"))),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unknown_outcome_is_told_as_such() {
     let world = counters().await;
     for (error, code) in [
