@@ -55,11 +55,7 @@ impl DataDirectory {
     /// A sentence: another process uses it, or what is in it cannot be gone on with.
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
         let shown = path.display();
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .with_context(|| format!("the data directory {shown} cannot be made"))?;
+        make(path).with_context(|| format!("the data directory {shown} cannot be made"))?;
         let lock = lock(path)?;
         let directory = Self { path: path.to_owned(), _lock: lock };
         directory.check_version()?;
@@ -189,6 +185,23 @@ impl DataDirectory {
         }
         Ok(())
     }
+}
+
+/// Makes the directory and those around it, so that they are there after a power cut as well.
+fn make(path: &Path) -> io::Result<()> {
+    let path = std::path::absolute(path)?;
+    let missing: Vec<&Path> = path.ancestors().take_while(|place| !place.exists()).collect();
+    DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
+    for made in missing {
+        if let Some(around) = made.parent() {
+            match File::open(around) {
+                // Who may make something there need not be let read what is there.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+                opened => opened?.sync_all()?,
+            }
+        }
+    }
+    Ok(())
 }
 
 fn is_founded(directory: &Path) -> bool {

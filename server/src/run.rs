@@ -28,26 +28,27 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 const FOUND_WITHIN: Duration = Duration::from_secs(60);
 
 /// How long work that nobody waits for any more holds up the end of the process.
-const LEFTOVERS_MAX: Duration = Duration::from_secs(5);
+const LEFTOVERS_MAX: Duration = Duration::from_secs(1);
 
 /// Runs a server until it is asked to stop.
 ///
 /// # Errors
 /// A sentence: it could not start, or has failed.
 pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
+    // Locked for longer than there is a runtime whose threads may have its databases open.
+    let directory = DataDirectory::open(&config.data)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_stack_size(STACK_BYTES)
         .build()
         .context("the system gives no threads")?;
-    let result = runtime.block_on(serve(config));
+    let result = runtime.block_on(serve(config, &directory));
     runtime.shutdown_timeout(LEFTOVERS_MAX);
     result
 }
 
-async fn serve(config: &Config) -> anyhow::Result<()> {
+async fn serve(config: &Config, directory: &DataDirectory) -> anyhow::Result<()> {
     let mut shutdown = Shutdown::listen().context("signals cannot be listened for")?;
-    let directory = DataDirectory::open(&config.data)?;
     let key = directory.key()?;
     let key = SigningKey::new(&key.0).map_err(|error| anyhow!("the signing key: {error}"))?;
     let listener = TcpListener::bind(config.listen).await.with_context(|| {
@@ -60,7 +61,7 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
     let mut gateway = Gateway::start(listener, config, key, &state, &sql);
 
     let started = tokio::select! {
-        started = start(config, &directory, &sql) => started,
+        started = start(config, directory, &sql) => started,
         ended = gateway.ended() => Err(ended),
         () = shutdown.wanted() => {
             gateway.stop(&state).await;

@@ -33,4 +33,9 @@ pub(crate) fn start(log: &Log) {
         }
     };
     tracing_subscriber::registry().with(layer.with_filter(targets)).init();
+    // What a panic says may have values in it: where it was is enough to look for it.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "something panicked: this is a defect, report it");
+    }));
 }

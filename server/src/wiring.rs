@@ -200,3 +200,26 @@ impl fmt::Debug for SqlWhenStarted {
         f.debug_struct("SqlWhenStarted").field("started", &self.0.get().is_some()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_asks_while_the_server_starts_is_told_when_to_ask_again() {
+        let sql = SqlWhenStarted::default();
+        let caller = server_gateway::Caller {
+            user: "ann".parse().unwrap(),
+            role: server_gateway::Role::User,
+        };
+        let request = SqlRequest {
+            caller,
+            sql: "SELECT 1".to_owned(),
+            params: Vec::new(),
+            request_id: None,
+            deadline: Instant::now() + STARTS_WITHIN,
+        };
+        let told = sql.run(request).await.unwrap_err();
+        assert_eq!((told.code, told.retry_after), (ErrorCode::Overloaded, Some(STARTS_WITHIN)));
+    }
+}

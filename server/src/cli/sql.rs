@@ -38,6 +38,10 @@ pub(super) struct Arguments {
     /// The data directory of the server.
     #[arg(long, value_name = "DIR", default_value = "./tidewire-data")]
     data: PathBuf,
+    /// 32 hexadecimal digits, drawn at random. A write that is sent again with the same ones is not
+    /// done twice.
+    #[arg(long, value_name = "ID")]
+    request_id: Option<String>,
     /// Print the answer as the server sent it.
     #[arg(long)]
     json: bool,
@@ -45,7 +49,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let token = arguments.token()?;
-    let (status, text) = ask(&arguments.url, &token, &arguments.statement)?;
+    let (status, text) = arguments.ask(&token)?;
     let answer: Value = serde_json::from_str(&text).with_context(|| {
         format!("{} answered {status}, and not like a Tidewire server: check --url", arguments.url)
     })?;
@@ -69,31 +73,38 @@ impl Arguments {
              the data directory is at hand",
         )
     }
-}
 
-fn ask(url: &str, token: &str, statement: &str) -> anyhow::Result<(u16, String)> {
-    if url.starts_with("https:") {
-        bail!(
-            "this command speaks no TLS: reach the server by http, for instance from its machine"
-        );
+    fn ask(&self, token: &str) -> anyhow::Result<(u16, String)> {
+        let url = &self.url;
+        if url.starts_with("https:") {
+            bail!(
+                "this command speaks no TLS: reach the server by http, for instance from its \
+                 machine"
+            );
+        }
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(ANSWER_WITHIN))
+            // A token goes to the server, and through nobody whom the environment names.
+            .proxy(None)
+            .build()
+            .into();
+        let mut body = json!({ "sql": self.statement });
+        if let Some(id) = &self.request_id {
+            body["request_id"] = id.as_str().into();
+        }
+        let answer = agent
+            .post(format!("{}/v1/sql", url.trim_end_matches('/')))
+            .header("Authorization", format!("Bearer {token}"))
+            .header("Content-Type", "application/json")
+            .send(body.to_string());
+        let mut answer = answer.with_context(|| {
+            format!(
+                "there is no answer from {url}: does a server run there? `tidewire serve` starts \
+                 one"
+            )
+        })?;
+        let text = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string();
+        Ok((answer.status().as_u16(), text.context("the answer broke off")?))
     }
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .http_status_as_error(false)
-        .timeout_global(Some(ANSWER_WITHIN))
-        // A token goes to the server, and through nobody whom the environment names.
-        .proxy(None)
-        .build()
-        .into();
-    let answer = agent
-        .post(format!("{}/v1/sql", url.trim_end_matches('/')))
-        .header("Authorization", format!("Bearer {token}"))
-        .header("Content-Type", "application/json")
-        .send(json!({ "sql": statement }).to_string());
-    let mut answer = answer.with_context(|| {
-        format!(
-            "there is no answer from {url}: does a server run there? `tidewire serve` starts one"
-        )
-    })?;
-    let text = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string();
-    Ok((answer.status().as_u16(), text.context("the answer broke off")?))
 }
