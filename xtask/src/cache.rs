@@ -96,6 +96,7 @@ fn own() -> Outcome {
     let clean = || cargo(["clean", "--workspace", "--locked", "--quiet"]);
     run(&mut clean())?;
     run(clean().args(["--target", WASM]))?;
+    run(clean().arg("--release"))?;
     fs::write(&owner, here).map_err(|error| failed("write to", &error))
 }
 

@@ -1,5 +1,6 @@
 //! The one entry to this repository: `cargo xtask` lists what it can do.
 
+mod bench;
 mod cache;
 mod demo;
 mod machine;
@@ -22,6 +23,10 @@ cargo xtask COMMAND
   test      everything that must pass, with the seconds of each stage
   verify    reads only: format, lints, documentation, the rules of this repository
   fix       formats, and applies what the lints propose
+  bench     what Tidewire costs, as ratios to raw limits of the same run, as one table; the samples
+            are in target/bench/report.json
+  bench NAME
+            one of write-path, write-sql, hot-row, start
   tidy      the rules of this repository alone: dependencies, sizes, invariants
   soak      lists the randomised tests that can run for long
   soak NAME [--seed S]
@@ -54,6 +59,8 @@ fn run(words: &[&str]) -> Outcome {
             shell::say(HELP);
             Ok(())
         }
+        ["bench"] => bench::run(None),
+        ["bench", name] => bench::run(Some(name)),
         ["demo"] => demo::run(),
         ["test"] => test::run(),
         ["verify"] => verify::run(),

@@ -1,0 +1,5 @@
+//! Raw limits: what the machine does without Tidewire.
+
+pub(crate) mod echo;
+pub(crate) mod fsync;
+pub(crate) mod kv;

@@ -1,0 +1,71 @@
+//! What Tidewire costs, as ratios against raw limits that are measured in the same run.
+//!
+//! `cargo xtask bench [NAME]` builds this in release, runs it, and prints one table. Every raw
+//! sample goes to `target/bench/report.json`. Absolute times mean little: machines differ and are
+//! noisy. So each round measures the limit and then Tidewire, and the median of the ratios counts.
+//!
+//! | benchmark | what it does |
+//! | --- | --- |
+//! | `write-path` | proposer to applied, in process |
+//! | `write-sql` | single-row INSERTs over HTTP, each synced before its answer |
+//! | `hot-row` | a million updates of one row, then a catch-up |
+//! | `start` | a server with a million rows starts; memory and size |
+
+#![expect(clippy::disallowed_methods, reason = "what is measured here is time")]
+#![expect(clippy::print_stdout, reason = "the table is what this is for")]
+
+mod client;
+mod hot_row;
+mod limits;
+mod report;
+mod server;
+mod start;
+mod write_path;
+mod write_sql;
+
+use anyhow::{Result, bail};
+
+use crate::report::Report;
+
+/// As the server has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+type Benchmark = fn(&mut Report) -> Result<()>;
+
+const BENCHMARKS: [(&str, Benchmark); 4] = [
+    ("write-path", write_path::run),
+    ("write-sql", write_sql::run),
+    ("hot-row", hot_row::run),
+    ("start", start::run),
+];
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let chosen: Vec<_> = match *words {
+        // Itself again, as the process whose costs are compared.
+        ["echo"] => return limits::echo::serve(),
+        [] => BENCHMARKS.to_vec(),
+        [name] => BENCHMARKS.into_iter().filter(|(known, _)| *known == name).collect(),
+        _ => bail!("give one benchmark, or none for all of them"),
+    };
+    if chosen.is_empty() {
+        let names: Vec<_> = BENCHMARKS.iter().map(|(name, _)| *name).collect();
+        bail!("there is no such benchmark: there are {}", names.join(", "));
+    }
+    let mut report = Report::default();
+    for (name, run) in chosen {
+        progress(&format!("{name} …"));
+        run(&mut report)?;
+    }
+    println!("{}", report.table());
+    report.write()
+}
+
+/// Says on the error output what is going on, so that the table can be taken by itself.
+pub(crate) fn progress(text: &str) {
+    use std::io::Write as _;
+    // Nobody has to read it.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
