@@ -136,9 +136,7 @@ impl Sql {
             }
         }
     }
-}
 
-impl Sql {
     /// Writes what was planned. What cannot be planned now may have been written before, when the
     /// table was there still, or was another one.
     async fn write(

@@ -106,7 +106,7 @@ impl Writer {
         let Some((id, _)) = running.request else { return Ok(None) };
         let request = (running.actor.user.clone(), id);
         let entered = tokio::time::timeout_at(running.deadline, self.requests.take(&request)).await;
-        entered.map(Some).map_err(|_| timeout())
+        entered.map(Some).map_err(|_| ShardError::Unknown.into())
     }
 
     /// Runs a statement until it was written or has failed.
@@ -232,8 +232,9 @@ impl Writer {
     async fn let_go_before(&self, running: &Running, lane: &Lane) -> Result<(), SqlError> {
         let (lane, actor) = (lane.clone(), running.actor.clone());
         if running.is_late() {
-            // To be asked again, and not final as the failure would be.
-            return Err(timeout());
+            // The first try may have been written: to be asked again, and not final as the failure
+            // would be.
+            return Err(ShardError::Unknown.into());
         }
         let nothing = Write { lane, actor, operations: Vec::new(), request: None };
         self.shards.propose(Command::Write(nothing), running.deadline).await?;
