@@ -27,3 +27,14 @@ pub struct IndexId(pub u16);
 /// Counts the changes of one table's schema, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SchemaVersion(pub u32);
+
+/// Numbers the subscribes of a connection, from 1.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+pub struct RequestNumber(pub u64);
+
+/// Numbers the distinct queries of a node; frames name a query by it. No number is given twice
+/// while the node runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct QueryNumber(pub u64);

@@ -13,6 +13,7 @@
 //! | tables, columns, keys and indexes | [`schema`] |
 //! | what a subscription may ask of a row | [`predicate`] |
 //! | what a client writes, and the server's answer | [`mutation`] |
+//! | the messages of a connection | [`frame`] |
 //! | how any of these becomes bytes | [`codec`] |
 //! | the codes that applications match on | [`error_code`] |
 
@@ -27,6 +28,8 @@ pub mod timestamp;
 
 pub mod mutation;
 pub mod predicate;
+
+pub mod frame;
 
 pub mod codec;
 pub mod error_code;

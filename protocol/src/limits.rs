@@ -24,6 +24,31 @@ pub const COMMIT_BYTES_MAX: usize = 1024 * 1024;
 /// Largest message of any kind, in bytes: a commit with what is said about it.
 pub const FRAME_BYTES_MAX: usize = COMMIT_BYTES_MAX + 64 * 1024;
 
+/// Largest frame from a client, in bytes.
+pub const CLIENT_FRAME_BYTES_MAX: usize = FRAME_BYTES_MAX;
+
+/// Largest frame from a server, in bytes: a commit, with what is said about each of up to
+/// [`CHANGES_MAX`] changes.
+pub const SERVER_FRAME_BYTES_MAX: usize = COMMIT_BYTES_MAX + 48 * CHANGES_MAX;
+
+/// Most changes of one commit: an operation deletes a row and another makes it anew.
+pub const CHANGES_MAX: usize = 2 * OPERATIONS_MAX;
+
+/// Most rows of one batch of a load.
+pub const BATCH_ROWS_MAX: usize = 10_000;
+
+/// Most versions of the protocol that a client offers.
+pub const OFFERED_VERSIONS_MAX: usize = 16;
+
+/// Most lanes in which one connection has something: each costs the server a feed.
+pub const CONNECTION_LANES_MAX: usize = 256;
+
+/// Most subscriptions of one connection. Those of one application are a few dozen.
+pub const CONNECTION_SUBSCRIPTIONS_MAX: usize = 1_000;
+
+/// Most parameters of one statement: what SQLite takes.
+pub const SQL_PARAMS_MAX: usize = 32_766;
+
 /// Largest encoded row, in bytes: half of a commit, so that a row fits one together with its key
 /// and what is said about it. Files belong beside rows, not in them.
 pub const ROW_BYTES_MAX: usize = 512 * 1024;

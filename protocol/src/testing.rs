@@ -1,5 +1,9 @@
-//! Random values, rows and predicates for property tests: few different ones, so that they meet,
-//! and among them those at which engines differ.
+//! Random values, rows, predicates and frames for property tests: few different ones, so that they
+//! meet, and among them those at which engines differ.
+
+mod frames;
+
+pub use frames::{client_frame, server_frame};
 
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -26,14 +26,14 @@ use protocol::value::{ColumnType, Row, RowRef, Value};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-struct Golden {
+pub(crate) struct Golden {
     file: &'static str,
     known: BTreeMap<String, String>,
     added: Vec<String>,
 }
 
 impl Golden {
-    fn read(file: &'static str) -> Self {
+    pub(crate) fn read(file: &'static str) -> Self {
         let text = std::fs::read_to_string(Self::path(file)).unwrap_or_default();
         let known = text
             .lines()
@@ -48,7 +48,7 @@ impl Golden {
     }
 
     /// Holds `message` against its golden bytes, both ways.
-    fn sample<T: Serialize + DeserializeOwned + PartialEq + Debug>(
+    pub(crate) fn sample<T: Serialize + DeserializeOwned + PartialEq + Debug>(
         &mut self,
         name: &str,
         message: &T,
@@ -66,7 +66,7 @@ impl Golden {
     }
 
     #[expect(clippy::disallowed_methods, reason = "the one switch of this test")]
-    fn finish(self) {
+    pub(crate) fn finish(self) {
         let gone: Vec<_> = self.known.into_keys().collect();
         assert!(gone.is_empty(), "{} has bytes that nobody writes any more: {gone:?}", self.file);
         if std::env::var_os("TIDEWIRE_GOLDEN").is_some_and(|mode| mode == "add") {

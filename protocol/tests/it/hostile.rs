@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
 use protocol::codec::{DecodeError, Malformation, decode, encode};
 use protocol::error_code::ErrorCode;
+use protocol::frame::v1::{MESSAGE_NAME_BYTES_MAX, Received, read_client, read_server};
 use protocol::ids::{ClientId, ColumnId, Lane, Name, SeqId};
 use protocol::limits::{
     COLUMNS_MAX, FRAME_BYTES_MAX, IN_LIST_MAX, LIKE_PATTERN_BYTES_MAX, PREDICATE_DEPTH_MAX,
@@ -207,13 +208,34 @@ where
     Ok(())
 }
 
+/// The same for a frame, read as a connection reads it.
+fn frame_survives<F>(
+    bytes: &[u8],
+    read: impl Fn(&[u8]) -> Result<Received<F>, DecodeError>,
+) -> TestCaseResult
+where
+    F: serde::Serialize + PartialEq + std::fmt::Debug,
+{
+    match read(bytes) {
+        Ok(Received::Known(frame)) => {
+            let again = encode(&frame);
+            prop_assert_eq!(read(&again), Ok(Received::Known(frame)));
+        }
+        Ok(Received::Unknown { name }) => prop_assert!(name.len() <= MESSAGE_NAME_BYTES_MAX),
+        Err(_) => {}
+    }
+    Ok(())
+}
+
 #[test]
 fn mutated_messages_do_no_harm() {
     let table = testing::table();
-    let strategy =
-        (testing::predicate(&table), testing::row(&table), prop::collection::vec(mutation(), 1..5));
-    seeds::check("decode", 5_000, &strategy, |(predicate, row, mutations)| {
-        let mut bytes = [encode(&predicate), encode(&row), encode(&table)];
+    let messages = (testing::predicate(&table), testing::row(&table));
+    let frames = (testing::client_frame(), testing::server_frame());
+    let strategy = (messages, frames, prop::collection::vec(mutation(), 1..5));
+    seeds::check("decode", 5_000, &strategy, |((predicate, row), (client, server), mutations)| {
+        let mut bytes =
+            [encode(&predicate), encode(&row), encode(&table), encode(&client), encode(&server)];
         for bytes in &mut bytes {
             mutations.iter().for_each(|mutation| mutate(bytes, mutation));
         }
@@ -231,6 +253,8 @@ fn mutated_messages_do_no_harm() {
         })?;
         survives::<TableSchema>(&bytes[2], |table| {
             let _: Result<(), _> = table.check();
-        })
+        })?;
+        frame_survives(&bytes[3], read_client)?;
+        frame_survives(&bytes[4], read_server)
     });
 }

@@ -1,0 +1,203 @@
+//! Random frames. What belongs together in a connection does not here: each frame stands alone.
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::{expect, predicate, row, table, text};
+use crate::error_code::ErrorCode;
+use crate::frame::v1::{
+    CatchUp, ClientFrame, Delta, Frontier, Goodbye, Held, Hello, InitialDataBatch, LaneCursor,
+    LanePosition, LoadOlder, Progress, Refused, Reset, RowChange, ServerFrame, Subscribe,
+    Subscribed, Token, Unsubscribe, Welcome,
+};
+use crate::ids::{
+    Basis, Birth, ClientId, ColumnId, Epoch, Floor, Lane, QueryNumber, RequestNumber, SeqId,
+};
+use crate::value::Row;
+
+/// A frame from a client.
+pub fn client_frame() -> BoxedStrategy<ClientFrame> {
+    prop_oneof![
+        2 => hello().prop_map(ClientFrame::Hello),
+        1 => token().prop_map(ClientFrame::Token),
+        2 => subscribe().prop_map(ClientFrame::Subscribe),
+        1 => request().prop_map(|request| ClientFrame::Unsubscribe(Unsubscribe { request })),
+        1 => (request(), number())
+            .prop_map(|(request, rows)| ClientFrame::LoadOlder(LoadOlder { request, rows })),
+    ]
+    .boxed()
+}
+
+/// A frame from a server, about the table of [`table`](super::table).
+pub fn server_frame() -> BoxedStrategy<ServerFrame> {
+    let reset = query().prop_map(|query| ServerFrame::Reset(Reset { query }));
+    let frontier = (lane(), bytes(), seq()).prop_map(|(lane, epoch, seq)| {
+        ServerFrame::Frontier(Frontier { lane, epoch: Epoch::from_bytes(epoch), seq })
+    });
+    let position = (lane(), seq()).prop_map(|(lane, seq)| LanePosition(lane, seq));
+    let progress = vec(position, 0..3);
+    let catch_up = (query(), changes());
+    prop_oneof![
+        1 => welcome(),
+        2 => subscribed(),
+        1 => refused(),
+        1 => reset,
+        2 => batch(),
+        2 => delta(),
+        2 => catch_up
+            .prop_map(|(query, changes)| ServerFrame::CatchUp(CatchUp { query, changes })),
+        1 => frontier,
+        1 => progress.prop_map(|lanes| ServerFrame::Progress(Progress { lanes })),
+        1 => goodbye(),
+    ]
+    .boxed()
+}
+
+fn hello() -> BoxedStrategy<Hello> {
+    let cursor = (lane(), bytes(), seq(), select(vec![0, 1, u8::MAX])).prop_map(
+        |(lane, epoch, since_seq, cut)| {
+            let epoch = Epoch::from_bytes(epoch);
+            LaneCursor { lane, epoch, since_seq, cut }
+        },
+    );
+    let versions = vec(select(vec![1, 2, u16::MAX]), 0..3);
+    (versions, token(), bytes(), vec(cursor, 0..3), vec(subscribe(), 0..3))
+        .prop_map(|(versions, token, client, lanes, subscriptions)| {
+            let client = ClientId::from_bytes(client);
+            Hello { versions, token, client, lanes, subscriptions }
+        })
+        .boxed()
+}
+
+fn token() -> BoxedStrategy<Token> {
+    text().prop_map(Token).boxed()
+}
+
+fn subscribe() -> BoxedStrategy<Subscribe> {
+    let held = (bytes(), seq(), option::of(number())).prop_map(|(basis, floor, missing)| {
+        let (basis, floor) = (Basis::from_bytes(basis), Floor(floor));
+        Held { basis, floor, missing }
+    });
+    let batch_rows = option::of(select(vec![0, 1, 100, u32::MAX]));
+    let asked = (option::of(number()), batch_rows, option::of(held));
+    (request(), text(), row(&table()), asked)
+        .prop_map(|(request, sql, params, (fetch_last, batch_rows, held))| {
+            let params = params.0.into_iter().take(4).collect();
+            Subscribe { request, sql, params, fetch_last, batch_rows, held }
+        })
+        .boxed()
+}
+
+fn welcome() -> BoxedStrategy<ServerFrame> {
+    let time = select(vec![i64::MIN, -1, 0, 1_769_860_800_000_000]);
+    let silence_ms_max = select(vec![0, 15_000, u32::MAX]);
+    (select(vec![1, u16::MAX]), time, silence_ms_max, option::of(number()))
+        .prop_map(|(version, time, silence_ms_max, token_expires_ms)| {
+            ServerFrame::Welcome(Welcome { version, time, silence_ms_max, token_expires_ms })
+        })
+        .boxed()
+}
+
+fn subscribed() -> BoxedStrategy<ServerFrame> {
+    let ids: Vec<ColumnId> = table().columns.iter().map(|column| column.id).collect();
+    let columns = proptest::sample::subsequence(ids, 1..4);
+    (request(), query(), lane(), bytes(), columns, predicate(&table()))
+        .prop_map(|(request, query, lane, basis, columns, predicate)| {
+            let (basis, table) = (Basis::from_bytes(basis), table());
+            let subscribed = Subscribed { request, query, lane, basis, table, columns, predicate };
+            ServerFrame::Subscribed(Box::new(subscribed))
+        })
+        .boxed()
+}
+
+fn refused() -> BoxedStrategy<ServerFrame> {
+    (option::of(request()), code(), text())
+        .prop_map(|(request, code, message)| {
+            ServerFrame::Refused(Refused { request, code, message })
+        })
+        .boxed()
+}
+
+fn goodbye() -> BoxedStrategy<ServerFrame> {
+    (code(), text(), option::of(number()))
+        .prop_map(|(code, message, retry_after_ms)| {
+            ServerFrame::Goodbye(Goodbye { code, message, retry_after_ms })
+        })
+        .boxed()
+}
+
+fn batch() -> BoxedStrategy<ServerFrame> {
+    let rows = vec((seq(), row(&table()), time()), 0..3);
+    (query(), seq(), seq(), number(), rows, any::<bool>())
+        .prop_map(|(query, seq, floor, remaining, mut rows, has_ttl)| {
+            rows.sort_by_key(|(birth, ..)| *birth);
+            let births = rows.iter().map(|(birth, ..)| Birth(*birth)).collect();
+            let expires = rows.iter().map(|(.., expiry)| *expiry).filter(|_| has_ttl);
+            let expiries = expires.collect();
+            let rows = rows.into_iter().map(|(_, row, _)| row).collect();
+            let floor = Floor(floor);
+            let batch = InitialDataBatch { query, seq, floor, remaining, births, rows, expiries };
+            ServerFrame::InitialDataBatch(batch)
+        })
+        .boxed()
+}
+
+fn delta() -> BoxedStrategy<ServerFrame> {
+    (seq(), seq(), any::<bool>(), query(), changes())
+        .prop_map(|(previous, seq, end, query, changes)| {
+            ServerFrame::Delta(Delta { previous, seq, end, query, changes })
+        })
+        .boxed()
+}
+
+fn changes() -> BoxedStrategy<Vec<RowChange>> {
+    let change = (seq(), row(&table()), time(), 0..4_u8).prop_map(|(birth, row, expiry, kind)| {
+        let birth = Birth(birth);
+        let key = || row.iter().take(1).cloned().collect::<Row>();
+        match kind {
+            0 => RowChange::Left(birth, key()),
+            1 => RowChange::Deleted(birth, key()),
+            2 => RowChange::Expiring(birth, row, expiry),
+            _ => RowChange::Row(birth, row),
+        }
+    });
+    vec(change, 0..4).boxed()
+}
+
+fn lane() -> BoxedStrategy<Lane> {
+    select(vec!["user/alice", "user/a/b", "shared/test"])
+        .prop_map(|text| expect(text.parse::<Lane>()))
+        .boxed()
+}
+
+/// Positions, on both sides of where their bytes become more.
+fn seq() -> BoxedStrategy<SeqId> {
+    let numbers = [0, 1, 127, 128, 300, 1 << 32, SeqId::MAX.get()];
+    select(numbers.to_vec()).prop_map(|number| expect(SeqId::new(number))).boxed()
+}
+
+fn number() -> BoxedStrategy<u64> {
+    select(vec![0, 1, 50, 1 << 16, u64::MAX]).boxed()
+}
+
+fn request() -> BoxedStrategy<RequestNumber> {
+    number().prop_map(RequestNumber).boxed()
+}
+
+fn query() -> BoxedStrategy<QueryNumber> {
+    number().prop_map(QueryNumber).boxed()
+}
+
+fn bytes() -> BoxedStrategy<[u8; 16]> {
+    select(vec![[0; 16], [0xff; 16], *b"0123456789abcdef"]).boxed()
+}
+
+fn time() -> BoxedStrategy<i64> {
+    select(vec![i64::MIN, -1, 0, 1_769_860_800_000_000, i64::MAX]).boxed()
+}
+
+fn code() -> BoxedStrategy<ErrorCode> {
+    select(ErrorCode::ALL).boxed()
+}
