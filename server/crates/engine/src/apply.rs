@@ -58,6 +58,9 @@ pub struct Applied {
     pub outcomes: Vec<Outcome>,
     /// In their order.
     pub commits: Vec<Commit>,
+    /// Whether histories were replaced, which is more than commits can say: who follows them has
+    /// to look at the rows.
+    pub is_new_history: bool,
 }
 
 /// What is kept of a request.
@@ -113,16 +116,17 @@ impl Shard {
             tx: Transaction::new(snapshot, sum),
             time: entry.time,
             commits: Vec::new(),
+            is_new_history: false,
         };
         let mut outcomes = Vec::with_capacity(entry.commands.len());
         for command in &entry.commands {
             outcomes.push(applying.run(command)?);
         }
-        let Applying { mut tx, commits, .. } = applying;
+        let Applying { mut tx, commits, is_new_history, .. } = applying;
         let sum = tx.sum();
         tx.put_of_node(keys::of_shard(NodeKind::Sum, self.number), sum.encode());
         self.sum = sum;
-        Ok(Applied { batch: tx.finish(), outcomes, commits })
+        Ok(Applied { batch: tx.finish(), outcomes, commits, is_new_history })
     }
 
     /// The slots that lie in this shard, in order.
@@ -141,6 +145,7 @@ struct Applying<'a, 's> {
     tx: Transaction<'s>,
     time: Time,
     commits: Vec<Commit>,
+    is_new_history: bool,
 }
 
 impl Applying<'_, '_> {
@@ -213,6 +218,7 @@ impl Applying<'_, '_> {
     }
 
     fn new_epoch(&mut self, epoch: Epoch) -> Outcome {
+        self.is_new_history = true;
         let shard = self.shard.number;
         for (slot, state) in &mut self.shard.slots {
             let key = keys::of_slot(NodeKind::SlotEpoch, shard, *slot);

@@ -83,6 +83,7 @@ impl StateMachine {
         let mut commits = Vec::new();
         let mut outcomes = Vec::new();
         let mut batch = Batch::new();
+        let mut is_new_history = false;
         self.applied.log_id = Some(entry.log_id);
         match entry.payload {
             EntryPayload::Blank => {}
@@ -92,6 +93,7 @@ impl StateMachine {
             EntryPayload::Normal(payload) => {
                 let entry = engine::Entry::decode(&payload.bytes)?;
                 let applied = self.shard.apply(&*store.snapshot(), &entry)?;
+                is_new_history = applied.is_new_history;
                 (batch, outcomes, commits) = (applied.batch, applied.outcomes, applied.commits);
             }
         }
@@ -99,7 +101,12 @@ impl StateMachine {
         // Before the rows: whoever reads takes its snapshot first, and the tables after it.
         self.publish();
         store.write(batch)?;
-        self.parts.observer.applied(self.number(), entry.log_id.index, commits);
+        let (shard, index) = (self.number(), entry.log_id.index);
+        if is_new_history {
+            self.parts.observer.skipped(shard, index);
+        } else {
+            self.parts.observer.applied(shard, index, commits);
+        }
         Ok(outcomes)
     }
 

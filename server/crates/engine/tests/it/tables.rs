@@ -131,7 +131,9 @@ fn a_new_epoch_replaces_the_history_of_every_lane() {
     let mut world = World::new();
     world.write("ann", vec![note(1, 7)]);
     let next = protocol::ids::Epoch::from_bytes([8; 16]);
-    world.one(Command::NewEpoch(next));
+    let applied = world.run(vec![Command::NewEpoch(next)]);
+    assert!(applied.is_new_history && applied.commits.is_empty(), "no commit can say it");
+    assert!(!world.run(vec![]).is_new_history);
     for lane in [lane_of("ann"), lane_of("bob")] {
         assert_eq!(world.read(|view| view.lane(&lane)).unwrap().epoch, next);
     }

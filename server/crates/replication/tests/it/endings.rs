@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use server_engine::{Commit, ShardNumber};
+use protocol::ids::Epoch;
+use server_engine::{Command, Commit, Outcome, ShardNumber};
 use server_replication::transport::memory::Switchboard;
 use server_replication::{Disk, META, Node, Observer, Ports, ProposeError, Settings};
 use server_storage::StorageError;
@@ -29,6 +30,7 @@ struct InTheWay {
     is_slow: AtomicBool,
     panics: AtomicBool,
     applied: AtomicUsize,
+    skipped: AtomicUsize,
 }
 
 impl Observer for InTheWay {
@@ -40,7 +42,9 @@ impl Observer for InTheWay {
         self.applied.fetch_add(1, Ordering::SeqCst);
     }
 
-    fn skipped(&self, _: ShardNumber, _: u64) {}
+    fn skipped(&self, _: ShardNumber, _: u64) {
+        self.skipped.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 async fn observed(disks: &Disks, observer: &Arc<InTheWay>) -> Arc<Node> {
@@ -280,6 +284,22 @@ fn what_was_withdrawn_is_never_written() {
         write(&node, "ann", 4, insert(4, "x")).await;
         let ids: Vec<i64> = rows(&node, "ann").unwrap().0.iter().map(|(id, _)| *id).collect();
         assert_eq!(ids, [1, 2, 4]);
+        node.stop().await.unwrap();
+    });
+}
+
+/// A quiet lane has no commit by which a feed would notice that its history was replaced.
+#[test]
+fn who_follows_a_shard_is_told_that_its_history_was_replaced() {
+    let runtime = runtime();
+    runtime.block_on(async {
+        let observer = Arc::<InTheWay>::default();
+        let node = observed(&Disks::new(), &observer).await;
+        let before = observer.skipped.load(Ordering::SeqCst);
+        let command = Command::NewEpoch(Epoch::from_bytes([9; 16]));
+        let outcome = node.propose(shard_of(&node, "ann"), &command, within(5_000)).await;
+        assert_eq!(outcome.unwrap(), Outcome::Done);
+        assert_eq!(observer.skipped.load(Ordering::SeqCst), before + 1);
         node.stop().await.unwrap();
     });
 }
