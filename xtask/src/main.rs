@@ -4,6 +4,7 @@ mod bench;
 mod cache;
 mod demo;
 mod machine;
+mod mutants;
 mod places;
 mod shell;
 mod soak;
@@ -34,6 +35,8 @@ cargo xtask COMMAND
   soak NAME [--seeds N] [--from S] [--minutes M]
             runs N seeds from S (0) on, in as many goes as it takes: it goes on where it stopped.
             Without N and M it runs for 10 minutes
+  mutants [NAME]
+            breaks rules of the sync protocol one at a time, and sees the simulation fail
 
 What is built is kept outside of the checkout, in ~/.cache/tidewire (TIDEWIRE_CACHE changes it);
 only xtask itself is built in target/.
@@ -68,6 +71,8 @@ fn run(words: &[&str]) -> Outcome {
         ["tidy"] => tidy::run(),
         ["soak"] => soak::list(),
         ["soak", name, options @ ..] => soak::run(name, options),
+        ["mutants"] => mutants::run(None),
+        ["mutants", name] => mutants::run(Some(name)),
         ["demo" | "test" | "verify" | "fix" | "tidy", ..] => {
             Err(Failure(format!("`{}` takes nothing behind it", words[0])))
         }

@@ -50,6 +50,12 @@ pub(crate) const SOAKS: &[Soak] = &[
         about: "shards follow the tables of another, through renames and stops midway",
     },
     Soak {
+        name: "frames",
+        package: "protocol",
+        test: "frames::frames_read_back",
+        about: "frames come back as what they were",
+    },
+    Soak {
         name: "gateway-hostile",
         package: "server-gateway",
         test: "hostile::no_hostile_request_hangs_or_ends_the_gateway_or_comes_in_as_somebody",
@@ -104,6 +110,18 @@ pub(crate) const SOAKS: &[Soak] = &[
         about: "the same on RocksDB and in memory",
     },
     Soak {
+        name: "machine-backoff",
+        package: "sdk-machine",
+        test: "backoff::a_wait_lies_anywhere_between_nothing_and_a_bound_that_doubles",
+        about: "how long a client waits before it tries again",
+    },
+    Soak {
+        name: "machine-histories",
+        package: "sdk-machine",
+        test: "histories::a_replica_is_at_every_moment_one_moment_of_the_server",
+        about: "a client follows a small honest server through cuts, crashes and restores",
+    },
+    Soak {
         name: "overlay",
         package: "server-storage",
         test: "model::an_overlay_reads_what_its_batch_writes",
@@ -138,6 +156,12 @@ pub(crate) const SOAKS: &[Soak] = &[
         package: "differential",
         test: "the_server_selects_what_the_live_engine_selects",
         about: "the SQL of the server, pushed down and not, selects what the live engine selects",
+    },
+    Soak {
+        name: "simulation",
+        package: "simulation",
+        test: "schedules::every_schedule_ends_complete_and_shows_nothing_that_never_was",
+        about: "engine, live engine and clients in one loop, with faults between all their steps",
     },
     Soak {
         name: "snapshot-memory",
@@ -182,7 +206,7 @@ pub(crate) fn list() -> Outcome {
     for soak in SOAKS {
         let next = folder.as_deref().and_then(|folder| next_seed(&soak.progress(folder, 0)));
         let next = next.unwrap_or(0);
-        say(&format!("  {:<14} {next:>10} seeds passed   {}", soak.name, soak.about));
+        say(&format!("  {:<17} {next:>10} seeds passed   {}", soak.name, soak.about));
     }
     say("\nWhat has passed is counted for a commit, and not while something is changed.");
     Ok(())
@@ -225,7 +249,7 @@ pub(crate) fn run(name: &str, options: &[&str]) -> Outcome {
             test.env("TIDEWIRE_SOAK_PROGRESS", progress);
         }
     }
-    if soak.package.starts_with("server-") || soak.package == SCENARIOS {
+    if soak.package.starts_with("server-") || [SCENARIOS, "simulation"].contains(&soak.package) {
         machine::for_rocksdb()?;
     }
     if soak.package == SCENARIOS {

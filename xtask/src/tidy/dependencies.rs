@@ -35,6 +35,11 @@ const RULES: &[Rule] = &[
         never: &["axum", "datafusion"],
     },
     Rule {
+        package: "server-subscriptions",
+        ours: &["protocol", "server-engine"],
+        never: &["tokio", "axum"],
+    },
+    Rule {
         package: "server-query",
         ours: &["protocol", "server-engine"],
         never: &["openraft", "axum"],
@@ -56,6 +61,7 @@ const RULES: &[Rule] = &[
         ],
         never: &[],
     },
+    Rule { package: "sdk-machine", ours: &["protocol"], never: &["tokio", "rand", "rusqlite"] },
     Rule { package: "xtask", ours: &[], never: &["tokio"] },
     Rule { package: "seeds", ours: &[], never: &["tokio"] },
 ];

@@ -44,6 +44,13 @@ impl MemoryStore {
         Self { image: RwLock::new(image) }
     }
 
+    /// Another store with the same contents, for simulations.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self::with_image(self.image())
+    }
+
     #[cfg(feature = "testing")]
     pub(crate) fn set_image(&self, image: Image) {
         *self.image.write().unwrap_or_else(PoisonError::into_inner) = image;

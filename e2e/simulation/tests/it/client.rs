@@ -1,0 +1,246 @@
+//! A client: a machine, its replica, and the crashes of both.
+
+use protocol::codec;
+use protocol::frame::v1::{Received, ServerFrame, Token, read_server};
+use protocol::ids::{ClientId, Floor, SeqId};
+use sdk_machine::replica::MemoryReplica;
+use sdk_machine::{
+    Ask, Attempt, Config, Event, Instruction, Machine, Millis, Moment, Reason, SubscriptionId,
+    SubscriptionState,
+};
+use server_subscriptions::ConnectionId;
+
+use crate::log::Log;
+use crate::node::Node;
+use crate::tables::{M, T, U, asked, project, selects};
+
+/// What a client waits for from its platform.
+enum Platform {
+    Token(Attempt),
+    Dial(Attempt),
+}
+
+pub(crate) struct Client {
+    pub(crate) name: usize,
+    pub(crate) machine: Machine,
+    pub(crate) replica: MemoryReplica,
+    /// What a power loss may go back to: the replica after earlier steps.
+    past: Vec<MemoryReplica>,
+    platform: Vec<Platform>,
+    /// The connection, the attempt it is of, and the node it is with.
+    pub(crate) connection: Option<(ConnectionId, Attempt, usize)>,
+    pub(crate) now: Millis,
+    /// Whether the next step that is written is the last before a crash.
+    pub(crate) crashes: bool,
+    has_moved: bool,
+}
+
+impl Client {
+    pub(crate) fn new(name: usize) -> Self {
+        let mut replica = MemoryReplica::new(ClientId::from_bytes([name as u8; 16]));
+        let machine = Machine::new(Config { servers: 1 }, replica.load());
+        Self {
+            name,
+            machine,
+            replica,
+            past: Vec::new(),
+            platform: Vec::new(),
+            connection: None,
+            now: Millis(1),
+            crashes: false,
+            has_moved: false,
+        }
+    }
+
+    fn moment(&self, chance: u64) -> Moment {
+        Moment { now: self.now, chance }
+    }
+
+    pub(crate) fn event(&mut self, event: Event, chance: u64, nodes: &mut [Node]) {
+        let instructions = self.machine.handle(event, self.moment(chance));
+        self.execute(instructions, nodes);
+    }
+
+    pub(crate) fn ask(&mut self, text: &str, fetch_last: Option<u64>, nodes: &mut [Node]) {
+        let (sql, params) = (text.to_owned(), vec![]);
+        let (_, instructions) =
+            self.machine.subscribe(Ask { sql, params, fetch_last, batch_rows: None }).unwrap();
+        self.execute(instructions, nodes);
+    }
+
+    fn execute(&mut self, instructions: Vec<Instruction>, nodes: &mut [Node]) {
+        for instruction in instructions {
+            match instruction {
+                Instruction::AskToken { attempt } => self.platform.push(Platform::Token(attempt)),
+                Instruction::Dial { attempt, .. } => self.platform.push(Platform::Dial(attempt)),
+                Instruction::Send(frame) => {
+                    if let Some((id, _, node)) = self.connection
+                        && let Some(socket) = nodes[node].sockets.get_mut(&id)
+                    {
+                        socket.up.push_back(codec::encode(&frame).into());
+                    }
+                }
+                Instruction::Hangup { attempt } => {
+                    if self.connection.is_some_and(|(_, of, _)| of == attempt) {
+                        self.cut(nodes);
+                    }
+                }
+                Instruction::Apply(step) => {
+                    self.past.push(self.replica.clone());
+                    if self.past.len() > 6 {
+                        self.past.remove(0);
+                    }
+                    self.replica.execute(step);
+                    self.has_moved = true;
+                    if self.crashes {
+                        // Nothing that follows happens any more.
+                        self.crashes = false;
+                        return self.crash(nodes);
+                    }
+                }
+                Instruction::SubscriptionChanged(_) | Instruction::StatusChanged => {}
+                Instruction::Same { asked, is } => {
+                    assert!(self.machine.subscription(asked).is_none());
+                    assert!(self.machine.subscription(is).is_some());
+                }
+            }
+        }
+    }
+
+    /// The connection ends, and the machine does not know yet.
+    pub(crate) fn cut(&mut self, nodes: &mut [Node]) -> Option<Attempt> {
+        let (id, attempt, node) = self.connection.take()?;
+        nodes[node].disconnect(id);
+        Some(attempt)
+    }
+
+    pub(crate) fn crash(&mut self, nodes: &mut [Node]) {
+        self.cut(nodes);
+        self.platform.clear();
+        self.machine = Machine::new(Config { servers: 1 }, self.replica.load());
+        self.event(Event::Resume, 0, nodes);
+    }
+
+    /// The power fails: some of the last transactions never were.
+    pub(crate) fn lose_power(&mut self, choice: usize, nodes: &mut [Node]) {
+        if !self.past.is_empty() {
+            let back = choice % self.past.len();
+            self.replica = self.past.swap_remove(back);
+            self.past.truncate(back);
+        }
+        self.crash(nodes);
+    }
+
+    /// The platform does what the machine waits for.
+    pub(crate) fn platform(&mut self, id: ConnectionId, node: usize, nodes: &mut [Node]) -> bool {
+        let Some(next) = self.platform.pop() else { return false };
+        match next {
+            Platform::Token(attempt) => {
+                self.event(
+                    Event::TokenReady { attempt, token: Token("token".to_owned()) },
+                    0,
+                    nodes,
+                );
+            }
+            Platform::Dial(attempt) => {
+                // One of an attempt that was given up comes late, and is of no use.
+                if self.connection.is_none_or(|(_, of, _)| of < attempt) {
+                    self.cut(nodes);
+                    nodes[node].connect(id);
+                    self.connection = Some((id, attempt, node));
+                }
+                self.event(Event::Connected { attempt }, 0, nodes);
+            }
+        }
+        true
+    }
+
+    /// Reads the next frame from the socket.
+    pub(crate) fn receive(&mut self, chance: u64, nodes: &mut [Node]) -> bool {
+        let Some((id, attempt, node)) = self.connection else { return false };
+        let Some(bytes) = nodes[node].sockets.get(&id).and_then(|socket| socket.down.pop()) else {
+            return false;
+        };
+        nodes[node].drained(id);
+        let Received::Known(frame) = read_server(&bytes).unwrap() else {
+            panic!("a frame that the client does not know")
+        };
+        self.has_moved |= !matches!(frame, ServerFrame::Progress(_));
+        self.event(Event::Frame { attempt, frame }, chance, nodes);
+        if let Some(Reason::Violation(what)) = self.machine.status().reason {
+            panic!("client {}: the server has said what cannot be: {what}", self.name);
+        }
+        true
+    }
+
+    /// Holds the replica against what the lanes were.
+    pub(crate) fn check(&self, log: &Log) {
+        for stored in self.replica.subscriptions() {
+            let (Some(known), Some(floor)) = (&stored.known, stored.floor) else { continue };
+            let lane = self.replica.lane(&known.lane).expect("a floor without a frontier");
+            let at = (lane.lane.clone(), lane.epoch, lane.seq);
+            let Some(moment) = log.moments.get(&at) else {
+                panic!("client {}: {at:?} is no commit's end (INV-3)", self.name)
+            };
+            let query = asked(&stored.texts[0].sql);
+            let expected: std::collections::BTreeMap<_, _> = moment
+                .iter()
+                .filter(|((table, birth), row)| {
+                    *table == known.table.id
+                        && floor.holds(*birth)
+                        && selects(&query.predicate, row)
+                })
+                .map(|((_, birth), row)| (*birth, project(row, &known.columns)))
+                .collect();
+            let rows = self.replica.rows(stored.id);
+            let held: std::collections::BTreeMap<_, _> = rows.into_values().collect();
+            assert_eq!(
+                held, expected,
+                "client {} has of {:?} as of {at:?} down to {floor:?} (INV-4)",
+                self.name, stored.texts
+            );
+        }
+    }
+
+    /// What must be so when all faults have ended.
+    pub(crate) fn check_rest(&self, log: &Log) {
+        self.check(log);
+        assert_eq!(
+            self.machine.status().word,
+            sdk_machine::StatusWord::Connected,
+            "client {} is connected (INV-8)",
+            self.name
+        );
+        for stored in self.replica.subscriptions() {
+            let view = self.machine.subscription(stored.id).unwrap();
+            assert_eq!(view.state, SubscriptionState::Live, "client {}", self.name);
+            assert!(stored.is_complete() && !stored.resetting);
+            let lane = self.replica.lane(&stored.known.as_ref().unwrap().lane).unwrap();
+            let newest: (_, SeqId) = log.lanes[&lane.lane];
+            assert_eq!((lane.epoch, lane.seq), newest, "client {} is where the log is", self.name);
+            if stored.fetch_last.is_none() {
+                assert_eq!(stored.floor, Some(Floor::COMPLETE));
+            }
+            assert_eq!(self.replica.ghosts(stored.id).len(), 0, "nothing is kept after a reset");
+        }
+        let held: usize = self.replica.subscriptions().count();
+        if held == 0 {
+            for table in [T, U, M] {
+                assert!(self.replica.visible(table).is_empty(), "a row that nobody holds");
+            }
+        }
+    }
+
+    /// Whether it has heard or written anything since this was asked last, signs of life aside.
+    pub(crate) fn moved(&mut self) -> bool {
+        std::mem::take(&mut self.has_moved)
+    }
+
+    pub(crate) fn text_of(&self, id: SubscriptionId) -> String {
+        self.replica.subscription(id).unwrap().texts[0].sql.clone()
+    }
+
+    pub(crate) fn subscriptions(&self) -> Vec<SubscriptionId> {
+        self.replica.subscriptions().map(|stored| stored.id).collect()
+    }
+}

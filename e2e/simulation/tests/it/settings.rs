@@ -1,0 +1,58 @@
+//! What is different from one kind of schedule to the other.
+
+use fastrand::Rng;
+use server_engine::CatchUpLimits;
+use server_subscriptions::Settings;
+
+use crate::tables::TEXTS;
+
+/// A kind of schedule.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(crate) clients: usize,
+    pub(crate) nodes: usize,
+    /// How many of the texts clients choose from: of few, several have the same.
+    pub(crate) texts: usize,
+    /// Tombstones retire.
+    pub(crate) retires: bool,
+    /// Snapshots are installed.
+    pub(crate) installs: bool,
+    /// Histories are replaced by older ones.
+    pub(crate) restores: bool,
+    /// The power of a client fails: its last transactions are gone.
+    pub(crate) power: bool,
+    /// How many entries a worker's queue takes.
+    pub(crate) queue: usize,
+    pub(crate) steps: usize,
+    pub(crate) settings: Settings,
+}
+
+impl Plan {
+    pub(crate) fn draw(rng: &mut Rng) -> Self {
+        let few = |rng: &mut Rng| rng.usize(1..4);
+        let bytes_max = [120, 400, 1 << 20][rng.usize(..3)];
+        let is_small = rng.bool();
+        let settings = Settings {
+            queue_bytes_max: bytes_max,
+            held_commits_max: rng.usize(1..5),
+            batch_rows_max: few(rng) as u32,
+            batch_examined_max: [1, 3, 100][rng.usize(..3)],
+            piece: CatchUpLimits { changes: few(rng), bytes: 1 << 20 },
+            resume_changes_max: if is_small { 3 } else { 1_000 },
+            resume_cuts_max: if rng.bool() { 2 } else { 100 },
+            ..Settings::default()
+        };
+        Self {
+            clients: rng.usize(1..4),
+            nodes: rng.usize(1..3),
+            texts: [2, 4, TEXTS.len()][rng.usize(..3)],
+            retires: rng.bool(),
+            installs: rng.bool(),
+            restores: rng.u8(..4) == 0,
+            power: rng.u8(..3) == 0,
+            queue: rng.usize(1..7),
+            steps: [60, 120, 200, 300][rng.usize(..4)],
+            settings,
+        }
+    }
+}

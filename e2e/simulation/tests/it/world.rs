@@ -1,0 +1,304 @@
+//! The loop.
+
+use fastrand::Rng;
+use protocol::ids::Lane;
+use protocol::ids::{SchemaVersion, SeqId, TableId};
+use protocol::mutation::{Action, ColumnChange, ColumnValue, Operation};
+use protocol::value::{Row, Value};
+use sdk_machine::{Event, Phase};
+use server_engine::{Actor, Command, Role, Write};
+use server_subscriptions::ConnectionId;
+
+use crate::client::Client;
+use crate::log::Log;
+use crate::node::Node;
+use crate::settings::Plan;
+use crate::tables::{A, B, G, ID, M, T, TEXTS, U, USER, lane_of};
+
+pub(crate) struct World {
+    rng: Rng,
+    plan: Plan,
+    log: Log,
+    nodes: Vec<Node>,
+    clients: Vec<Client>,
+    connections: u64,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let plan = Plan::draw(&mut rng);
+        let log = Log::new();
+        let nodes = (0..plan.nodes).map(|_| Node::new(&plan)).collect();
+        let clients = (0..plan.clients).map(Client::new).collect();
+        let mut world = Self { rng, plan, log, nodes, clients, connections: 0 };
+        for client in &mut world.clients {
+            client.event(Event::Resume, 0, &mut world.nodes);
+        }
+        for node in &mut world.nodes {
+            while node.apply(&world.log) {
+                node.push();
+                node.handle();
+            }
+        }
+        world
+    }
+
+    /// Random steps, then a fair run to rest.
+    pub(crate) fn run(mut self) {
+        for _ in 0..self.plan.steps {
+            self.step();
+            self.check();
+        }
+        self.rest();
+    }
+
+    fn check(&self) {
+        for client in &self.clients {
+            client.check(&self.log);
+        }
+    }
+
+    fn step(&mut self) {
+        let node = self.rng.usize(..self.nodes.len());
+        let client = self.rng.usize(..self.clients.len());
+        if self.rng.u8(..25) == 0 {
+            return self.rush();
+        }
+        match self.rng.u32(..100) {
+            0..12 => self.write(),
+            12..22 => drop(self.nodes[node].apply(&self.log)),
+            22..32 => drop(self.nodes[node].push()),
+            32..43 => drop(self.nodes[node].handle()),
+            43..49 => {
+                let choice = self.rng.usize(..100);
+                self.nodes[node].answer(choice);
+            }
+            49..55 => {
+                let (choice, fails) = (self.rng.usize(..100), self.rng.u8(..20) == 0);
+                self.nodes[node].read(choice, fails);
+            }
+            55..57 => {
+                let is_there = self.rng.u8(..4) > 0;
+                if !self.nodes[node].lead(&self.log, is_there) {
+                    self.nodes[node].tick();
+                }
+            }
+            57..63 => self.up(client),
+            63..78 => {
+                let chance = self.rng.u64(..);
+                self.clients[client].receive(chance, &mut self.nodes);
+            }
+            78..82 => drop(self.connect(client)),
+            82..88 => self.app(client),
+            88..91 => {
+                if let Some((id, _, node)) = self.clients[client].connection {
+                    self.nodes[node].progress(id);
+                }
+            }
+            91..95 => self.fault_of_client(client),
+            95..98 => self.fault_of_server(node),
+            _ => self.pass_time(client),
+        }
+    }
+
+    /// All goes well for a while: most of what can go wrong needs somebody to be live before.
+    fn rush(&mut self) {
+        for _ in 0..self.rng.usize(1..16) {
+            self.turn();
+            self.check();
+        }
+    }
+
+    /// A frame of a client arrives at its node.
+    fn up(&mut self, client: usize) {
+        if let Some((id, _, node)) = self.clients[client].connection {
+            self.nodes[node].receive(id);
+        }
+    }
+
+    fn connect(&mut self, client: usize) -> bool {
+        self.connections += 1;
+        let (id, node) = (ConnectionId(self.connections), self.rng.usize(..self.nodes.len()));
+        self.clients[client].platform(id, node, &mut self.nodes)
+    }
+
+    fn app(&mut self, client: usize) {
+        let ids = self.clients[client].subscriptions();
+        let choice = self.rng.u32(..100);
+        let chance = self.rng.u64(..);
+        let client = &mut self.clients[client];
+        let id = if ids.is_empty() { None } else { Some(ids[self.rng.usize(..ids.len())]) };
+        let event = match (choice, id) {
+            (0..50, _) | (_, None) => {
+                let text = TEXTS[self.rng.usize(..self.plan.texts)];
+                let fetch_last =
+                    [None, None, None, Some(0), Some(1), Some(1), Some(2)][self.rng.usize(..7)];
+                return client.ask(text, fetch_last, &mut self.nodes);
+            }
+            (50..70, Some(id)) => Event::Unsubscribe(id),
+            (70..78, Some(id)) => {
+                // At once again, while frames of the first one are under way.
+                let text = client.text_of(id);
+                client.event(Event::Unsubscribe(id), chance, &mut self.nodes);
+                return client.ask(&text, Some(2), &mut self.nodes);
+            }
+            (78..94, Some(id)) => Event::LoadOlder(id, self.rng.u64(1..3)),
+            (_, Some(id)) => Event::Reset(id),
+        };
+        client.event(event, chance, &mut self.nodes);
+    }
+
+    fn fault_of_client(&mut self, client: usize) {
+        let chance = self.rng.u64(..);
+        let choice = self.rng.u32(..10);
+        let client = &mut self.clients[client];
+        match choice {
+            0..5 => {
+                if let Some(attempt) = client.cut(&mut self.nodes) {
+                    client.event(Event::Disconnected { attempt }, chance, &mut self.nodes);
+                }
+            }
+            5..7 => client.crashes = true,
+            7 => client.crash(&mut self.nodes),
+            8 if self.plan.power => {
+                let back = self.rng.usize(..6);
+                client.lose_power(back, &mut self.nodes);
+            }
+            _ => {
+                client.event(Event::Pause, chance, &mut self.nodes);
+                client.event(Event::Resume, chance, &mut self.nodes);
+            }
+        }
+    }
+
+    fn fault_of_server(&mut self, node: usize) {
+        match self.rng.u32(..10) {
+            0..4 if self.plan.retires => self.retire(),
+            4..7 if self.plan.installs => self.nodes[node].install(&self.log),
+            7..10 if self.plan.restores => {
+                if self.rng.bool() {
+                    self.log.back_up();
+                } else {
+                    let choice = self.rng.usize(..100);
+                    self.log.restore(choice);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn pass_time(&mut self, client: usize) {
+        let chance = self.rng.u64(..);
+        let client = &mut self.clients[client];
+        if let Some(at) = client.machine.wakes_at() {
+            client.now = at.max(client.now);
+            client.event(Event::Tick, chance, &mut self.nodes);
+        }
+    }
+
+    fn retire(&mut self) {
+        let table = [T, T, U, M][self.rng.usize(..4)];
+        let lane = lane_of(table);
+        let (_, last) = self.log.lanes[&lane];
+        let through = SeqId::new(last.get().saturating_sub(self.rng.u64(..6))).unwrap();
+        self.log.append(vec![Command::Retire { lane, table, through }]);
+    }
+
+    fn write(&mut self) {
+        let count = self.rng.usize(1..3);
+        let commands = (0..count).map(|_| self.command()).collect();
+        self.log.append(commands);
+    }
+
+    fn command(&mut self) -> Command {
+        let is_own = self.rng.u8(..5) == 0;
+        let count = self.rng.usize(1..4);
+        let operations = (0..count).map(|_| self.operation(is_own)).collect();
+        let lane: Lane = lane_of(if is_own { M } else { T });
+        let actor = Actor { user: USER.parse().unwrap(), role: Role::User };
+        Command::Write(Write { lane, actor, operations, request: None })
+    }
+
+    fn operation(&mut self, is_own: bool) -> Operation {
+        let table: TableId = match (is_own, self.rng.u8(..4)) {
+            (true, _) => M,
+            (false, 0) => U,
+            (false, _) => T,
+        };
+        let id = Value::Integer(self.rng.i64(0..if table == T { 4 } else { 2 }));
+        let one = [G, A, B][self.rng.usize(..3)];
+        let mut value = |column| ColumnValue(column, Value::Integer(self.rng.i64(0..3)));
+        let all = vec![ColumnValue(ID, id.clone()), value(G), value(A), value(B)];
+        let some = vec![ColumnValue(ID, id.clone()), value(one)];
+        let key: Row = [id].into_iter().collect();
+        let action = match self.rng.u8(..10) {
+            0..4 => Action::Upsert(all),
+            4..7 => Action::Upsert(some),
+            7 => {
+                let changes = some.into_iter().skip(1).map(ColumnChange::Set).collect();
+                Action::Patch { key, changes }
+            }
+            _ => Action::Delete { key },
+        };
+        Operation { table, version: SchemaVersion(1), action, guard: None }
+    }
+
+    /// No fault happens any more: everything must come to rest, complete and equal.
+    fn rest(mut self) {
+        for client in &mut self.clients {
+            client.crashes = false;
+        }
+        let mut quiet = 0;
+        for _ in 0..2_000 {
+            let moved = self.turn();
+            self.check();
+            quiet = if moved { 0 } else { quiet + 1 };
+            if quiet == 3 {
+                for client in &self.clients {
+                    client.check_rest(&self.log);
+                }
+                return;
+            }
+        }
+        let states: Vec<_> = self.clients.iter().map(|client| client.machine.status()).collect();
+        panic!("nothing comes to rest (INV-8): {states:?}");
+    }
+
+    fn turn(&mut self) -> bool {
+        let mut moved = false;
+        for node in &mut self.nodes {
+            for _ in 0..3 {
+                moved |= node.apply(&self.log);
+                moved |= node.push();
+                moved |= node.handle();
+            }
+            moved |= node.read(0, false);
+            moved |= node.answer(0);
+            moved |= node.lead(&self.log, true);
+            node.tick();
+        }
+        for client in 0..self.clients.len() {
+            moved |= self.connect(client);
+            if let Some((id, _, node)) = self.clients[client].connection {
+                moved |= self.nodes[node].receive(id);
+                // Quiet lanes are told of too.
+                if self.nodes[node].sockets[&id].down.is_empty() {
+                    self.nodes[node].progress(id);
+                } else {
+                    moved = true;
+                }
+            }
+            let chance = self.rng.u64(..);
+            // A sign of life that says nothing new is no movement.
+            let received = self.clients[client].receive(chance, &mut self.nodes);
+            moved |= received && self.clients[client].moved();
+            match self.clients[client].machine.phase() {
+                Phase::Open => {}
+                Phase::Waiting => self.pass_time(client),
+                _ => moved = true,
+            }
+        }
+        moved
+    }
+}

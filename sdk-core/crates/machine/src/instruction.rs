@@ -1,0 +1,116 @@
+//! What a machine wants done.
+
+use protocol::frame::v1::{ClientFrame, RowChange};
+use protocol::ids::{Birth, Lane};
+use protocol::value::Row;
+
+use crate::event::Attempt;
+use crate::stored::{StoredLane, StoredSubscription, SubscriptionId};
+
+/// Something to be done. The host does one after the other, in their order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Instruction {
+    /// Ask the app for a token: answered by [`Event::TokenReady`](crate::Event::TokenReady) or
+    /// [`Event::TokenFailed`](crate::Event::TokenFailed).
+    AskToken {
+        /// To be given back.
+        attempt: Attempt,
+    },
+    /// Open a socket.
+    Dial {
+        /// To be given back with all that comes of it.
+        attempt: Attempt,
+        /// To which of the servers.
+        server: usize,
+    },
+    /// Send a frame on the socket.
+    Send(ClientFrame),
+    /// Close the socket, or stop dialling. No answer is expected.
+    Hangup {
+        /// Which.
+        attempt: Attempt,
+    },
+    /// Execute a step on the replica. If that fails, everything stops here: see the crate's
+    /// documentation.
+    Apply(Step),
+    /// [`Machine::status`](crate::Machine::status) says something else now.
+    StatusChanged,
+    /// [`Machine::subscription`](crate::Machine::subscription) says something else now.
+    SubscriptionChanged(SubscriptionId),
+    /// Two texts have turned out to be one subscription. From now on only `is` exists.
+    Same {
+        /// The one that is gone.
+        asked: SubscriptionId,
+        /// The one that takes its place.
+        is: SubscriptionId,
+    },
+}
+
+/// One transaction of the replica: all of it or nothing, and what it changes is seen at once.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Step {
+    /// What is written, in this order.
+    pub writes: Vec<Write>,
+}
+
+/// A part of a step.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Write {
+    /// Stores a subscription, in place of what is stored of it. From its `known` the replica
+    /// learns what is in the rows.
+    PutSubscription(Box<StoredSubscription>),
+    /// Forgets a subscription. Rows that nothing else holds go, and so do its staged pieces.
+    RemoveSubscription(SubscriptionId),
+    /// Rows of a load.
+    Batch {
+        /// Whose.
+        subscription: SubscriptionId,
+        /// Their births.
+        births: Vec<Birth>,
+        /// Their values.
+        rows: Vec<Row>,
+        /// When each expires, in microseconds since 1970, UTC; none where rows do not.
+        expiries: Vec<i64>,
+    },
+    /// What became of rows.
+    Changes {
+        /// Whose.
+        subscription: SubscriptionId,
+        /// What became of them, in order.
+        changes: Vec<RowChange>,
+    },
+    /// Puts changes aside.
+    Stage {
+        /// Of which lane.
+        lane: Lane,
+        /// Whose.
+        subscription: SubscriptionId,
+        /// What became of rows, in order.
+        changes: Vec<RowChange>,
+    },
+    /// Applies what was put aside for a lane, in its order.
+    ShowStaged {
+        /// The lane.
+        lane: Lane,
+    },
+    /// Forgets what was put aside.
+    DropStaged(Staged),
+    /// The rows that a subscription holds become its ghosts: they stay visible, and it does not
+    /// hold them.
+    KeepRows(SubscriptionId),
+    /// The ghosts of a subscription go, unless something else holds them.
+    DropGhosts(SubscriptionId),
+    /// Stores how far a lane is.
+    PutLane(StoredLane),
+    /// Forgets a lane.
+    RemoveLane(Lane),
+}
+
+/// Some of what was put aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Staged {
+    /// All of a lane.
+    OfLane(Lane),
+    /// All of a subscription.
+    OfSubscription(SubscriptionId),
+}

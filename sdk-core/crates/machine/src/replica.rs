@@ -1,0 +1,169 @@
+//! A replica in memory, for the tests of this and other crates: the meaning of every [`Write`], in
+//! the fewest words.
+//!
+//! A real replica must show the same rows. What a machine never asks for panics here.
+
+mod rows;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use protocol::frame::v1::RowChange;
+use protocol::ids::{Birth, ClientId, Lane, TableId};
+use protocol::value::Row;
+
+pub use rows::{Key, ShownRow};
+
+use crate::instruction::{Staged, Step, Write};
+use crate::stored::{Known, Stored, StoredLane, StoredSubscription, SubscriptionId};
+use rows::Rows;
+
+/// A replica in memory. A clone is what a power cut leaves of it.
+#[derive(Clone, Debug)]
+pub struct MemoryReplica {
+    client: ClientId,
+    lanes: BTreeMap<Lane, StoredLane>,
+    subscriptions: BTreeMap<SubscriptionId, StoredSubscription>,
+    rows: Rows,
+    /// In the order in which they came.
+    staged: Vec<(Lane, SubscriptionId, Vec<RowChange>)>,
+}
+
+impl MemoryReplica {
+    /// An empty replica.
+    pub fn new(client: ClientId) -> Self {
+        Self {
+            client,
+            lanes: BTreeMap::new(),
+            subscriptions: BTreeMap::new(),
+            rows: Rows::default(),
+            staged: Vec::new(),
+        }
+    }
+
+    /// What a machine starts from. As whenever a replica is opened, staged pieces are dropped.
+    pub fn load(&mut self) -> Stored {
+        self.staged.clear();
+        Stored {
+            client: self.client,
+            lanes: self.lanes.values().cloned().collect(),
+            subscriptions: self.subscriptions.values().cloned().collect(),
+        }
+    }
+
+    /// Executes a step.
+    ///
+    /// # Panics
+    /// Where it is none that a machine may ask for.
+    pub fn execute(&mut self, step: Step) {
+        for write in step.writes {
+            self.write(write);
+        }
+        self.rows.drop_unheld();
+    }
+
+    fn write(&mut self, write: Write) {
+        match write {
+            Write::PutSubscription(stored) => {
+                self.subscriptions.insert(stored.id, *stored);
+            }
+            Write::RemoveSubscription(id) => {
+                self.subscriptions.remove(&id);
+                self.staged.retain(|(_, subscription, _)| *subscription != id);
+                self.rows.release(id);
+                self.rows.drop_ghosts(id);
+            }
+            Write::Batch { subscription, births, rows, expiries } => {
+                let known = self.known(subscription).clone();
+                assert_eq!(births.len(), rows.len(), "each row has a birth");
+                for (place, (birth, row)) in births.into_iter().zip(rows).enumerate() {
+                    let expiry = expiries.get(place).copied();
+                    self.rows.put(subscription, &known, birth, &row, expiry);
+                }
+            }
+            Write::Changes { subscription, changes } => self.change(subscription, changes),
+            Write::Stage { lane, subscription, changes } => {
+                assert_eq!(self.known(subscription).lane, lane, "staged for its own lane");
+                self.staged.push((lane, subscription, changes));
+            }
+            Write::ShowStaged { lane } => {
+                for (of, subscription, changes) in std::mem::take(&mut self.staged) {
+                    match of == lane {
+                        true => self.change(subscription, changes),
+                        false => self.staged.push((of, subscription, changes)),
+                    }
+                }
+            }
+            Write::DropStaged(Staged::OfLane(lane)) => self.staged.retain(|(of, ..)| *of != lane),
+            Write::DropStaged(Staged::OfSubscription(id)) => {
+                self.staged.retain(|(_, subscription, _)| *subscription != id);
+            }
+            Write::KeepRows(id) => self.rows.keep(id),
+            Write::DropGhosts(id) => self.rows.drop_ghosts(id),
+            Write::PutLane(lane) => {
+                self.lanes.insert(lane.lane.clone(), lane);
+            }
+            Write::RemoveLane(lane) => {
+                self.lanes.remove(&lane);
+            }
+        }
+    }
+
+    fn change(&mut self, id: SubscriptionId, changes: Vec<RowChange>) {
+        let known = self.known(id).clone();
+        for change in changes {
+            match change {
+                RowChange::Row(birth, row) => self.rows.put(id, &known, birth, &row, None),
+                RowChange::Expiring(birth, row, expiry) => {
+                    self.rows.put(id, &known, birth, &row, Some(expiry));
+                }
+                RowChange::Left(birth, key) => self.rows.left(id, known.table.id, birth, key),
+                RowChange::Deleted(birth, key) => self.rows.deleted(known.table.id, birth, key),
+            }
+        }
+    }
+
+    fn known(&self, id: SubscriptionId) -> &Known {
+        let stored = self.subscriptions.get(&id);
+        match stored.and_then(|stored| stored.known.as_ref()) {
+            Some(known) => known,
+            None => panic!("rows of a subscription that is not known: {id:?}"),
+        }
+    }
+
+    /// The rows that a subscription holds, with their birth and the values of its columns.
+    pub fn rows(&self, id: SubscriptionId) -> BTreeMap<Key, (Birth, Row)> {
+        let stored = self.subscriptions.get(&id);
+        let known = stored.and_then(|stored| stored.known.as_ref());
+        known.map_or_else(BTreeMap::new, |known| self.rows.held_by(id, known))
+    }
+
+    /// The keys of the rows that a subscription shows only until it is loaded anew.
+    pub fn ghosts(&self, id: SubscriptionId) -> BTreeSet<Key> {
+        self.rows.ghosts_of(id)
+    }
+
+    /// Every row of a table that an app sees.
+    pub fn visible(&self, table: TableId) -> BTreeMap<Key, ShownRow> {
+        self.rows.of_table(table)
+    }
+
+    /// How far a lane is.
+    pub fn lane(&self, lane: &Lane) -> Option<&StoredLane> {
+        self.lanes.get(lane)
+    }
+
+    /// What is stored of a subscription.
+    pub fn subscription(&self, id: SubscriptionId) -> Option<&StoredSubscription> {
+        self.subscriptions.get(&id)
+    }
+
+    /// All that is stored of subscriptions, in the order of their numbers.
+    pub fn subscriptions(&self) -> impl Iterator<Item = &StoredSubscription> {
+        self.subscriptions.values()
+    }
+
+    /// How many pieces are put aside.
+    pub fn staged(&self) -> usize {
+        self.staged.len()
+    }
+}

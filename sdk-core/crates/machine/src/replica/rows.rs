@@ -1,0 +1,143 @@
+//! Rows, and who holds them.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+
+use protocol::ids::{Birth, ColumnId, TableId};
+use protocol::value::{Row, Value};
+
+use crate::stored::{Known, SubscriptionId};
+
+/// The values of a primary key, in key order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key(pub Row);
+
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.iter().map(Value::as_ref).cmp(other.0.iter().map(Value::as_ref))
+    }
+}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// A row as an app sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShownRow {
+    /// Its birth.
+    pub birth: Birth,
+    /// The columns that are known of it.
+    pub values: BTreeMap<ColumnId, Value>,
+    /// When it expires, if it does.
+    pub expiry: Option<i64>,
+    /// The subscriptions that hold it.
+    pub holders: BTreeSet<SubscriptionId>,
+    /// The subscriptions that held it before they began to load anew.
+    pub ghosts: BTreeSet<SubscriptionId>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rows(BTreeMap<(TableId, Key), ShownRow>);
+
+impl Rows {
+    /// The subscription holds this row.
+    pub(super) fn put(
+        &mut self,
+        id: SubscriptionId,
+        known: &Known,
+        birth: Birth,
+        row: &Row,
+        expiry: Option<i64>,
+    ) {
+        assert_eq!(row.len(), known.columns.len(), "a row has the columns of its query");
+        let values = known.columns.iter().copied().zip(row.iter().cloned());
+        let values: BTreeMap<_, _> = values.collect();
+        let key = known.table.primary_key.iter().map(|column| match values.get(column) {
+            Some(value) => value.clone(),
+            None => panic!("a query without the primary key"),
+        });
+        let key = (known.table.id, Key(key.collect()));
+        let born = || ShownRow {
+            birth,
+            values: BTreeMap::new(),
+            expiry: None,
+            holders: BTreeSet::new(),
+            ghosts: BTreeSet::new(),
+        };
+        let shown = self.0.entry(key).or_insert_with(born);
+        // Another birth is another row: the old one is gone, for whoever held it.
+        if shown.birth != birth {
+            *shown = born();
+        }
+        shown.values.extend(values);
+        shown.expiry = expiry;
+        shown.holders.insert(id);
+    }
+
+    /// The subscription does not hold the row any more.
+    pub(super) fn left(&mut self, id: SubscriptionId, table: TableId, birth: Birth, key: Row) {
+        let shown = self.0.get_mut(&(table, Key(key)));
+        if let Some(shown) = shown.filter(|shown| shown.birth == birth) {
+            shown.holders.remove(&id);
+            shown.ghosts.remove(&id);
+        }
+    }
+
+    /// Nobody holds the row any more.
+    pub(super) fn deleted(&mut self, table: TableId, birth: Birth, key: Row) {
+        let key = (table, Key(key));
+        if self.0.get(&key).is_some_and(|shown| shown.birth == birth) {
+            self.0.remove(&key);
+        }
+    }
+
+    /// What the subscription holds become its ghosts.
+    pub(super) fn keep(&mut self, id: SubscriptionId) {
+        for shown in self.0.values_mut() {
+            if shown.holders.remove(&id) {
+                shown.ghosts.insert(id);
+            }
+        }
+    }
+
+    /// The subscription holds nothing.
+    pub(super) fn release(&mut self, id: SubscriptionId) {
+        for shown in self.0.values_mut() {
+            shown.holders.remove(&id);
+        }
+    }
+
+    pub(super) fn drop_ghosts(&mut self, id: SubscriptionId) {
+        for shown in self.0.values_mut() {
+            shown.ghosts.remove(&id);
+        }
+    }
+
+    /// Rows that nothing holds go. At the end of a step: what one subscription lets go within it,
+    /// another may take.
+    pub(super) fn drop_unheld(&mut self) {
+        self.0.retain(|_, shown| !shown.holders.is_empty() || !shown.ghosts.is_empty());
+    }
+
+    pub(super) fn held_by(&self, id: SubscriptionId, known: &Known) -> BTreeMap<Key, (Birth, Row)> {
+        let held = self.0.iter().filter(|(_, shown)| shown.holders.contains(&id));
+        let columns_of = |shown: &ShownRow| {
+            let values = known.columns.iter().map(|column| shown.values.get(column));
+            values.map(|value| value.cloned().unwrap_or(Value::Null)).collect()
+        };
+        held.map(|((_, key), shown)| (key.clone(), (shown.birth, columns_of(shown)))).collect()
+    }
+
+    pub(super) fn ghosts_of(&self, id: SubscriptionId) -> BTreeSet<Key> {
+        let ghosts = self.0.iter().filter(|(_, shown)| shown.ghosts.contains(&id));
+        ghosts.map(|((_, key), _)| key.clone()).collect()
+    }
+
+    pub(super) fn of_table(&self, table: TableId) -> BTreeMap<Key, ShownRow> {
+        let rows = self.0.iter().filter(|((of, _), _)| *of == table);
+        rows.map(|((_, key), shown)| (key.clone(), shown.clone())).collect()
+    }
+}

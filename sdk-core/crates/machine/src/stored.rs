@@ -1,0 +1,102 @@
+//! What the replica keeps for the machine.
+
+use protocol::frame::v1::Subscribed;
+use protocol::ids::{Basis, ClientId, ColumnId, Epoch, Floor, Lane, SeqId};
+use protocol::predicate::Predicate;
+use protocol::schema::TableSchema;
+use protocol::value::Value;
+
+/// Numbers the subscriptions of a replica. The replica keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SubscriptionId(pub u32);
+
+/// Everything that a machine starts from. Staged pieces are none of it: whoever opens a replica
+/// drops them, since the connection that they came on is gone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stored {
+    /// Which replica it is.
+    pub client: ClientId,
+    /// How far it is, in each lane.
+    pub lanes: Vec<StoredLane>,
+    /// What it subscribes to.
+    pub subscriptions: Vec<StoredSubscription>,
+}
+
+/// The frontier of a lane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredLane {
+    /// The lane.
+    pub lane: Lane,
+    /// The epoch of the frontier.
+    pub epoch: Epoch,
+    /// Everything that concerns its subscriptions is applied up to here.
+    pub seq: SeqId,
+    /// How many connections in a row have begun to catch up and were cut before the end.
+    pub cut: u8,
+}
+
+/// A subscription.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredSubscription {
+    /// Its number.
+    pub id: SubscriptionId,
+    /// Every text that is known to mean it, at least one. The first is sent.
+    pub texts: Vec<SqlText>,
+    /// How many rows it wants in all, the last born ones; all without.
+    pub fetch_last: Option<u64>,
+    /// Most rows of one batch; as the server likes without.
+    pub batch_rows: Option<u32>,
+    /// What the server says it is, once it has.
+    pub known: Option<Known>,
+    /// Down to where it is loaded; nothing is without.
+    pub floor: Option<Floor>,
+    /// How many of the wanted rows are not loaded yet; all that there are without.
+    pub missing: Option<u64>,
+    /// All rows that it wants have been here once. Since then it is never shown as half loaded.
+    pub ready: bool,
+    /// It is loaded anew, and the rows it had before are ghosts until that is done.
+    pub resetting: bool,
+}
+
+impl StoredSubscription {
+    /// Whether all rows that it wants are loaded.
+    pub fn is_complete(&self) -> bool {
+        self.floor.is_some_and(|floor| floor == Floor::COMPLETE || self.missing == Some(0))
+    }
+
+    /// The lane of its table, once it is known.
+    pub fn lane(&self) -> Option<&Lane> {
+        self.known.as_ref().map(|known| &known.lane)
+    }
+}
+
+/// SQL, with a value for each `$n` of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SqlText {
+    /// The SQL.
+    pub sql: String,
+    /// The values.
+    pub params: Vec<Value>,
+}
+
+/// What the server says that a subscription is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Known {
+    /// What it means.
+    pub basis: Basis,
+    /// The lane of its table.
+    pub lane: Lane,
+    /// The table.
+    pub table: TableSchema,
+    /// The columns that rows carry, in their order.
+    pub columns: Vec<ColumnId>,
+    /// Which rows it selects.
+    pub predicate: Predicate,
+}
+
+impl From<Subscribed> for Known {
+    fn from(subscribed: Subscribed) -> Self {
+        let Subscribed { basis, lane, table, columns, predicate, .. } = subscribed;
+        Self { basis, lane, table, columns, predicate }
+    }
+}

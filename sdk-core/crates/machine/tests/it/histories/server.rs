@@ -1,0 +1,275 @@
+//! A server in the fewest words: one lane, whose whole history it keeps.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use protocol::frame::v1::{
+    CatchUp, ClientFrame, Delta, InitialDataBatch, Reset, RowChange, ServerFrame, Subscribe,
+};
+use protocol::ids::{ColumnId, Epoch, Floor, QueryNumber, RequestNumber};
+use protocol::value::Row;
+
+use crate::client::{birth, described, frontier, key, progress, row, seq, welcome};
+
+/// A row: birth, room, text.
+pub(super) type Stored = (u64, i64, String);
+/// All rows by their key.
+pub(super) type State = BTreeMap<i64, Stored>;
+
+/// The texts that mean each of the queries.
+pub(super) const TEXTS: &[(&str, u64)] = &[("all", 1), ("ALL", 1), ("room 1", 2), ("room 2", 3)];
+
+/// What a query holds of a row, if it matches.
+pub(super) fn matching(query: u64, key: i64, (_, room, text): &Stored) -> Option<Row> {
+    let whole = row(key, *room, text);
+    match query {
+        1 => Some(whole),
+        2 => (*room == 1).then(|| Row(vec![whole[0].clone(), whole[2].clone()])),
+        3 => (*room == 2).then(|| Row(vec![whole[0].clone(), whole[1].clone()])),
+        unknown => panic!("{unknown}"),
+    }
+}
+
+fn columns(query: u64) -> Vec<ColumnId> {
+    let columns: &[u16] = match query {
+        1 => &[0, 1, 2],
+        2 => &[0, 2],
+        _ => &[0, 1],
+    };
+    columns.iter().map(|column| ColumnId(*column)).collect()
+}
+
+/// The lane, at every end of a commit.
+#[derive(Clone, Debug)]
+pub(super) struct Lane {
+    pub(super) epoch: Epoch,
+    pub(super) ends: BTreeMap<u64, State>,
+}
+
+impl Lane {
+    pub(super) fn head(&self) -> (u64, &State) {
+        let (seq, state) = self.ends.last_key_value().unwrap();
+        (*seq, state)
+    }
+
+    /// What the query is told of what happened between two positions: the latest of each row.
+    fn told(&self, query: u64, from: u64, to: u64) -> Vec<RowChange> {
+        let (before, after) = (&self.ends[&from], &self.ends[&to]);
+        let mut told = Vec::new();
+        for (id, old) in before {
+            let now = after.get(id).filter(|now| now.0 == old.0);
+            if matching(query, *id, old).is_some() {
+                match now {
+                    None => told.push(RowChange::Deleted(birth(old.0), key(*id))),
+                    Some(now) if matching(query, *id, now).is_none() => {
+                        told.push(RowChange::Left(birth(old.0), key(*id)));
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+        for (id, now) in after {
+            let old = before.get(id).filter(|old| old.0 == now.0);
+            let values = matching(query, *id, now);
+            if let Some(values) = values
+                && old.and_then(|old| matching(query, *id, old)).as_ref() != Some(&values)
+            {
+                told.push(RowChange::Row(birth(now.0), values));
+            }
+        }
+        told
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Subscription {
+    request: RequestNumber,
+    floor: Option<u64>,
+    window: Option<u64>,
+    missing: Option<u64>,
+}
+
+/// The server's end of a connection.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Connection {
+    pub(super) up: VecDeque<ClientFrame>,
+    pub(super) down: VecDeque<ServerFrame>,
+    subscriptions: BTreeMap<u64, Subscription>,
+    requests: BTreeMap<RequestNumber, u64>,
+    /// Where the feed is, once it has begun.
+    position: Option<u64>,
+    is_live: bool,
+}
+
+impl Connection {
+    /// Takes one frame of the client.
+    pub(super) fn receive(&mut self, lane: &Lane) -> bool {
+        match self.up.pop_front() {
+            None => return false,
+            Some(ClientFrame::Hello(hello)) => {
+                self.down.push_back(welcome());
+                let cursor = hello.lanes.first();
+                self.position = cursor.map(|cursor| cursor.since_seq.get());
+                for subscribe in hello.subscriptions {
+                    assert!(subscribe.held.is_none() || cursor.is_some(), "held as of nowhere");
+                    self.subscribe(&subscribe);
+                }
+                if cursor.is_some_and(|cursor| cursor.epoch != lane.epoch) {
+                    self.begin_anew();
+                }
+            }
+            Some(ClientFrame::Subscribe(subscribe)) => self.subscribe(&subscribe),
+            Some(ClientFrame::Unsubscribe(ended)) => {
+                self.subscriptions.retain(|_, other| other.request != ended.request);
+            }
+            Some(ClientFrame::LoadOlder(older)) => {
+                let mut all = self.subscriptions.values_mut();
+                if let Some(it) = all.find(|other| other.request == older.request) {
+                    let more = |rows: u64| rows.saturating_add(older.rows);
+                    (it.window, it.missing) = (it.window.map(more), it.missing.map(more));
+                }
+            }
+            Some(ClientFrame::Token(_)) => {}
+        }
+        true
+    }
+
+    fn subscribe(&mut self, subscribe: &Subscribe) {
+        let text = TEXTS.iter().find(|(text, _)| *text == subscribe.sql);
+        let (_, query) = text.expect("a text that was subscribed to");
+        let held = subscribe.held.as_ref();
+        self.requests.insert(subscribe.request, *query);
+        self.subscriptions.entry(*query).or_insert(Subscription {
+            request: subscribe.request,
+            floor: held.map(|held| held.floor.0.get()),
+            window: subscribe.fetch_last,
+            missing: held.map_or(subscribe.fetch_last, |held| held.missing),
+        });
+        let mut answer = described(subscribe.request.0, *query);
+        answer.columns = columns(*query);
+        self.down.push_back(ServerFrame::Subscribed(Box::new(answer)));
+    }
+
+    /// A commit has happened: tells a live feed, all or nothing.
+    pub(super) fn commit(&mut self, lane: &Lane) {
+        let Some(previous) = self.position.filter(|_| self.is_live) else { return };
+        let (to, _) = lane.head();
+        let (before, _) = lane.ends.range(..to).next_back().unwrap();
+        let mut parts = Vec::new();
+        for (query, subscription) in &self.subscriptions {
+            let changes = lane.told(*query, *before, to);
+            let floor = subscription.floor.unwrap_or(u64::MAX);
+            // The bytes are the same for everybody: all of them, or none.
+            if changes.iter().any(|change| change.birth().0.get() >= floor) {
+                parts.push((QueryNumber(*query), changes));
+            }
+        }
+        let count = parts.len();
+        for (place, (query, changes)) in parts.into_iter().enumerate() {
+            let (end, previous, seq) = (place + 1 == count, seq(previous), seq(to));
+            self.down.push_back(ServerFrame::Delta(Delta { previous, seq, end, query, changes }));
+            self.position = Some(to);
+        }
+    }
+
+    /// Does one thing: a piece, a frontier, or a batch.
+    pub(super) fn work(&mut self, lane: &Lane, last_piece: bool, rows: usize) -> bool {
+        let (head, _) = lane.head();
+        if self.is_live {
+            return self.load(lane, rows);
+        }
+        if self.requests.is_empty() {
+            return false;
+        }
+        if let Some(from) = self.position {
+            self.pieces(lane, from, head);
+        }
+        self.position = Some(head);
+        if last_piece {
+            self.down.push_back(frontier(lane.epoch, head));
+            self.is_live = true;
+        }
+        true
+    }
+
+    fn pieces(&mut self, lane: &Lane, from: u64, to: u64) {
+        for (query, subscription) in &self.subscriptions {
+            let Some(floor) = subscription.floor else { continue };
+            let mut changes = lane.told(*query, from, to);
+            changes.retain(|change| change.birth().0.get() >= floor);
+            if !changes.is_empty() {
+                let query = QueryNumber(*query);
+                self.down.push_back(ServerFrame::CatchUp(CatchUp { query, changes }));
+            }
+        }
+    }
+
+    fn load(&mut self, lane: &Lane, rows: usize) -> bool {
+        let mut all = self.subscriptions.iter_mut();
+        let next =
+            all.find(|(_, it)| it.floor.is_none() || it.floor != Some(0) && it.missing != Some(0));
+        let Some((query, subscription)) = next else { return false };
+        let (head, state) = lane.head();
+        let below = subscription.floor.unwrap_or(u64::MAX);
+        let mut found: Vec<_> = state
+            .iter()
+            .filter(|(_, stored)| stored.0 < below)
+            .filter_map(|(id, stored)| Some((stored.0, matching(*query, *id, stored)?)))
+            .collect();
+        found.sort_unstable_by_key(|(born, _)| *born);
+        let missing = subscription.missing.unwrap_or(u64::MAX);
+        let count = rows.min(usize::try_from(missing).unwrap_or(usize::MAX));
+        let floor = match found.len() > count {
+            true => {
+                found.drain(..found.len() - count);
+                found.first().map_or(head + 1, |(born, _)| *born)
+            }
+            false => 0,
+        };
+        subscription.floor = Some(floor);
+        subscription.missing =
+            subscription.missing.map(|missing| missing.saturating_sub(found.len() as u64));
+        let (births, rows) = found.into_iter().map(|(born, row)| (birth(born), row)).unzip();
+        self.position = Some(head);
+        self.down.push_back(ServerFrame::InitialDataBatch(InitialDataBatch {
+            query: QueryNumber(*query),
+            seq: seq(head),
+            floor: Floor(seq(floor)),
+            remaining: floor,
+            births,
+            rows,
+            expiries: Vec::new(),
+        }));
+        true
+    }
+
+    /// The queue was full: the feed catches up from where it is.
+    pub(super) fn lag(&mut self) {
+        self.is_live = false;
+    }
+
+    /// Loads a query anew.
+    pub(super) fn reset(&mut self, query: u64) {
+        if let Some(subscription) = self.subscriptions.get_mut(&query) {
+            subscription.floor = None;
+            subscription.missing = subscription.window;
+            self.down.push_back(ServerFrame::Reset(Reset { query: QueryNumber(query) }));
+        }
+    }
+
+    /// The history is another one: everything is loaded anew.
+    pub(super) fn begin_anew(&mut self) {
+        (self.position, self.is_live) = (None, false);
+        for query in self.subscriptions.keys().copied().collect::<Vec<_>>() {
+            self.reset(query);
+        }
+    }
+
+    /// Says where a live feed is.
+    pub(super) fn progress(&mut self, lane: &Lane) {
+        if self.is_live {
+            let (head, _) = lane.head();
+            self.position = Some(head);
+            self.down.push_back(progress(head));
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! The sync logic through its public face.
+
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+
+mod attempts;
+mod backoff;
+mod client;
+mod crashes;
+mod histories;
+mod merging;
+mod replicas;
+mod spec;
+mod table_of_phases;
+mod table_of_subscriptions;
+mod violations;

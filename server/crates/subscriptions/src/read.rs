@@ -1,0 +1,230 @@
+//! What a feed needs of storage: described here, run by the host on a snapshot, and answered.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use protocol::codec;
+use protocol::frame::v1::{CatchUp as CatchUpFrame, InitialDataBatch, RowChange, ServerFrame};
+use protocol::ids::{Birth, Epoch, Floor, Lane, SeqId};
+use protocol::value::Row;
+use server_engine::{
+    CatchUp, CatchUpLimits, LaneView, LoadBatch, LoadLimits, Piece, Query, ReadError, Resuming,
+    ShardNumber, Told, View, What,
+};
+
+use crate::commit;
+use crate::query::LiveQuery;
+
+/// Names a read of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ReadId(pub(crate) u64);
+
+/// A read that a worker asks for. Whoever runs it takes a snapshot *after* it was asked for.
+#[derive(Clone, Debug)]
+pub struct Read {
+    /// What it is called in the answer.
+    pub id: ReadId,
+    /// Where it is read.
+    pub shard: ShardNumber,
+    /// The lane.
+    pub lane: Lane,
+    pub(crate) kind: ReadKind,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum ReadKind {
+    /// Where the lane is.
+    Position,
+    /// What has changed after a position.
+    CatchUp {
+        epoch: Epoch,
+        position: SeqId,
+        queries: Vec<(Arc<LiveQuery>, Floor)>,
+        limits: CatchUpLimits,
+    },
+    /// The rows before a birth.
+    Load { query: Arc<LiveQuery>, below: Option<Birth>, limits: LoadLimits },
+}
+
+/// What was read.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The last entry of the log that the snapshot has.
+    pub(crate) index: u64,
+    pub(crate) found: Found,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Found {
+    Position(LaneView),
+    CatchUp(Caught),
+    Load(Result<Arc<Batch>, ReadError>),
+}
+
+/// What came of a resume.
+#[derive(Clone, Debug)]
+pub(crate) enum Caught {
+    Piece(Arc<PieceFrames>),
+    /// These queries, by their place, have lost tombstones.
+    Reset(Vec<usize>),
+    /// These queries have nothing to read any more.
+    Gone(Vec<usize>),
+    OtherEpoch(LaneView),
+    Behind,
+}
+
+/// A piece of a resume, encoded.
+#[derive(Debug)]
+pub(crate) struct PieceFrames {
+    pub(crate) position: SeqId,
+    pub(crate) seq: SeqId,
+    pub(crate) changes: usize,
+    /// The rows in the partitions that were read.
+    pub(crate) rows: u64,
+    pub(crate) frames: Vec<Bytes>,
+}
+
+/// A batch of a load, encoded.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) epoch: Epoch,
+    pub(crate) seq: SeqId,
+    pub(crate) floor: Floor,
+    pub(crate) rows: u64,
+    pub(crate) frame: Bytes,
+}
+
+impl Read {
+    /// What kind of read it is, for tests: `position`, `catch_up` or `load`.
+    pub fn kind_name(&self) -> &'static str {
+        match self.kind {
+            ReadKind::Position => "position",
+            ReadKind::CatchUp { .. } => "catch_up",
+            ReadKind::Load { .. } => "load",
+        }
+    }
+
+    /// Reads, and encodes what was read. `index` is the last entry that the snapshot has.
+    ///
+    /// # Errors
+    /// [`ReadError`] when this node cannot read: say [`Worker::unread`](crate::Worker::unread), and
+    /// it is asked for again.
+    pub fn run(&self, view: &View<'_>, index: u64) -> Result<Answer, ReadError> {
+        let found = match &self.kind {
+            ReadKind::Position => Found::Position(view.lane(&self.lane)?),
+            ReadKind::CatchUp { epoch, position, queries, limits } => {
+                let resuming: Vec<Resuming<'_>> = queries
+                    .iter()
+                    .map(|(query, floor)| Resuming { query: &query.query, floor: *floor })
+                    .collect();
+                let caught = view.catch_up(&self.lane, *epoch, *position, &resuming, *limits)?;
+                Found::CatchUp(self.caught(view, queries, caught)?)
+            }
+            ReadKind::Load { query, below, limits } => {
+                match self.load(view, query, *below, *limits) {
+                    Ok(batch) => Found::Load(Ok(Arc::new(self.batch(view, query, &batch)?))),
+                    Err(ReadError::Engine(error)) => return Err(error.into()),
+                    Err(ReadError::WrongShard) => return Err(ReadError::WrongShard),
+                    Err(gone) => Found::Load(Err(gone)),
+                }
+            }
+        };
+        Ok(Answer { index, found })
+    }
+
+    /// The next batch. Where no row is wanted, that is an empty one above all rows there are.
+    fn load(
+        &self,
+        view: &View<'_>,
+        query: &LiveQuery,
+        below: Option<Birth>,
+        limits: LoadLimits,
+    ) -> Result<LoadBatch, ReadError> {
+        if limits.rows > 0 {
+            return view.load(&self.lane, &query.query, below, limits);
+        }
+        view.table(&self.lane, query.query.table)?;
+        let LaneView { epoch, seq, .. } = view.lane(&self.lane)?;
+        Ok(LoadBatch { epoch, seq, rows: Vec::new(), floor: Floor(seq.next()) })
+    }
+
+    fn caught(
+        &self,
+        view: &View<'_>,
+        queries: &[(Arc<LiveQuery>, Floor)],
+        caught: CatchUp,
+    ) -> Result<Caught, ReadError> {
+        Ok(match caught {
+            CatchUp::Piece(piece) => Caught::Piece(Arc::new(self.piece(view, queries, piece)?)),
+            CatchUp::Reset(places) => Caught::Reset(places),
+            CatchUp::Gone(gone) => Caught::Gone(gone.into_iter().map(|(place, _)| place).collect()),
+            CatchUp::OtherEpoch(lane) => Caught::OtherEpoch(lane),
+            CatchUp::Behind { .. } => Caught::Behind,
+        })
+    }
+
+    fn piece(
+        &self,
+        view: &View<'_>,
+        queries: &[(Arc<LiveQuery>, Floor)],
+        piece: Piece,
+    ) -> Result<PieceFrames, ReadError> {
+        let Piece { position, seq, told, changes } = piece;
+        let mut of_query: BTreeMap<usize, Vec<RowChange>> = BTreeMap::new();
+        for Told { query: place, birth, what } in told {
+            let query = &queries[place].0;
+            let change = match what {
+                What::Row(image) => {
+                    let row = image.view(view.table(&self.lane, query.query.table)?)?;
+                    commit::row(query, birth, &image, &row)
+                }
+                What::Left(key) => RowChange::Left(birth, key),
+                What::Deleted(key) => RowChange::Deleted(birth, key),
+            };
+            of_query.entry(place).or_default().push(change);
+        }
+        // One frame a query: the limits of a piece bound it.
+        let frame = |(place, changes): (usize, Vec<RowChange>)| -> Bytes {
+            let frame = CatchUpFrame { query: queries[place].0.number, changes };
+            codec::encode(&ServerFrame::CatchUp(frame)).into()
+        };
+        let frames = of_query.into_iter().map(frame).collect();
+        let mut rows = 0;
+        let mut tables: Vec<_> = queries.iter().map(|(query, _)| query.query.table).collect();
+        tables.sort_unstable();
+        tables.dedup();
+        for table in tables {
+            rows += view.partition(&self.lane, table)?.rows;
+        }
+        Ok(PieceFrames { position, seq, changes, rows, frames })
+    }
+
+    fn batch(
+        &self,
+        view: &View<'_>,
+        query: &LiveQuery,
+        loaded: &LoadBatch,
+    ) -> Result<Batch, ReadError> {
+        let LoadBatch { epoch, seq, ref rows, floor } = *loaded;
+        let Query { table, .. } = query.query;
+        let schema = view.table(&self.lane, table)?;
+        let mut shown: Vec<Row> = Vec::with_capacity(rows.len());
+        for row in rows {
+            shown.push(commit::shown(query, &row.image.view(schema)?));
+        }
+        let all = view.partition(&self.lane, table)?.rows;
+        let frame = ServerFrame::InitialDataBatch(InitialDataBatch {
+            query: query.number,
+            seq,
+            floor,
+            // Births below the floor are as many at most, and so are the rows there.
+            remaining: floor.0.get().saturating_sub(1).min(all),
+            births: rows.iter().map(|row| row.birth).collect(),
+            rows: shown,
+            expiries: rows.iter().filter_map(|row| row.image.expiry()).map(|at| at.0).collect(),
+        });
+        let frame = codec::encode(&frame).into();
+        Ok(Batch { epoch, seq, floor, rows: rows.len() as u64, frame })
+    }
+}

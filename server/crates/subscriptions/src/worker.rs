@@ -1,0 +1,530 @@
+//! A dispatch worker: the feeds of some connections, and what is done for them.
+//!
+//! It does no I/O. The host gives it what was applied, what clients ask and what was read, and
+//! takes from it what is to be read; frames go to the [`Outbox`] of a connection. A node has a
+//! worker for each core; a connection belongs to one, which handles the commits of a lane in order.
+
+mod dispatch;
+mod load;
+mod resume;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use protocol::codec;
+use protocol::error_code::ErrorCode;
+use protocol::frame::v1::{Held, LanePosition, Progress, Refused, Reset, ServerFrame, Subscribed};
+use protocol::ids::{Birth, Epoch, Floor, Lane, QueryNumber, RequestNumber, SeqId};
+use server_engine::{Catalog, LaneView, ShardNumber};
+use slab::Slab;
+
+use crate::feed::{Feed, FeedKey, State, Subscription};
+use crate::index::Index;
+use crate::limits::Settings;
+use crate::query::{LiveQuery, Queries};
+use crate::read::{Answer, Read, ReadId, ReadKind};
+
+/// Names a connection; the host never gives a number twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(pub u64);
+
+/// Where the frames for a connection wait to be sent. A handle: clones are the same queue.
+pub trait Outbox: Clone + Debug {
+    /// How many bytes wait.
+    fn waiting(&self) -> usize;
+    /// Adds a frame. Never blocks: the worker keeps to the bound.
+    fn push(&self, frame: Bytes);
+}
+
+/// What a worker wants of its host.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// To be run on a snapshot that is taken after this was asked for; then
+    /// [`Worker::answer`] or [`Worker::unread`].
+    Read(Read),
+    /// A client has been further than this node, or elsewhere: where is the leader? Then
+    /// [`Worker::leader`].
+    AskLeader {
+        /// The connection.
+        connection: ConnectionId,
+        /// The shard.
+        shard: ShardNumber,
+        /// The lane.
+        lane: Lane,
+    },
+}
+
+/// A `subscribe` whose query was compiled.
+#[derive(Clone, Debug)]
+pub struct Subscribing {
+    /// Its number.
+    pub request: RequestNumber,
+    /// What it means.
+    pub query: Arc<LiveQuery>,
+    /// What the client holds of it.
+    pub held: Option<Held>,
+    /// How many rows it wants in all.
+    pub fetch_last: Option<u64>,
+    /// Most rows of a batch.
+    pub batch_rows: Option<u32>,
+}
+
+/// Where a client was in a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The position.
+    pub seq: SeqId,
+    /// How many connections in a row were cut while they caught up.
+    pub cut: u8,
+}
+
+#[derive(Debug)]
+struct Connection<O> {
+    outbox: O,
+    feeds: BTreeMap<Lane, FeedKey>,
+}
+
+/// What the worker knows of a shard.
+#[derive(Debug, Default)]
+struct ShardState {
+    /// The last entry that it has handled.
+    handled: u64,
+    catalog: Option<Arc<Catalog>>,
+    /// Feeds that wait until an entry was handled.
+    due: BTreeSet<(u64, FeedKey)>,
+}
+
+/// Reads that are equal are one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum ReadKey {
+    Position(Lane),
+    CatchUp(Lane, Epoch, SeqId, Vec<(QueryNumber, Floor)>),
+    Load(QueryNumber, Option<Birth>, usize),
+}
+
+#[derive(Debug)]
+struct Pending {
+    key: ReadKey,
+    kind: ReadKind,
+    feeds: Vec<FeedKey>,
+}
+
+/// A dispatch worker.
+#[derive(Debug)]
+pub struct Worker<O> {
+    settings: Settings,
+    queries: Arc<Queries>,
+    connections: HashMap<ConnectionId, Connection<O>>,
+    feeds: Slab<Feed<O>>,
+    index: Index,
+    shards: BTreeMap<ShardNumber, ShardState>,
+    reads: BTreeMap<ReadId, Pending>,
+    read_of: BTreeMap<ReadKey, ReadId>,
+    last_read: u64,
+    last_subscription: u64,
+    actions: Vec<Action>,
+    /// Feeds that may be able to go on.
+    agenda: Vec<FeedKey>,
+}
+
+impl<O: Outbox> Worker<O> {
+    /// A worker without connections. For each shard it is told first where it begins, by
+    /// [`Worker::jumped`].
+    pub fn new(settings: Settings, queries: Arc<Queries>) -> Self {
+        Self {
+            settings,
+            queries,
+            connections: HashMap::new(),
+            feeds: Slab::new(),
+            index: Index::default(),
+            shards: BTreeMap::new(),
+            reads: BTreeMap::new(),
+            read_of: BTreeMap::new(),
+            last_read: 0,
+            last_subscription: 0,
+            actions: Vec::new(),
+            agenda: Vec::new(),
+        }
+    }
+
+    /// What it wants by now.
+    pub fn take_actions(&mut self) -> Vec<Action> {
+        std::mem::take(&mut self.actions)
+    }
+
+    /// A connection begins.
+    pub fn open(&mut self, connection: ConnectionId, outbox: O) {
+        self.connections.insert(connection, Connection { outbox, feeds: BTreeMap::new() });
+    }
+
+    /// A connection has ended.
+    pub fn close(&mut self, connection: ConnectionId) {
+        let Some(connection) = self.connections.remove(&connection) else { return };
+        for (lane, key) in connection.feeds {
+            self.unregister_all(key);
+            self.index.close(&lane, key);
+            self.feeds.remove(key);
+        }
+    }
+
+    /// A client goes on where it was in a lane, with these subscriptions in it.
+    pub fn resume(
+        &mut self,
+        connection: ConnectionId,
+        shard: ShardNumber,
+        lane: &Lane,
+        cursor: Option<Cursor>,
+        subscriptions: Vec<Subscribing>,
+    ) {
+        let Some(key) = self.feed(connection, shard, lane) else {
+            for refused in subscriptions {
+                self.refuse_lane(connection, refused.request);
+            }
+            return;
+        };
+        let feed = &mut self.feeds[key];
+        if let Some(Cursor { epoch, seq, cut }) = cursor {
+            (feed.epoch, feed.told, feed.cuts) = (Some(epoch), seq, cut);
+            feed.state = State::Lagging { position: Some(seq) };
+        }
+        for subscribing in subscriptions {
+            self.add(key, subscribing, cursor.is_some());
+        }
+        self.agenda.push(key);
+        self.go_on();
+    }
+
+    /// A subscription begins. `shard` is where its lane lies.
+    pub fn subscribe(
+        &mut self,
+        connection: ConnectionId,
+        shard: ShardNumber,
+        subscribing: Subscribing,
+    ) {
+        let lane = subscribing.query.lane.clone();
+        let Some(key) = self.feed(connection, shard, &lane) else {
+            self.refuse_lane(connection, subscribing.request);
+            return;
+        };
+        // What is held is as of a cursor, which comes with the lane or not at all.
+        self.add(key, subscribing, false);
+        self.agenda.push(key);
+        self.go_on();
+    }
+
+    /// A subscription ends. One that has joined another began nothing, and ends nothing.
+    pub fn unsubscribe(&mut self, connection: ConnectionId, request: RequestNumber) {
+        let Some((key, number)) = self.find(connection, request) else { return };
+        self.remove(key, number);
+    }
+
+    /// The window of a subscription becomes wider.
+    pub fn load_older(&mut self, connection: ConnectionId, request: RequestNumber, rows: u64) {
+        let Some((key, number)) = self.find(connection, request) else { return };
+        let Some(held) = self.feeds[key].subscriptions.get_mut(&number) else { return };
+        held.window = held.window.map(|window| window.saturating_add(rows));
+        held.missing = held.missing.map(|missing| missing.saturating_add(rows));
+        self.agenda.push(key);
+        self.go_on();
+    }
+
+    /// What waits for a connection has become less.
+    pub fn drained(&mut self, connection: ConnectionId) {
+        let Some(connection) = self.connections.get(&connection) else { return };
+        self.agenda.extend(connection.feeds.values());
+        self.go_on();
+    }
+
+    /// Tells a connection where its lanes are, as a sign of life and so that a quiet subscription's
+    /// cursor does not age (INV-5: never ahead of what was told before).
+    pub fn progress(&mut self, connection: ConnectionId) {
+        let Some(connection) = self.connections.get(&connection) else { return };
+        let mut lanes = Vec::new();
+        for (lane, key) in &connection.feeds {
+            let feed = &mut self.feeds[*key];
+            let position = self.index.lanes.get(lane).and_then(|lane| lane.position);
+            // One that is held or lagging has not been told of all up to there.
+            if let (State::Live, Some((_, seq))) = (&feed.state, position)
+                && seq > feed.told
+            {
+                feed.told = seq;
+                lanes.push(LanePosition(lane.clone(), seq));
+            }
+        }
+        send(&connection.outbox, &ServerFrame::Progress(Progress { lanes }));
+    }
+
+    /// Some time has passed: feeds that wait for this node try again.
+    pub fn tick(&mut self) {
+        for (key, feed) in &mut self.feeds {
+            if let State::Waiting { position, .. } = feed.state {
+                feed.state = State::Lagging { position };
+                self.agenda.push(key);
+            }
+        }
+        self.go_on();
+    }
+
+    /// How many subscriptions there are.
+    pub fn subscriptions(&self) -> usize {
+        self.feeds.iter().map(|(_, feed)| feed.subscriptions.len()).sum()
+    }
+
+    /// The state of each feed of a connection, for tests.
+    pub fn states(&self, connection: ConnectionId) -> Vec<(Lane, &'static str)> {
+        let feeds = self.connections.get(&connection).into_iter().flat_map(|c| &c.feeds);
+        feeds.map(|(lane, key)| (lane.clone(), self.feeds[*key].state.name())).collect()
+    }
+
+    fn feed(&mut self, id: ConnectionId, shard: ShardNumber, lane: &Lane) -> Option<FeedKey> {
+        let connection = self.connections.get_mut(&id)?;
+        if let Some(key) = connection.feeds.get(lane) {
+            return Some(*key);
+        }
+        if connection.feeds.len() >= self.settings.lanes_max {
+            return None;
+        }
+        let key = self.feeds.insert(Feed {
+            connection: id,
+            outbox: connection.outbox.clone(),
+            lane: lane.clone(),
+            shard,
+            epoch: None,
+            told: SeqId::ZERO,
+            state: State::Lagging { position: None },
+            subscriptions: BTreeMap::new(),
+            resumed: 0,
+            cuts: 0,
+            loaded_last: None,
+        });
+        connection.feeds.insert(lane.clone(), key);
+        self.index.open(lane, key);
+        Some(key)
+    }
+
+    fn find(
+        &self,
+        connection: ConnectionId,
+        request: RequestNumber,
+    ) -> Option<(FeedKey, QueryNumber)> {
+        let connection = self.connections.get(&connection)?;
+        connection.feeds.values().find_map(|key| {
+            let mut held = self.feeds[*key].subscriptions.iter();
+            let found = held.find(|(_, held)| held.request == request);
+            found.map(|(number, _)| (*key, *number))
+        })
+    }
+
+    fn refuse_lane(&self, connection: ConnectionId, request: RequestNumber) {
+        let Some(connection) = self.connections.get(&connection) else { return };
+        let message = format!(
+            "a connection follows at most {} lanes: end other subscriptions first",
+            self.settings.lanes_max
+        );
+        refuse(&connection.outbox, request, ErrorCode::TooLarge, message);
+    }
+
+    /// Adds a subscription to a feed, and says so. `has_cursor` says whether it is known as of when
+    /// the client holds what it holds.
+    fn add(&mut self, key: FeedKey, subscribing: Subscribing, has_cursor: bool) {
+        let Subscribing { request, query, held, fetch_last, batch_rows } = subscribing;
+        let feed = &mut self.feeds[key];
+        let count = self.connections.get(&feed.connection).into_iter().flat_map(|c| &c.feeds);
+        let count: usize = count.map(|(_, key)| self.feeds[*key].subscriptions.len()).sum();
+        let feed = &mut self.feeds[key];
+        if count >= self.settings.subscriptions_max {
+            let most = self.settings.subscriptions_max;
+            let message =
+                format!("a connection has at most {most} subscriptions: end others first");
+            refuse(&feed.outbox, request, ErrorCode::TooLarge, message);
+            return;
+        }
+        send(&feed.outbox, &subscribed(request, &query));
+        // The client joins the two, and asks for more where the second wants more.
+        if feed.subscriptions.contains_key(&query.number) {
+            return;
+        }
+        self.last_subscription += 1;
+        let is_useful = |held: &Held| held.basis == query.basis && has_cursor;
+        let is_stale = held.as_ref().is_some_and(|held| !is_useful(held));
+        let held = held.filter(is_useful);
+        if is_stale {
+            send(&feed.outbox, &ServerFrame::Reset(Reset { query: query.number }));
+        }
+        let missing = fetch_last.map(|all| {
+            held.as_ref().and_then(|held| held.missing).map_or(all, |missing| missing.min(all))
+        });
+        let subscription = Subscription {
+            id: self.last_subscription,
+            query: Arc::clone(&query),
+            request,
+            floor: held.map(|held| held.floor),
+            window: fetch_last,
+            missing,
+            batch_rows: batch_rows.unwrap_or(u32::MAX).clamp(1, self.settings.batch_rows_max),
+        };
+        feed.subscriptions.insert(query.number, subscription);
+        if feed.state.is_registered() {
+            self.index.register(&query, key);
+        }
+    }
+
+    fn remove(&mut self, key: FeedKey, number: QueryNumber) {
+        if let Some(gone) = self.feeds[key].subscriptions.remove(&number) {
+            self.index.unregister(&gone.query, key);
+        }
+    }
+
+    /// Ends a subscription that cannot go on.
+    fn refuse(&mut self, key: FeedKey, number: QueryNumber) {
+        let feed = &self.feeds[key];
+        if let Some(held) = feed.subscriptions.get(&number) {
+            let table = &held.query.schema.name;
+            let message = format!("there is no table {table} any more: subscribe to another");
+            refuse(&feed.outbox, held.request, ErrorCode::NotFound, message);
+        }
+        self.remove(key, number);
+    }
+
+    fn handled(&self, shard: ShardNumber) -> u64 {
+        self.shards.get(&shard).map_or(0, |shard| shard.handled)
+    }
+
+    fn has_room(&self, key: FeedKey) -> bool {
+        self.feeds[key].outbox.waiting() <= self.settings.queue_bytes_max / 2
+    }
+
+    fn unregister_all(&mut self, key: FeedKey) {
+        let feed = &self.feeds[key];
+        for held in feed.subscriptions.values() {
+            self.index.unregister(&held.query, key);
+        }
+        if let Some(lane) = self.index.lanes.get_mut(&feed.lane) {
+            lane.held.remove(&key);
+        }
+    }
+
+    /// Asks for a read, or joins one that was asked for and is not done.
+    fn ask(&mut self, key: FeedKey, kind: ReadKind) -> ReadId {
+        let feed = &self.feeds[key];
+        let read_key = read_key(&feed.lane, &kind);
+        if let Some(id) = self.read_of.get(&read_key)
+            && let Some(pending) = self.reads.get_mut(id)
+        {
+            pending.feeds.push(key);
+            return *id;
+        }
+        self.last_read += 1;
+        let id = ReadId(self.last_read);
+        let (shard, lane) = (feed.shard, feed.lane.clone());
+        self.actions.push(Action::Read(Read { id, shard, lane, kind: kind.clone() }));
+        self.read_of.insert(read_key.clone(), id);
+        self.reads.insert(id, Pending { key: read_key, kind, feeds: vec![key] });
+        id
+    }
+
+    /// A read that was asked for is done.
+    pub fn answer(&mut self, id: ReadId, answer: &Answer) {
+        let Some(Pending { key: read_key, kind, feeds }) = self.reads.remove(&id) else { return };
+        self.read_of.remove(&read_key);
+        for key in feeds {
+            self.answered(key, id, &kind, answer);
+        }
+        self.go_on();
+    }
+
+    /// A read could not be done: who waits for it asks again after a [`Worker::tick`].
+    pub fn unread(&mut self, id: ReadId) {
+        let Some(Pending { key: read_key, feeds, .. }) = self.reads.remove(&id) else { return };
+        self.read_of.remove(&read_key);
+        for key in feeds {
+            let position = match self.feeds.get(key).map(|feed| &feed.state) {
+                Some(State::Registering { position, hold }) if hold.read == id => *position,
+                Some(State::Loading { position, hold, .. }) if hold.read == id => Some(*position),
+                _ => continue,
+            };
+            self.unregister_all(key);
+            self.feeds[key].state = State::Waiting { position, local: None };
+        }
+    }
+
+    /// Where the leader of a lane is, or `None` when there is no answer.
+    pub fn leader(&mut self, connection: ConnectionId, lane: &Lane, leader: Option<LaneView>) {
+        let Some(connection) = self.connections.get(&connection) else { return };
+        let Some(key) = connection.feeds.get(lane).copied() else { return };
+        self.led(key, leader);
+        self.go_on();
+    }
+
+    fn answered(&mut self, key: FeedKey, id: ReadId, kind: &ReadKind, answer: &Answer) {
+        let Some(feed) = self.feeds.get_mut(key) else { return };
+        let (hold, is_load) = match &mut feed.state {
+            State::Registering { hold, .. } => (hold, false),
+            State::Loading { hold, .. } => (hold, true),
+            _ => return,
+        };
+        if hold.read != id {
+            return;
+        }
+        // Joined later than its snapshot was taken: it lacks what this feed was not given.
+        if answer.index < hold.since {
+            let read = self.ask(key, kind.clone());
+            if let State::Registering { hold, .. } | State::Loading { hold, .. } =
+                &mut self.feeds[key].state
+            {
+                hold.read = read;
+            }
+        } else if is_load {
+            self.loaded(key, answer);
+        } else {
+            self.caught(key, kind, answer);
+        }
+    }
+
+    /// Lets every feed on the agenda do what it can.
+    fn go_on(&mut self) {
+        while let Some(key) = self.agenda.pop() {
+            let Some(feed) = self.feeds.get(key) else { continue };
+            match feed.state {
+                State::Lagging { position } if self.has_room(key) => self.register(key, position),
+                State::Live if self.has_room(key) => self.load_next(key),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn read_key(lane: &Lane, kind: &ReadKind) -> ReadKey {
+    match kind {
+        ReadKind::Position => ReadKey::Position(lane.clone()),
+        ReadKind::CatchUp { epoch, position, queries, .. } => {
+            let queries = queries.iter().map(|(query, floor)| (query.number, *floor)).collect();
+            ReadKey::CatchUp(lane.clone(), *epoch, *position, queries)
+        }
+        ReadKind::Load { query, below, limits } => ReadKey::Load(query.number, *below, limits.rows),
+    }
+}
+
+fn subscribed(request: RequestNumber, query: &LiveQuery) -> ServerFrame {
+    ServerFrame::Subscribed(Box::new(Subscribed {
+        request,
+        query: query.number,
+        lane: query.lane.clone(),
+        basis: query.basis,
+        table: (*query.schema).clone(),
+        columns: query.columns.clone(),
+        predicate: query.query.predicate.clone(),
+    }))
+}
+
+fn refuse(outbox: &impl Outbox, request: RequestNumber, code: ErrorCode, message: String) {
+    send(outbox, &ServerFrame::Refused(Refused { request: Some(request), code, message }));
+}
+
+fn send(outbox: &impl Outbox, frame: &ServerFrame) {
+    outbox.push(codec::encode(frame).into());
+}

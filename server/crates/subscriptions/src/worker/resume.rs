@@ -1,0 +1,179 @@
+//! A feed comes to be up to date: what it missed is read in pieces, the last of them while it is
+//! held, so that nothing comes between.
+
+use protocol::frame::v1::{Frontier, Reset, ServerFrame};
+use protocol::ids::{Epoch, QueryNumber, SeqId};
+use server_engine::LaneView;
+
+use super::{Action, Outbox, Worker, send};
+use crate::feed::{FeedKey, Hold, State};
+use crate::read::{Answer, Caught, Found, PieceFrames, ReadKind};
+
+impl<O: Outbox> Worker<O> {
+    /// Holds the feed and reads what lies between its position and now.
+    pub(super) fn register(&mut self, key: FeedKey, position: Option<SeqId>) {
+        let feed = &mut self.feeds[key];
+        if feed.cuts >= self.settings.resume_cuts_max {
+            feed.cuts = 0;
+            self.reset_all(key);
+        }
+        let feed = &self.feeds[key];
+        let queries = feed.held();
+        let (kind, position) = match (position, feed.epoch) {
+            (Some(position), Some(epoch)) if !queries.is_empty() => {
+                let limits = self.settings.piece;
+                (ReadKind::CatchUp { epoch, position, queries, limits }, Some(position))
+            }
+            // Nothing is held that could have been missed.
+            _ => (ReadKind::Position, None),
+        };
+        let since = self.handled(feed.shard);
+        if let Some(lane) = self.index.lanes.get_mut(&feed.lane) {
+            lane.held.insert(key);
+        }
+        let hold = Hold::new(self.ask(key, kind), since);
+        self.feeds[key].state = State::Registering { position, hold };
+    }
+
+    /// What was missed was read.
+    pub(super) fn caught(&mut self, key: FeedKey, kind: &ReadKind, answer: &Answer) {
+        let feed = &mut self.feeds[key];
+        let State::Registering { position, hold } = &feed.state else { return };
+        let (position, was_held) = (*position, hold.commits.is_some());
+        match &answer.found {
+            Found::Position(lane) => {
+                if was_held {
+                    self.arrive(key, lane.epoch, lane.seq, answer.index);
+                } else {
+                    self.again(key, None);
+                }
+            }
+            Found::CatchUp(Caught::Piece(piece)) => {
+                let epoch = feed.epoch;
+                for frame in &piece.frames {
+                    feed.outbox.push(frame.clone());
+                }
+                feed.resumed += piece.changes;
+                match epoch.filter(|_| was_held && piece.position == piece.seq) {
+                    Some(epoch) => self.arrive(key, epoch, piece.seq, answer.index),
+                    None => self.go_further(key, piece),
+                }
+            }
+            Found::CatchUp(Caught::Reset(places)) => {
+                self.reset(key, &numbers(kind, places));
+                self.again(key, position);
+            }
+            Found::CatchUp(Caught::Gone(places)) => {
+                for number in numbers(kind, places) {
+                    self.refuse(key, number);
+                }
+                self.again(key, position);
+            }
+            Found::CatchUp(Caught::OtherEpoch(lane)) => self.wait(key, position, Some(lane.epoch)),
+            Found::CatchUp(Caught::Behind) => {
+                let epoch = feed.epoch;
+                self.wait(key, position, epoch);
+            }
+            Found::Load(_) => {}
+        }
+    }
+
+    /// A piece that was not the last. One that has become too long is a load instead, which goes on
+    /// where it is cut.
+    fn go_further(&mut self, key: FeedKey, piece: &PieceFrames) {
+        let rows = usize::try_from(piece.rows / 4).unwrap_or(usize::MAX);
+        if self.feeds[key].resumed > self.settings.resume_changes_max.max(rows) {
+            self.reset_all(key);
+        }
+        self.again(key, Some(piece.position));
+    }
+
+    fn again(&mut self, key: FeedKey, position: Option<SeqId>) {
+        self.unregister_all(key);
+        self.feeds[key].state = State::Lagging { position };
+        self.agenda.push(key);
+    }
+
+    /// The client has all up to `seq`, which the entry `index` of the log was the last to move.
+    fn arrive(&mut self, key: FeedKey, epoch: Epoch, seq: SeqId, index: u64) {
+        let shard = self.feeds[key].shard;
+        let is_ahead = self.handled(shard) < index;
+        let feed = &mut self.feeds[key];
+        let State::Registering { hold, .. } = &mut feed.state else { return };
+        let commits = hold.commits.take().unwrap_or_default();
+        let frontier = Frontier { lane: feed.lane.clone(), epoch, seq };
+        send(&feed.outbox, &ServerFrame::Frontier(frontier));
+        (feed.epoch, feed.told, feed.resumed, feed.cuts) = (Some(epoch), seq, 0, 0);
+        // Commits up to there are skipped by their place in the log: after one that only decided
+        // something the SeqId is the same, and after a restore it is lower.
+        feed.state = if is_ahead { State::Ahead { until: index, seq } } else { State::Live };
+        for held in feed.subscriptions.values() {
+            self.index.register(&held.query, key);
+        }
+        if is_ahead {
+            self.shards.entry(shard).or_default().due.insert((index, key));
+            return;
+        }
+        self.now_live(key, Some(epoch), seq);
+        self.give_all_kept(key, commits.into_iter().filter(|(entry, _)| entry.index > index));
+        self.agenda.push(key);
+    }
+
+    /// A feed is where the worker is.
+    pub(super) fn now_live(&mut self, key: FeedKey, epoch: Option<Epoch>, seq: SeqId) {
+        let feed = &self.feeds[key];
+        if let Some(lane) = self.index.lanes.get_mut(&feed.lane) {
+            lane.held.remove(&key);
+            // Commits that came since are in it already.
+            lane.position = lane.position.or(epoch.map(|epoch| (epoch, seq)));
+        }
+    }
+
+    /// This node is not where the client was: it is behind, or the client's history is no more.
+    fn wait(&mut self, key: FeedKey, position: Option<SeqId>, local: Option<Epoch>) {
+        self.unregister_all(key);
+        let feed = &mut self.feeds[key];
+        feed.state = State::Waiting { position, local };
+        let (connection, shard, lane) = (feed.connection, feed.shard, feed.lane.clone());
+        self.actions.push(Action::AskLeader { connection, shard, lane });
+    }
+
+    /// The leader knows. As long as this node is behind it too, it only waits: a reset before it
+    /// knows of a new history would be followed by another.
+    pub(super) fn led(&mut self, key: FeedKey, leader: Option<LaneView>) {
+        let feed = &self.feeds[key];
+        let (State::Waiting { position, local }, Some(leader)) = (&feed.state, leader) else {
+            return;
+        };
+        let (position, local) = (*position, *local);
+        let is_other = feed.epoch != Some(leader.epoch);
+        let is_lost = !is_other && position > Some(leader.seq);
+        if is_lost || (is_other && local == Some(leader.epoch)) {
+            self.reset_all(key);
+            self.again(key, None);
+        }
+    }
+
+    /// Loads these queries anew.
+    fn reset(&mut self, key: FeedKey, numbers: &[QueryNumber]) {
+        let feed = &mut self.feeds[key];
+        for number in numbers {
+            let Some(held) = feed.subscriptions.get_mut(number) else { continue };
+            held.reset();
+            send(&feed.outbox, &ServerFrame::Reset(Reset { query: *number }));
+        }
+    }
+
+    fn reset_all(&mut self, key: FeedKey) {
+        let held = self.feeds[key].held();
+        let numbers: Vec<_> = held.iter().map(|(query, _)| query.number).collect();
+        self.feeds[key].resumed = 0;
+        self.reset(key, &numbers);
+    }
+}
+
+/// The queries of a resume, by their places.
+fn numbers(kind: &ReadKind, places: &[usize]) -> Vec<QueryNumber> {
+    let ReadKind::CatchUp { queries, .. } = kind else { return Vec::new() };
+    places.iter().filter_map(|place| Some(queries.get(*place)?.0.number)).collect()
+}

@@ -1,0 +1,188 @@
+//! What happens at each bound, and what sends nothing.
+
+use protocol::error_code::ErrorCode;
+use protocol::frame::v1::{RowChange, ServerFrame};
+use protocol::ids::{Floor, RequestNumber, SeqId};
+use protocol::value::Value;
+use server_engine::{CatchUpLimits, Command};
+use server_subscriptions::{ConnectionId, Settings};
+
+use crate::world::{CONNECTION, EPOCH, NOTES, World};
+
+fn seq(number: u64) -> SeqId {
+    SeqId::new(number).unwrap()
+}
+
+fn refusals(frames: &[ServerFrame]) -> Vec<(Option<RequestNumber>, ErrorCode)> {
+    let refusal = |frame: &ServerFrame| match frame {
+        ServerFrame::Refused(refused) => Some((refused.request, refused.code)),
+        _ => None,
+    };
+    frames.iter().filter_map(refusal).collect()
+}
+
+fn kinds(frames: &[ServerFrame]) -> Vec<&'static str> {
+    let kind = |frame: &ServerFrame| match frame {
+        ServerFrame::Subscribed(_) => "subscribed",
+        ServerFrame::Reset(_) => "reset",
+        ServerFrame::InitialDataBatch(_) => "batch",
+        ServerFrame::Delta(_) => "delta",
+        ServerFrame::CatchUp(_) => "catch_up",
+        ServerFrame::Frontier(_) => "frontier",
+        ServerFrame::Progress(_) => "progress",
+        other => panic!("{other:?}"),
+    };
+    frames.iter().map(kind).collect()
+}
+
+#[test]
+fn one_subscription_or_lane_too_many_is_refused_and_the_others_go_on() {
+    let mut world = World::new(Settings { subscriptions_max: 2, ..Settings::default() });
+    for request in 1..=3 {
+        world.subscribe(request, Some(request as i64), None);
+    }
+    let too_many = (Some(RequestNumber(3)), ErrorCode::TooLarge);
+    assert_eq!(refusals(&world.queue.take()), [too_many]);
+    world.settle();
+    world.queue.take();
+    world.write([1], 2, 0);
+    world.handle();
+    assert_eq!(kinds(&world.queue.take()), ["delta"]);
+
+    let mut world = World::new(Settings { lanes_max: 0, ..Settings::default() });
+    world.subscribe(1, None, None);
+    let too_many = (Some(RequestNumber(1)), ErrorCode::TooLarge);
+    assert_eq!(refusals(&world.queue.take()), [too_many]);
+}
+
+#[test]
+fn a_load_that_holds_too_many_commits_goes_on_behind_a_resume() {
+    let mut world = World::new(Settings { held_commits_max: 2, ..Settings::default() });
+    world.write(1..=3, 7, 0);
+    world.handle();
+    world.subscribe(1, None, None);
+    world.answer();
+    assert_eq!(world.state(), "loading");
+    for body in 1..=3 {
+        world.write([1], 7, body);
+        world.handle();
+    }
+    assert_eq!(world.state(), "registering");
+    world.settle();
+    let frames = world.queue.take();
+    assert_eq!(kinds(&frames), ["subscribed", "frontier", "frontier", "batch"]);
+    let Some(ServerFrame::InitialDataBatch(batch)) = frames.last() else { panic!("{frames:?}") };
+    assert_eq!((batch.seq, batch.floor, batch.rows.len()), (seq(6), Floor::COMPLETE, 3));
+    assert_eq!(world.state(), "live");
+}
+
+#[test]
+fn a_resume_that_grows_too_long_or_was_cut_too_often_becomes_a_load() {
+    let piece = CatchUpLimits { changes: 2, bytes: usize::MAX };
+    let settings = Settings { piece, resume_changes_max: 3, ..Settings::default() };
+    let mut world = World::new(settings);
+    world.write(1..=9, 7, 0);
+    world.handle();
+    world.resume(EPOCH, seq(1));
+    world.settle();
+    let told = kinds(&world.queue.take());
+    let expected = ["subscribed", "catch_up", "catch_up", "reset", "frontier", "batch"];
+    assert_eq!(told, expected, "four changes were read, and nine rows do not allow for more");
+
+    let mut world = World::new(settings);
+    world.write(1..=2, 7, 0);
+    world.handle();
+    world.resume_cut(EPOCH, seq(1), settings.resume_cuts_max);
+    world.settle();
+    assert_eq!(kinds(&world.queue.take()), ["subscribed", "reset", "frontier", "batch"]);
+}
+
+#[test]
+fn a_commit_that_is_larger_than_the_queue_goes_into_an_empty_one() {
+    let mut world = World::new(Settings { queue_bytes_max: 100, ..Settings::default() });
+    world.subscribe(1, None, None);
+    world.queue.take();
+    world.worker.drained(CONNECTION);
+    world.collect();
+    world.settle();
+    world.queue.take();
+    world.worker.drained(CONNECTION);
+    world.collect();
+    world.settle();
+    world.queue.take();
+    world.write(1..=50, 7, 0);
+    world.handle();
+    assert_eq!(kinds(&world.queue.take()), ["delta"]);
+    assert_eq!(world.state(), "live");
+}
+
+#[test]
+fn a_slow_client_lags_and_the_others_do_not_notice() {
+    let mut world = World::new(Settings { queue_bytes_max: 2_000, ..Settings::default() });
+    let other = world.connect(ConnectionId(2));
+    for connection in [CONNECTION, ConnectionId(2)] {
+        world.subscribe_at(connection, 1, None, None);
+        world.settle();
+    }
+    other.take();
+    for body in 0..100 {
+        world.write([1], 7, body);
+        world.handle();
+        assert_eq!(kinds(&other.take()), ["delta"]);
+    }
+    assert_eq!(world.state(), "lagging");
+    world.queue.take();
+    world.worker.drained(CONNECTION);
+    world.collect();
+    world.settle();
+    assert_eq!(world.state(), "live");
+    let frames = world.queue.take();
+    assert_eq!(kinds(&frames), ["catch_up", "frontier"], "what differs, not what happened");
+}
+
+#[test]
+fn a_dropped_table_ends_its_subscriptions() {
+    let mut world = World::new(Settings::default());
+    world.subscribe(1, None, None);
+    world.settle();
+    world.queue.take();
+    world.run(vec![Command::Drop(NOTES)]);
+    world.handle();
+    let gone = (Some(RequestNumber(1)), ErrorCode::NotFound);
+    assert_eq!(refusals(&world.queue.take()), [gone]);
+    assert_eq!(world.worker.subscriptions(), 0);
+    // One that is read after that is told, too.
+    world.subscribe(2, None, None);
+    world.settle();
+    let gone = (Some(RequestNumber(2)), ErrorCode::NotFound);
+    assert_eq!(refusals(&world.queue.take()), [gone]);
+}
+
+#[test]
+fn only_what_a_query_shows_is_told() {
+    let mut world = World::new(Settings::default());
+    world.write([1], 7, 0);
+    world.handle();
+    let query = world.queries.compile(crate::world::asked(None, &[crate::world::ROOM]));
+    let subscribing = server_subscriptions::Subscribing {
+        request: RequestNumber(1),
+        query,
+        held: None,
+        fetch_last: None,
+        batch_rows: None,
+    };
+    world.worker.subscribe(CONNECTION, crate::world::SHARD, subscribing);
+    world.collect();
+    world.settle();
+    world.queue.take();
+    world.write([1], 7, 5);
+    world.handle();
+    assert_eq!(world.queue.take(), [], "a column that it does not show");
+    world.write([1], 8, 5);
+    world.handle();
+    let frames = world.queue.take();
+    let [ServerFrame::Delta(delta)] = &frames[..] else { panic!("{frames:?}") };
+    let row = [Value::Integer(1), Value::Integer(8)].into_iter().collect();
+    assert_eq!(delta.changes, [RowChange::Row(protocol::ids::Birth(seq(1)), row)]);
+    assert_eq!((delta.previous, delta.seq), (seq(1), seq(3)), "what was not told leaves no gap");
+}

@@ -1,0 +1,8 @@
+//! The live engine through its public face.
+
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+
+mod bounds;
+mod counters;
+mod spec;
+mod world;
