@@ -69,7 +69,8 @@ error_codes! {
     Stalled = "stalled", true;
     /// Another tab or node took over. The SDK asks again by itself.
     LeaderChanged = "leader_changed", true;
-    /// The application took the mutation back before it was decided.
+    /// The application took the mutation back before it was decided; or somebody who runs the
+    /// server ended the subscription.
     Cancelled = "cancelled", false;
     /// A defect of Tidewire or of the machine. The server's log has the details.
     Internal = "internal", true;

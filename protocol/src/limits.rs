@@ -49,6 +49,12 @@ pub const CONNECTION_SUBSCRIPTIONS_MAX: usize = 1_000;
 /// Most parameters of one statement: what SQLite takes.
 pub const SQL_PARAMS_MAX: usize = 32_766;
 
+/// Most rows of one piece of an answer to a statement.
+pub const SQL_RESULT_ROWS_MAX: usize = BATCH_ROWS_MAX;
+
+/// Most statements of one connection that run at once. One more is refused for now.
+pub const CONNECTION_STATEMENTS_MAX: usize = 32;
+
 /// Largest encoded row, in bytes: half of a commit, so that a row fits one together with its key
 /// and what is said about it. Files belong beside rows, not in them.
 pub const ROW_BYTES_MAX: usize = 512 * 1024;

@@ -3,6 +3,7 @@
 mod client;
 mod server;
 pub mod shared;
+mod sql;
 
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
@@ -12,6 +13,7 @@ pub use server::{
     CatchUp, Delta, Frontier, Goodbye, InitialDataBatch, LanePosition, Progress, Refused, Reset,
     RowChange, ServerFrame, Subscribed, Welcome,
 };
+pub use sql::{Position, Sql, SqlColumn, SqlDone, SqlFailed, SqlOutcome, SqlResult, SqlRows};
 
 use crate::codec::{self, DecodeError};
 use crate::limits::{CLIENT_FRAME_BYTES_MAX, SERVER_FRAME_BYTES_MAX};

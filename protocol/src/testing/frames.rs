@@ -9,11 +9,13 @@ use super::{expect, predicate, row, table, text};
 use crate::error_code::ErrorCode;
 use crate::frame::v1::{
     CatchUp, ClientFrame, Delta, Frontier, Goodbye, Held, Hello, InitialDataBatch, LaneCursor,
-    LanePosition, LoadOlder, Progress, Refused, Reset, RowChange, ServerFrame, Subscribe,
-    Subscribed, Token, Unsubscribe, Welcome,
+    LanePosition, LoadOlder, Position, Progress, Refused, Reset, RowChange, ServerFrame, Sql,
+    SqlColumn, SqlDone, SqlFailed, SqlOutcome, SqlResult, SqlRows, Subscribe, Subscribed, Token,
+    Unsubscribe, Welcome,
 };
 use crate::ids::{
-    Basis, Birth, ClientId, ColumnId, Epoch, Floor, Lane, QueryNumber, RequestNumber, SeqId,
+    Basis, Birth, ClientId, ColumnId, Epoch, Floor, Lane, QueryNumber, RequestId, RequestNumber,
+    SeqId,
 };
 use crate::value::Row;
 
@@ -26,6 +28,7 @@ pub fn client_frame() -> BoxedStrategy<ClientFrame> {
         1 => request().prop_map(|request| ClientFrame::Unsubscribe(Unsubscribe { request })),
         1 => (request(), number())
             .prop_map(|(request, rows)| ClientFrame::LoadOlder(LoadOlder { request, rows })),
+        1 => sql().prop_map(ClientFrame::Sql),
     ]
     .boxed()
 }
@@ -50,6 +53,9 @@ pub fn server_frame() -> BoxedStrategy<ServerFrame> {
             .prop_map(|(query, changes)| ServerFrame::CatchUp(CatchUp { query, changes })),
         1 => frontier,
         1 => progress.prop_map(|lanes| ServerFrame::Progress(Progress { lanes })),
+        2 => (request(), sql_outcome()).prop_map(|(request, outcome)| {
+            ServerFrame::SqlResult(SqlResult { request, outcome })
+        }),
         1 => goodbye(),
     ]
     .boxed()
@@ -88,6 +94,40 @@ fn subscribe() -> BoxedStrategy<Subscribe> {
             Subscribe { request, sql, params, fetch_last, batch_rows, held }
         })
         .boxed()
+}
+
+fn sql() -> BoxedStrategy<Sql> {
+    let request_id = option::of(bytes().prop_map(RequestId::from_bytes));
+    let timeout_ms = option::of(select(vec![0, 30_000, u32::MAX]));
+    (request(), text(), row(&table()), request_id, timeout_ms)
+        .prop_map(|(request, sql, params, request_id, timeout_ms)| {
+            let params = params.0.into_iter().take(4).collect();
+            Sql { request, sql, params, request_id, timeout_ms }
+        })
+        .boxed()
+}
+
+fn sql_outcome() -> BoxedStrategy<SqlOutcome> {
+    let columns = table().columns.into_iter().map(|column| SqlColumn {
+        name: column.name.as_str().to_owned(),
+        column_type: column.column_type,
+    });
+    let columns = prop_oneof![Just(Vec::new()), Just(columns.collect())];
+    let rows = (columns, vec(row(&table()), 0..3))
+        .prop_map(|(columns, rows)| SqlOutcome::Rows(SqlRows { columns, rows }));
+    let position = (lane(), bytes(), seq()).prop_map(|(lane, epoch, seq)| {
+        let epoch = Epoch::from_bytes(epoch);
+        Position { lane, epoch, seq }
+    });
+    let done =
+        (option::of(number()), vec(position, 0..3)).prop_map(|(rows_affected, positions)| {
+            SqlOutcome::Done(SqlDone { rows_affected, positions })
+        });
+    let failed =
+        (code(), text(), option::of(number())).prop_map(|(code, message, retry_after_ms)| {
+            SqlOutcome::Failed(SqlFailed { code, message, retry_after_ms })
+        });
+    prop_oneof![rows, done, failed].boxed()
 }
 
 fn welcome() -> BoxedStrategy<ServerFrame> {

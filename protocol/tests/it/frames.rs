@@ -7,16 +7,18 @@ use protocol::codec::{DecodeError, Malformation, encode};
 use protocol::error_code::ErrorCode;
 use protocol::frame::v1::{
     CatchUp, ClientFrame, Delta, Frontier, Goodbye, Held, Hello, InitialDataBatch, LaneCursor,
-    LanePosition, LoadOlder, MESSAGE_NAME_BYTES_MAX, Progress, Received, Refused, Reset, RowChange,
-    ServerFrame, Subscribe, Subscribed, Token, Unsubscribe, Welcome, read_client, read_server,
+    LanePosition, LoadOlder, MESSAGE_NAME_BYTES_MAX, Position, Progress, Received, Refused, Reset,
+    RowChange, ServerFrame, Sql, SqlColumn, SqlDone, SqlFailed, SqlOutcome, SqlResult, SqlRows,
+    Subscribe, Subscribed, Token, Unsubscribe, Welcome, read_client, read_server,
 };
 use protocol::ids::{
-    Basis, Birth, ClientId, ColumnId, Epoch, Floor, Lane, Name, QueryNumber, RequestNumber,
-    SchemaVersion, SeqId, TableId,
+    Basis, Birth, ClientId, ColumnId, Epoch, Floor, Lane, Name, QueryNumber, RequestId,
+    RequestNumber, SchemaVersion, SeqId, TableId,
 };
 use protocol::limits::{
     BATCH_ROWS_MAX, CHANGES_MAX, CLIENT_FRAME_BYTES_MAX, COLUMNS_MAX, CONNECTION_LANES_MAX,
     CONNECTION_SUBSCRIPTIONS_MAX, OFFERED_VERSIONS_MAX, SERVER_FRAME_BYTES_MAX, SQL_PARAMS_MAX,
+    SQL_RESULT_ROWS_MAX,
 };
 use protocol::predicate::{CompareOp, Operand, Predicate};
 use protocol::schema::{Column, MergeRule, TableKind, TableSchema};
@@ -105,7 +107,53 @@ fn client_frames() -> Vec<(&'static str, ClientFrame)> {
         ("subscribe-all", ClientFrame::Subscribe(subscribe_all())),
         ("unsubscribe", ClientFrame::Unsubscribe(Unsubscribe { request })),
         ("load-older", ClientFrame::LoadOlder(LoadOlder { request, rows: 50 })),
+        ("sql", ClientFrame::Sql(sql())),
+        ("sql-all", ClientFrame::Sql(sql_all())),
     ]
+}
+
+/// A statement without anything that may be left out.
+fn sql() -> Sql {
+    let sql = "DELETE FROM app.notes".to_owned();
+    let request = RequestNumber(1);
+    Sql { request, sql, params: vec![], request_id: None, timeout_ms: None }
+}
+
+/// A statement with everything.
+fn sql_all() -> Sql {
+    Sql {
+        sql: "INSERT INTO app.notes VALUES ($1, $2)".to_owned(),
+        params: vec![Value::Integer(3), Value::text("hi").unwrap()],
+        request_id: Some(RequestId::from_bytes([0x1d; 16])),
+        timeout_ms: Some(30_000),
+        ..sql()
+    }
+}
+
+fn sql_results() -> Vec<(&'static str, ServerFrame)> {
+    let column = |name: &str, column_type| SqlColumn { name: name.to_owned(), column_type };
+    let columns = vec![column("id", ColumnType::BigInt), column("body", ColumnType::Text)];
+    let first = SqlRows { columns, rows: vec![row(1, "a"), row(2, "b")] };
+    let next = SqlRows { columns: vec![], rows: vec![row(3, "c")] };
+    let (lane, epoch, seq) = (alice(), Epoch::from_bytes([0xee; 16]), seq(13));
+    let positions = vec![Position { lane, epoch, seq }];
+    let failed = SqlFailed {
+        code: ErrorCode::Overloaded,
+        message: "come back".to_owned(),
+        retry_after_ms: None,
+    };
+    let later = SqlFailed { retry_after_ms: Some(2_000), ..failed.clone() };
+    let outcomes = [
+        ("sql-rows", SqlOutcome::Rows(first)),
+        ("sql-rows-next", SqlOutcome::Rows(next)),
+        ("sql-done", SqlOutcome::Done(SqlDone::default())),
+        ("sql-done-all", SqlOutcome::Done(SqlDone { rows_affected: Some(1), positions })),
+        ("sql-failed", SqlOutcome::Failed(failed)),
+        ("sql-failed-later", SqlOutcome::Failed(later)),
+    ];
+    let request = RequestNumber(1);
+    let frame = |outcome| ServerFrame::SqlResult(SqlResult { request, outcome });
+    outcomes.into_iter().map(|(name, outcome)| (name, frame(outcome))).collect()
 }
 
 fn notes() -> TableSchema {
@@ -221,6 +269,7 @@ fn server_frames() -> Vec<(&'static str, ServerFrame)> {
         ("progress-none", ServerFrame::Progress(Progress { lanes: vec![] })),
         ("progress", ServerFrame::Progress(Progress { lanes })),
     ]);
+    frames.extend(sql_results());
     frames
 }
 
@@ -280,7 +329,7 @@ fn a_message_that_is_not_known_is_named_in_part() {
 
 #[test]
 fn what_is_known_and_wrong_is_not_taken_for_unknown() {
-    for name in ["hello", "token", "subscribe", "unsubscribe", "load_older"] {
+    for name in ["hello", "token", "subscribe", "unsubscribe", "load_older", "sql"] {
         for content in [&b"\xc0"[..], b"\x01", b"\x80", b"\x91\xc0"] {
             let refused = read_client(&message(name, content)).unwrap_err();
             assert_eq!(refused.code(), ErrorCode::InvalidRequest, "{name} {content:02x?}");
@@ -377,6 +426,9 @@ fn lists_of_a_client_are_bounded() {
     is_bounded(SQL_PARAMS_MAX, read_client, |count| {
         ClientFrame::Subscribe(Subscribe { params: vec![Value::Null; count], ..subscribe() })
     });
+    is_bounded(SQL_PARAMS_MAX, read_client, |count| {
+        ClientFrame::Sql(Sql { params: vec![Value::Null; count], ..sql() })
+    });
 }
 
 #[test]
@@ -407,6 +459,20 @@ fn lists_of_a_server_are_bounded() {
     });
     is_bounded(CONNECTION_LANES_MAX, read_server, |count| {
         ServerFrame::Progress(Progress { lanes: vec![LanePosition(alice(), seq(1)); count] })
+    });
+    let result = |outcome| ServerFrame::SqlResult(SqlResult { request: RequestNumber(1), outcome });
+    let column = SqlColumn { name: "id".to_owned(), column_type: ColumnType::BigInt };
+    is_bounded(COLUMNS_MAX, read_server, |count| {
+        let columns = vec![column.clone(); count];
+        result(SqlOutcome::Rows(SqlRows { columns, rows: vec![] }))
+    });
+    is_bounded(SQL_RESULT_ROWS_MAX, read_server, |count| {
+        result(SqlOutcome::Rows(SqlRows { columns: vec![], rows: vec![key(1); count] }))
+    });
+    let position = Position { lane: alice(), epoch: Epoch::from_bytes([1; 16]), seq: seq(1) };
+    is_bounded(CONNECTION_LANES_MAX, read_server, |count| {
+        let positions = vec![position.clone(); count];
+        result(SqlOutcome::Done(SqlDone { rows_affected: None, positions }))
     });
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::sql::Sql;
 use crate::bounded;
 use crate::ids::{Basis, ClientId, Epoch, Floor, Lane, RequestNumber, SeqId};
 use crate::limits::{
@@ -25,11 +26,14 @@ pub enum ClientFrame {
     Unsubscribe(Unsubscribe),
     /// Makes the window of a subscription wider.
     LoadOlder(LoadOlder),
+    /// Has a statement run.
+    Sql(Sql),
 }
 
 impl ClientFrame {
     /// The names of all of them on the wire.
-    pub(super) const NAMES: &[&str] = &["hello", "token", "subscribe", "unsubscribe", "load_older"];
+    pub(super) const NAMES: &[&str] =
+        &["hello", "token", "subscribe", "unsubscribe", "load_older", "sql"];
 }
 
 /// The first frame of a connection: who it is, and where it was.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::sql::SqlResult;
 use crate::bounded;
 use crate::error_code::ErrorCode;
 use crate::ids::{Basis, Birth, ColumnId, Epoch, Floor, Lane, QueryNumber, RequestNumber, SeqId};
@@ -33,6 +34,8 @@ pub enum ServerFrame {
     Frontier(Frontier),
     /// Up to here there was nothing.
     Progress(Progress),
+    /// Answers `sql`.
+    SqlResult(SqlResult),
     /// The server ends the connection.
     Goodbye(Goodbye),
 }
@@ -49,6 +52,7 @@ impl ServerFrame {
         "catch_up",
         "frontier",
         "progress",
+        "sql_result",
         "goodbye",
     ];
 }
