@@ -23,6 +23,8 @@ pub struct Entry {
     pub catalog: Arc<Catalog>,
     /// What it did, in order.
     pub commits: Vec<LiveCommit>,
+    /// About how many bytes its rows take.
+    pub bytes: usize,
 }
 
 /// A commit, with what it means for each query that was held against it.
@@ -50,8 +52,12 @@ impl Entry {
         catalog: Arc<Catalog>,
         commits: Vec<Commit>,
     ) -> Arc<Self> {
+        let of = |image: &Option<Image>| image.as_ref().map_or(0, |image| image.row_bytes().len());
+        let changes = commits.iter().flat_map(|commit| &commit.changes);
+        let bytes = changes.map(|change| of(&change.old) + of(&change.new)).sum();
         let live = |commit| LiveCommit { commit, told: Mutex::default() };
-        Arc::new(Self { shard, index, catalog, commits: commits.into_iter().map(live).collect() })
+        let commits = commits.into_iter().map(live).collect();
+        Arc::new(Self { shard, index, catalog, commits, bytes })
     }
 }
 

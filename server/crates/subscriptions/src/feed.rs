@@ -24,9 +24,9 @@ use protocol::ids::{Epoch, Floor, Lane, QueryNumber, RequestNumber, SeqId};
 use server_engine::ShardNumber;
 
 use crate::commit::Entry;
+use crate::host::ConnectionId;
 use crate::query::LiveQuery;
 use crate::read::{Batch, ReadId};
-use crate::worker::ConnectionId;
 
 /// The place of a feed in its worker.
 pub(crate) type FeedKey = usize;
@@ -105,6 +105,7 @@ pub(crate) struct Subscription {
     /// Never given twice.
     pub(crate) id: u64,
     pub(crate) query: Arc<LiveQuery>,
+    pub(crate) text: Arc<str>,
     /// The subscribe that has begun it.
     pub(crate) request: RequestNumber,
     /// Down to where it is loaded; `None` before the first batch.

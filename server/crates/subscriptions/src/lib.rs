@@ -19,7 +19,8 @@
 //! | what a commit means for it | `commit.rs` |
 //! | who is concerned | `index.rs` |
 //! | what a feed is | `feed.rs` |
-//! | what is done | `worker.rs`, `worker/dispatch.rs`, `worker/resume.rs`, `worker/load.rs` |
+//! | what is done | `worker.rs`, `worker/dispatch.rs`, `worker/resume.rs`, `worker/load.rs`, `worker/reading.rs` |
+//! | what it and its host say to each other | `host.rs` |
 //! | what is read for it | `read.rs` |
 //! | bounds | `limits.rs` |
 
@@ -29,12 +30,14 @@ mod query;
 
 mod commit;
 mod feed;
+mod host;
 mod index;
 mod read;
 mod worker;
 
 pub use commit::{Entry, LiveCommit};
+pub use host::{Action, ConnectionId, Cursor, Listed, Outbox, Subscribing};
 pub use limits::Settings;
 pub use query::{Asked, LiveQuery, Queries};
 pub use read::{Answer, Read, ReadId};
-pub use worker::{Action, ConnectionId, Cursor, Outbox, Subscribing, Worker};
+pub use worker::Worker;

@@ -6,81 +6,26 @@
 
 mod dispatch;
 mod load;
+mod reading;
 mod resume;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fmt::Debug;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use protocol::codec;
 use protocol::error_code::ErrorCode;
 use protocol::frame::v1::{Held, LanePosition, Progress, Refused, Reset, ServerFrame, Subscribed};
-use protocol::ids::{Birth, Epoch, Floor, Lane, QueryNumber, RequestNumber, SeqId};
-use server_engine::{Catalog, LaneView, ShardNumber};
+use protocol::ids::{Lane, QueryNumber, RequestNumber, SeqId};
+use server_engine::{Catalog, ShardNumber};
 use slab::Slab;
 
+use self::reading::{Pending, ReadKey};
 use crate::feed::{Feed, FeedKey, State, Subscription};
+use crate::host::{Action, ConnectionId, Cursor, Listed, Outbox, Subscribing};
 use crate::index::Index;
 use crate::limits::Settings;
 use crate::query::{LiveQuery, Queries};
-use crate::read::{Answer, Read, ReadId, ReadKind};
-
-/// Names a connection; the host never gives a number twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConnectionId(pub u64);
-
-/// Where the frames for a connection wait to be sent. A handle: clones are the same queue.
-pub trait Outbox: Clone + Debug {
-    /// How many bytes wait.
-    fn waiting(&self) -> usize;
-    /// Adds a frame. Never blocks: the worker keeps to the bound.
-    fn push(&self, frame: Bytes);
-}
-
-/// What a worker wants of its host.
-#[derive(Clone, Debug)]
-pub enum Action {
-    /// To be run on a snapshot that is taken after this was asked for; then
-    /// [`Worker::answer`] or [`Worker::unread`].
-    Read(Read),
-    /// A client has been further than this node, or elsewhere: where is the leader? Then
-    /// [`Worker::leader`].
-    AskLeader {
-        /// The connection.
-        connection: ConnectionId,
-        /// The shard.
-        shard: ShardNumber,
-        /// The lane.
-        lane: Lane,
-    },
-}
-
-/// A `subscribe` whose query was compiled.
-#[derive(Clone, Debug)]
-pub struct Subscribing {
-    /// Its number.
-    pub request: RequestNumber,
-    /// What it means.
-    pub query: Arc<LiveQuery>,
-    /// What the client holds of it.
-    pub held: Option<Held>,
-    /// How many rows it wants in all.
-    pub fetch_last: Option<u64>,
-    /// Most rows of a batch.
-    pub batch_rows: Option<u32>,
-}
-
-/// Where a client was in a lane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cursor {
-    /// The epoch.
-    pub epoch: Epoch,
-    /// The position.
-    pub seq: SeqId,
-    /// How many connections in a row were cut while they caught up.
-    pub cut: u8,
-}
+use crate::read::ReadId;
 
 #[derive(Debug)]
 struct Connection<O> {
@@ -96,21 +41,6 @@ struct ShardState {
     catalog: Option<Arc<Catalog>>,
     /// Feeds that wait until an entry was handled.
     due: BTreeSet<(u64, FeedKey)>,
-}
-
-/// Reads that are equal are one.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum ReadKey {
-    Position(Lane),
-    CatchUp(Lane, Epoch, SeqId, Vec<(QueryNumber, Floor)>),
-    Load(QueryNumber, Option<Birth>, usize),
-}
-
-#[derive(Debug)]
-struct Pending {
-    key: ReadKey,
-    kind: ReadKind,
-    feeds: Vec<FeedKey>,
 }
 
 /// A dispatch worker.
@@ -129,6 +59,8 @@ pub struct Worker<O> {
     actions: Vec<Action>,
     /// Feeds that may be able to go on.
     agenda: Vec<FeedKey>,
+    /// Feeds that have begun to wait for this node; some may not do so any more.
+    waiting: Vec<FeedKey>,
 }
 
 impl<O: Outbox> Worker<O> {
@@ -148,7 +80,21 @@ impl<O: Outbox> Worker<O> {
             last_subscription: 0,
             actions: Vec::new(),
             agenda: Vec::new(),
+            waiting: Vec::new(),
         }
+    }
+
+    /// Begins anew without connections, as after a defect. What was asked before is no answer to
+    /// what is asked from now on.
+    pub fn begin_anew(&mut self) {
+        let fresh = Self::new(self.settings, Arc::clone(&self.queries));
+        let (last_read, last_subscription) = (self.last_read, self.last_subscription);
+        *self = Self { last_read, last_subscription, ..fresh };
+    }
+
+    /// Whether feeds wait for this node: then [`Worker::tick`] is wanted in a while.
+    pub fn waits(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     /// What it wants by now.
@@ -165,10 +111,14 @@ impl<O: Outbox> Worker<O> {
     pub fn close(&mut self, connection: ConnectionId) {
         let Some(connection) = self.connections.remove(&connection) else { return };
         for (lane, key) in connection.feeds {
-            self.unregister_all(key);
-            self.index.close(&lane, key);
-            self.feeds.remove(key);
+            self.close_feed(&lane, key);
         }
+    }
+
+    fn close_feed(&mut self, lane: &Lane, key: FeedKey) {
+        self.unregister_all(key);
+        self.index.close(lane, key);
+        self.feeds.remove(key);
     }
 
     /// A client goes on where it was in a lane, with these subscriptions in it.
@@ -260,13 +210,46 @@ impl<O: Outbox> Worker<O> {
 
     /// Some time has passed: feeds that wait for this node try again.
     pub fn tick(&mut self) {
-        for (key, feed) in &mut self.feeds {
+        for key in std::mem::take(&mut self.waiting) {
+            let Some(feed) = self.feeds.get_mut(key) else { continue };
             if let State::Waiting { position, .. } = feed.state {
                 feed.state = State::Lagging { position };
                 self.agenda.push(key);
             }
         }
         self.go_on();
+    }
+
+    /// Ends a subscription because somebody wants it to end, and tells its client why. Says whether
+    /// there was one.
+    pub fn end(
+        &mut self,
+        connection: ConnectionId,
+        request: RequestNumber,
+        code: ErrorCode,
+        message: &str,
+    ) -> bool {
+        let Some((key, number)) = self.find(connection, request) else { return false };
+        refuse(&self.feeds[key].outbox, request, code, message.to_owned());
+        self.remove(key, number);
+        true
+    }
+
+    /// The subscriptions of a connection.
+    pub fn list(&self, connection: ConnectionId) -> Vec<Listed> {
+        let of_feed = |feed: &Feed<O>| {
+            let state = feed.state.name();
+            let listed = |held: &Subscription| Listed {
+                connection,
+                request: held.request,
+                query: Arc::clone(&held.query),
+                text: Arc::clone(&held.text),
+                state: if held.is_loading() { "loading" } else { state },
+            };
+            feed.subscriptions.values().map(listed).collect::<Vec<_>>()
+        };
+        let feeds = self.connections.get(&connection).into_iter().flat_map(|c| c.feeds.values());
+        feeds.flat_map(|key| of_feed(&self.feeds[*key])).collect()
     }
 
     /// How many subscriptions there are.
@@ -286,8 +269,14 @@ impl<O: Outbox> Worker<O> {
             return Some(*key);
         }
         if connection.feeds.len() >= self.settings.lanes_max {
-            return None;
+            // One without subscriptions stays for as long as there is room for it.
+            let is_empty = |key: &FeedKey| self.feeds[*key].subscriptions.is_empty();
+            let (lane, key) = connection.feeds.iter().find(|(_, key)| is_empty(key))?;
+            let (lane, key) = (lane.clone(), *key);
+            connection.feeds.remove(&lane);
+            self.close_feed(&lane, key);
         }
+        let connection = self.connections.get_mut(&id)?;
         let key = self.feeds.insert(Feed {
             connection: id,
             outbox: connection.outbox.clone(),
@@ -331,7 +320,7 @@ impl<O: Outbox> Worker<O> {
     /// Adds a subscription to a feed, and says so. `has_cursor` says whether it is known as of when
     /// the client holds what it holds.
     fn add(&mut self, key: FeedKey, subscribing: Subscribing, has_cursor: bool) {
-        let Subscribing { request, query, held, fetch_last, batch_rows } = subscribing;
+        let Subscribing { request, query, text, held, fetch_last, batch_rows } = subscribing;
         let feed = &mut self.feeds[key];
         let count = self.connections.get(&feed.connection).into_iter().flat_map(|c| &c.feeds);
         let count: usize = count.map(|(_, key)| self.feeds[*key].subscriptions.len()).sum();
@@ -361,6 +350,7 @@ impl<O: Outbox> Worker<O> {
         let subscription = Subscription {
             id: self.last_subscription,
             query: Arc::clone(&query),
+            text,
             request,
             floor: held.map(|held| held.floor),
             window: fetch_last,
@@ -408,83 +398,6 @@ impl<O: Outbox> Worker<O> {
         }
     }
 
-    /// Asks for a read, or joins one that was asked for and is not done.
-    fn ask(&mut self, key: FeedKey, kind: ReadKind) -> ReadId {
-        let feed = &self.feeds[key];
-        let read_key = read_key(&feed.lane, &kind);
-        if let Some(id) = self.read_of.get(&read_key)
-            && let Some(pending) = self.reads.get_mut(id)
-        {
-            pending.feeds.push(key);
-            return *id;
-        }
-        self.last_read += 1;
-        let id = ReadId(self.last_read);
-        let (shard, lane) = (feed.shard, feed.lane.clone());
-        self.actions.push(Action::Read(Read { id, shard, lane, kind: kind.clone() }));
-        self.read_of.insert(read_key.clone(), id);
-        self.reads.insert(id, Pending { key: read_key, kind, feeds: vec![key] });
-        id
-    }
-
-    /// A read that was asked for is done.
-    pub fn answer(&mut self, id: ReadId, answer: &Answer) {
-        let Some(Pending { key: read_key, kind, feeds }) = self.reads.remove(&id) else { return };
-        self.read_of.remove(&read_key);
-        for key in feeds {
-            self.answered(key, id, &kind, answer);
-        }
-        self.go_on();
-    }
-
-    /// A read could not be done: who waits for it asks again after a [`Worker::tick`].
-    pub fn unread(&mut self, id: ReadId) {
-        let Some(Pending { key: read_key, feeds, .. }) = self.reads.remove(&id) else { return };
-        self.read_of.remove(&read_key);
-        for key in feeds {
-            let position = match self.feeds.get(key).map(|feed| &feed.state) {
-                Some(State::Registering { position, hold }) if hold.read == id => *position,
-                Some(State::Loading { position, hold, .. }) if hold.read == id => Some(*position),
-                _ => continue,
-            };
-            self.unregister_all(key);
-            self.feeds[key].state = State::Waiting { position, local: None };
-        }
-    }
-
-    /// Where the leader of a lane is, or `None` when there is no answer.
-    pub fn leader(&mut self, connection: ConnectionId, lane: &Lane, leader: Option<LaneView>) {
-        let Some(connection) = self.connections.get(&connection) else { return };
-        let Some(key) = connection.feeds.get(lane).copied() else { return };
-        self.led(key, leader);
-        self.go_on();
-    }
-
-    fn answered(&mut self, key: FeedKey, id: ReadId, kind: &ReadKind, answer: &Answer) {
-        let Some(feed) = self.feeds.get_mut(key) else { return };
-        let (hold, is_load) = match &mut feed.state {
-            State::Registering { hold, .. } => (hold, false),
-            State::Loading { hold, .. } => (hold, true),
-            _ => return,
-        };
-        if hold.read != id {
-            return;
-        }
-        // Joined later than its snapshot was taken: it lacks what this feed was not given.
-        if answer.index < hold.since {
-            let read = self.ask(key, kind.clone());
-            if let State::Registering { hold, .. } | State::Loading { hold, .. } =
-                &mut self.feeds[key].state
-            {
-                hold.read = read;
-            }
-        } else if is_load {
-            self.loaded(key, answer);
-        } else {
-            self.caught(key, kind, answer);
-        }
-    }
-
     /// Lets every feed on the agenda do what it can.
     fn go_on(&mut self) {
         while let Some(key) = self.agenda.pop() {
@@ -495,17 +408,6 @@ impl<O: Outbox> Worker<O> {
                 _ => {}
             }
         }
-    }
-}
-
-fn read_key(lane: &Lane, kind: &ReadKind) -> ReadKey {
-    match kind {
-        ReadKind::Position => ReadKey::Position(lane.clone()),
-        ReadKind::CatchUp { epoch, position, queries, .. } => {
-            let queries = queries.iter().map(|(query, floor)| (query.number, *floor)).collect();
-            ReadKey::CatchUp(lane.clone(), *epoch, *position, queries)
-        }
-        ReadKind::Load { query, below, limits } => ReadKey::Load(query.number, *below, limits.rows),
     }
 }
 

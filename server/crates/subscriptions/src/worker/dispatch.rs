@@ -8,9 +8,10 @@ use protocol::frame::v1::shared;
 use protocol::ids::{QueryNumber, SeqId};
 use server_engine::{EngineError, ShardNumber};
 
-use super::{Outbox, Worker};
+use super::Worker;
 use crate::commit::{Entry, LiveCommit, Told};
 use crate::feed::{Feed, FeedKey, State};
+use crate::host::Outbox;
 
 /// What a query is told.
 type Hit = (QueryNumber, Arc<Told>);
@@ -93,14 +94,13 @@ impl<O: Outbox> Worker<O> {
     fn look_at_tables(&mut self, entry: &Arc<Entry>) {
         let shard = self.shards.entry(entry.shard).or_default();
         let known = shard.catalog.replace(Arc::clone(&entry.catalog));
-        if known.is_some_and(|known| Arc::ptr_eq(&known, &entry.catalog)) {
-            return;
-        }
+        let Some(known) = known.filter(|known| !Arc::ptr_eq(known, &entry.catalog)) else { return };
         let mut gone = Vec::new();
         for (key, feed) in self.feeds.iter().filter(|(_, feed)| feed.shard == entry.shard) {
             let dropped = |number: &&QueryNumber| {
-                let query = &feed.subscriptions[*number].query.query;
-                entry.catalog.table(query.table).is_none()
+                let table = feed.subscriptions[*number].query.query.table;
+                // One that is newer than this entry was not there before it, either.
+                known.table(table).is_some() && entry.catalog.table(table).is_none()
             };
             gone.extend(feed.subscriptions.keys().filter(dropped).map(|number| (key, *number)));
         }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use protocol::ids::Birth;
 use server_engine::LoadLimits;
 
-use super::{Outbox, Worker};
+use super::Worker;
 use crate::commit::Entry;
 use crate::feed::{FeedKey, Hold, State, Subscription};
+use crate::host::Outbox;
 use crate::read::{Answer, Found, ReadKind};
 
 impl<O: Outbox> Worker<O> {

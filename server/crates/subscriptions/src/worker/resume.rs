@@ -2,11 +2,12 @@
 //! held, so that nothing comes between.
 
 use protocol::frame::v1::{Frontier, Reset, ServerFrame};
-use protocol::ids::{Epoch, QueryNumber, SeqId};
+use protocol::ids::{Epoch, Lane, QueryNumber, SeqId};
 use server_engine::LaneView;
 
-use super::{Action, Outbox, Worker, send};
+use super::{Worker, send};
 use crate::feed::{FeedKey, Hold, State};
+use crate::host::{Action, ConnectionId, Outbox};
 use crate::read::{Answer, Caught, Found, PieceFrames, ReadKind};
 
 impl<O: Outbox> Worker<O> {
@@ -134,13 +135,22 @@ impl<O: Outbox> Worker<O> {
         self.unregister_all(key);
         let feed = &mut self.feeds[key];
         feed.state = State::Waiting { position, local };
+        self.waiting.push(key);
         let (connection, shard, lane) = (feed.connection, feed.shard, feed.lane.clone());
         self.actions.push(Action::AskLeader { connection, shard, lane });
     }
 
+    /// Where the leader of a lane is, or `None` when there is no answer.
+    pub fn leader(&mut self, connection: ConnectionId, lane: &Lane, leader: Option<LaneView>) {
+        let Some(connection) = self.connections.get(&connection) else { return };
+        let Some(key) = connection.feeds.get(lane).copied() else { return };
+        self.led(key, leader);
+        self.go_on();
+    }
+
     /// The leader knows. As long as this node is behind it too, it only waits: a reset before it
     /// knows of a new history would be followed by another.
-    pub(super) fn led(&mut self, key: FeedKey, leader: Option<LaneView>) {
+    fn led(&mut self, key: FeedKey, leader: Option<LaneView>) {
         let feed = &self.feeds[key];
         let (State::Waiting { position, local }, Some(leader)) = (&feed.state, leader) else {
             return;

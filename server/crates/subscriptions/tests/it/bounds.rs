@@ -5,9 +5,9 @@ use protocol::frame::v1::{RowChange, ServerFrame};
 use protocol::ids::{Floor, RequestNumber, SeqId};
 use protocol::value::Value;
 use server_engine::{CatchUpLimits, Command};
-use server_subscriptions::{ConnectionId, Settings};
+use server_subscriptions::{Asked, ConnectionId, Settings, Subscribing};
 
-use crate::world::{CONNECTION, EPOCH, NOTES, World};
+use crate::world::{BODY, CONNECTION, EPOCH, NOTES, SHARD, World, asked};
 
 fn seq(number: u64) -> SeqId {
     SeqId::new(number).unwrap()
@@ -53,6 +53,52 @@ fn one_subscription_or_lane_too_many_is_refused_and_the_others_go_on() {
     world.subscribe(1, None, None);
     let too_many = (Some(RequestNumber(1)), ErrorCode::TooLarge);
     assert_eq!(refusals(&world.queue.take()), [too_many]);
+}
+
+/// A service follows the lane of one user after another.
+#[test]
+fn a_lane_of_which_nothing_is_subscribed_to_leaves_its_place_to_another() {
+    let mut world = World::new(Settings { lanes_max: 1, ..Settings::default() });
+    let in_lane = |world: &World, request: u64, lane: &str| Subscribing {
+        request: RequestNumber(request),
+        query: world.queries.compile(Asked { lane: lane.parse().unwrap(), ..asked(None, &[BODY]) }),
+        text: "".into(),
+        held: None,
+        fetch_last: None,
+        batch_rows: None,
+    };
+    for (request, lane) in (1..).zip(["user/a", "user/b", "user/c"]) {
+        let subscribing = in_lane(&world, request, lane);
+        world.worker.subscribe(CONNECTION, SHARD, subscribing);
+        assert_eq!(kinds(&world.queue.take()), ["subscribed"], "{lane}");
+        let one_more = in_lane(&world, 9, "user/d");
+        world.worker.subscribe(CONNECTION, SHARD, one_more);
+        assert_eq!(refusals(&world.queue.take()), [(Some(RequestNumber(9)), ErrorCode::TooLarge)]);
+        world.worker.unsubscribe(CONNECTION, RequestNumber(request));
+    }
+    assert_eq!(world.worker.states(CONNECTION).len(), 1);
+}
+
+/// What was read for somebody else before is nothing that this one has asked for.
+#[test]
+fn after_a_defect_an_old_answer_is_none() {
+    let mut world = World::new(Settings::default());
+    world.write([1], 7, 0);
+    world.handle();
+    world.subscribe(1, None, None);
+    let old = std::mem::take(&mut world.reads);
+    assert_eq!(old.len(), 1);
+    world.worker.begin_anew();
+    world.worker.jumped(SHARD, world.index);
+    let queue = world.connect(CONNECTION);
+    world.subscribe(1, Some(7), None);
+    for read in old {
+        let answer = world.view(|view| read.run(view, world.index)).unwrap();
+        world.worker.answer(read.id, &answer);
+    }
+    assert_eq!(kinds(&queue.take()), ["subscribed"]);
+    world.settle();
+    assert_eq!(kinds(&queue.take()), ["frontier", "batch"]);
 }
 
 #[test]
@@ -167,6 +213,7 @@ fn only_what_a_query_shows_is_told() {
     let subscribing = server_subscriptions::Subscribing {
         request: RequestNumber(1),
         query,
+        text: "".into(),
         held: None,
         fetch_last: None,
         batch_rows: None,

@@ -151,6 +151,7 @@ fn name(frame: &ServerFrame) -> &'static str {
         ServerFrame::CatchUp(_) => "catch_up",
         ServerFrame::Frontier(_) => "frontier",
         ServerFrame::Progress(_) => "progress",
+        ServerFrame::SqlResult(_) => "sql_result",
         ServerFrame::Goodbye(_) => "goodbye",
     }
 }

@@ -62,7 +62,7 @@ impl Queue {
 pub(crate) struct World {
     store: MemoryStore,
     shard: Shard,
-    index: u64,
+    pub(crate) index: u64,
     /// Applied, and not handled yet.
     pub(crate) unhandled: VecDeque<Arc<Entry>>,
     pub(crate) worker: Worker<Queue>,
@@ -239,7 +239,8 @@ impl World {
 
     fn subscribing(&self, request: u64, room: Option<i64>, fetch_last: Option<u64>) -> Subscribing {
         let (request, query) = (RequestNumber(request), self.query(room));
-        Subscribing { request, query, held: None, fetch_last, batch_rows: None }
+        let text = "".into();
+        Subscribing { request, query, text, held: None, fetch_last, batch_rows: None }
     }
 
     /// Resumes with one row loaded, at a position in an epoch.

@@ -1,0 +1,106 @@
+//! Reads: asked for, joined, and answered.
+
+use protocol::ids::{Birth, Epoch, Floor, Lane, QueryNumber, SeqId};
+
+use super::Worker;
+use crate::feed::{FeedKey, State};
+use crate::host::{Action, Outbox};
+use crate::read::{Answer, Read, ReadId, ReadKind};
+
+/// Reads that are equal are one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum ReadKey {
+    Position(Lane),
+    CatchUp(Lane, Epoch, SeqId, Vec<(QueryNumber, Floor)>),
+    Load(QueryNumber, Option<Birth>, usize),
+}
+
+#[derive(Debug)]
+pub(super) struct Pending {
+    key: ReadKey,
+    kind: ReadKind,
+    feeds: Vec<FeedKey>,
+}
+
+impl<O: Outbox> Worker<O> {
+    /// Asks for a read, or joins one that was asked for and is not done.
+    pub(super) fn ask(&mut self, key: FeedKey, kind: ReadKind) -> ReadId {
+        let feed = &self.feeds[key];
+        let read_key = read_key(&feed.lane, &kind);
+        if let Some(id) = self.read_of.get(&read_key)
+            && let Some(pending) = self.reads.get_mut(id)
+        {
+            pending.feeds.push(key);
+            return *id;
+        }
+        self.last_read += 1;
+        let id = ReadId(self.last_read);
+        let (shard, lane) = (feed.shard, feed.lane.clone());
+        self.actions.push(Action::Read(Read { id, shard, lane, kind: kind.clone() }));
+        self.read_of.insert(read_key.clone(), id);
+        self.reads.insert(id, Pending { key: read_key, kind, feeds: vec![key] });
+        id
+    }
+
+    /// A read that was asked for is done.
+    pub fn answer(&mut self, id: ReadId, answer: &Answer) {
+        let Some(Pending { key: read_key, kind, feeds }) = self.reads.remove(&id) else { return };
+        self.read_of.remove(&read_key);
+        for key in feeds {
+            self.answered(key, id, &kind, answer);
+        }
+        self.go_on();
+    }
+
+    /// A read could not be done: who waits for it asks again after a [`Worker::tick`].
+    pub fn unread(&mut self, id: ReadId) {
+        let Some(Pending { key: read_key, feeds, .. }) = self.reads.remove(&id) else { return };
+        self.read_of.remove(&read_key);
+        for key in feeds {
+            let position = match self.feeds.get(key).map(|feed| &feed.state) {
+                Some(State::Registering { position, hold }) if hold.read == id => *position,
+                Some(State::Loading { position, hold, .. }) if hold.read == id => Some(*position),
+                _ => continue,
+            };
+            self.unregister_all(key);
+            self.feeds[key].state = State::Waiting { position, local: None };
+            self.waiting.push(key);
+        }
+    }
+
+    fn answered(&mut self, key: FeedKey, id: ReadId, kind: &ReadKind, answer: &Answer) {
+        let Some(feed) = self.feeds.get_mut(key) else { return };
+        let (hold, is_load) = match &mut feed.state {
+            State::Registering { hold, .. } => (hold, false),
+            State::Loading { hold, .. } => (hold, true),
+            _ => return,
+        };
+        if hold.read != id {
+            return;
+        }
+        // Joined later than its snapshot was taken: it lacks what this feed was not given.
+        if answer.index < hold.since {
+            let read = self.ask(key, kind.clone());
+            if let State::Registering { hold, .. } | State::Loading { hold, .. } =
+                &mut self.feeds[key].state
+            {
+                hold.read = read;
+            }
+        } else if is_load {
+            self.loaded(key, answer);
+        } else {
+            self.caught(key, kind, answer);
+        }
+    }
+}
+
+fn read_key(lane: &Lane, kind: &ReadKind) -> ReadKey {
+    match kind {
+        ReadKind::Position => ReadKey::Position(lane.clone()),
+        ReadKind::CatchUp { epoch, position, queries, .. } => {
+            let queries = queries.iter().map(|(query, floor)| (query.number, *floor)).collect();
+            ReadKey::CatchUp(lane.clone(), *epoch, *position, queries)
+        }
+        ReadKind::Load { query, below, limits } => ReadKey::Load(query.number, *below, limits.rows),
+    }
+}
