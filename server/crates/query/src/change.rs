@@ -211,7 +211,7 @@ fn condition(
     running: &Running,
 ) -> Result<(Predicate, Option<RowCondition>), SqlError> {
     let Some(selection) = selection else { return Ok((Predicate::Constant(Truth::True), None)) };
-    let compiler = Compiler { target, binding: running.binding() };
+    let compiler = Compiler::new(target, running.binding());
     let (mut typed, mut rest) = (Vec::new(), Vec::new());
     for part in chain(selection, &BinaryOperator::And) {
         match compiler.predicate(part) {

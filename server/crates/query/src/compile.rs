@@ -1,5 +1,7 @@
 //! A WHERE clause as the typed form that the engine evaluates.
 
+use std::cell::Cell;
+
 use datafusion::sql::sqlparser::ast::{self, BinaryOperator, Expr, UnaryOperator};
 use protocol::ids::ColumnId;
 use protocol::limits::IN_LIST_MAX;
@@ -9,6 +11,7 @@ use protocol::value::{ColumnType, Value};
 
 use crate::constant::{Binding, Constant};
 use crate::error::SqlError;
+use crate::limits::CONDITION_BYTES_MAX;
 use crate::statement::cut;
 use crate::table::Target;
 
@@ -40,13 +43,18 @@ enum Side<'a> {
 }
 
 /// Compiles conditions on the rows of one table.
-#[derive(Clone, Copy)]
 pub(crate) struct Compiler<'a> {
-    pub(crate) target: &'a Target,
-    pub(crate) binding: Binding<'a>,
+    target: &'a Target,
+    binding: Binding<'a>,
+    /// What all values have by now. A parameter counts, and is copied, each time it is used.
+    bytes: Cell<usize>,
 }
 
 impl<'a> Compiler<'a> {
+    pub(crate) fn new(target: &'a Target, binding: Binding<'a>) -> Self {
+        Self { target, binding, bytes: Cell::new(0) }
+    }
+
     /// The typed form of a condition, checked against the table.
     pub(crate) fn predicate(&self, expression: &'a Expr) -> Result<Predicate, NotTyped> {
         let predicate = self.condition(expression)?;
@@ -120,8 +128,7 @@ impl<'a> Compiler<'a> {
 
     fn like(&self, expression: &'a Expr, pattern: &'a Expr) -> Result<Predicate, NotTyped> {
         let column = self.typed_column(expression, "LIKE")?;
-        let constant = Constant::of(pattern, self.binding.params)?;
-        let text = match constant {
+        let text = match self.constant(pattern)? {
             Some(Constant::Text(text)) => text,
             Some(Constant::Null) => return Ok(Predicate::Constant(Truth::Unknown)),
             Some(_) => return Err(SqlError::invalid("a LIKE pattern is text").into()),
@@ -187,12 +194,23 @@ impl<'a> Compiler<'a> {
             Expr::Nested(inner) => return self.side(inner),
             Expr::Identifier(ident) => self.target.column(std::slice::from_ref(ident))?,
             Expr::CompoundIdentifier(parts) => self.target.column(parts)?,
-            _ => {
-                let constant = Constant::of(expression, self.binding.params)?;
-                return Ok(constant.map(Side::Constant));
-            }
+            _ => return Ok(self.constant(expression)?.map(Side::Constant)),
         };
         Ok(Some(Side::Column(column)))
+    }
+
+    /// The constant that an expression is, before anything of it is copied.
+    fn constant(&self, expression: &'a Expr) -> Result<Option<Constant<'a>>, NotTyped> {
+        let constant = Constant::of(expression, self.binding.params)?;
+        self.bytes.set(self.bytes.get() + constant.as_ref().map_or(0, Constant::bytes));
+        if self.bytes.get() > CONDITION_BYTES_MAX {
+            return Err(SqlError::too_large(format!(
+                "the values of a condition have at most {CONDITION_BYTES_MAX} bytes, each counted \
+                 as often as it is used: compare with less"
+            ))
+            .into());
+        }
+        Ok(constant)
     }
 
     fn typed_column(&self, expression: &'a Expr, of: &str) -> Result<&'a Column, NotTyped> {
@@ -212,7 +230,7 @@ impl<'a> Compiler<'a> {
         column: &Column,
         construct: &str,
     ) -> Result<Value, NotTyped> {
-        match Constant::of(expression, self.binding.params)? {
+        match self.constant(expression)? {
             Some(constant) => Ok(constant.value(column, &self.binding)?),
             None => Err(NotTyped::construct(construct)),
         }

@@ -34,6 +34,16 @@ pub(crate) enum Constant<'a> {
 }
 
 impl<'a> Constant<'a> {
+    /// About how much of memory it takes as a value.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Number(text) => text.len(),
+            Self::Null | Self::Boolean(_) | Self::Function(_) => 0,
+        }
+    }
+
     /// The constant that `expression` is; `None` for an expression over rows.
     ///
     /// # Errors

@@ -16,6 +16,7 @@
 //! | plan, guard, and plan again | `write.rs`, `latch.rs` |
 //! | conditions | `compile.rs`; which rows they leave to be read: `path.rs` |
 //! | literals, parameters, `NOW()` and the like | `constant.rs`, `ids.rs` |
+//! | subscriptions | `subscribe.rs` |
 //! | `SELECT` | `select.rs`; system tables: `system.rs` |
 
 mod error;
@@ -42,12 +43,15 @@ mod constant;
 mod ids;
 mod path;
 
+mod subscribe;
+
 mod select;
 mod system;
 
 pub use error::SqlError;
 pub use limits::{JOINED_ROWS_MAX, PARAMS_MAX, SQL_BYTES_MAX};
-pub use ports::{ShardError, Shards};
+pub use ports::{LiveQueries, RunningQuery, ShardError, Shards};
 pub use request::{Answer, Param, Position, Request, ResultColumn};
 pub use settings::Settings;
 pub use sql::Sql;
+pub use subscribe::Subscribed;

@@ -42,6 +42,10 @@ pub(crate) const QUICK_NESTING_MAX: usize = 8;
 /// twice, and so for each of them that is within another one.
 pub(crate) const DOUBLING_MAX: usize = 16;
 
+/// Most bytes that the values of a condition have together, each as often as it is used. A
+/// subscription keeps them for as long as it lives.
+pub(crate) const CONDITION_BYTES_MAX: usize = 64 * 1024;
+
 /// Most bytes that parameters become in a query, each as often as it is used.
 pub(crate) const PARAM_BYTES_MAX: usize = 4 * 1024 * 1024;
 

@@ -3,7 +3,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use protocol::ids::Lane;
+use protocol::ids::{Lane, TableName, TenantId};
 use server_engine::{Catalog, Command, Outcome, Time, View};
 use thiserror::Error;
 use tokio::time::Instant;
@@ -32,6 +32,43 @@ pub trait Shards: fmt::Debug + Send + Sync + 'static {
 
     /// The time.
     fn now(&self) -> Time;
+}
+
+/// The live queries of this node. Both calls may wait a moment: they are made where that is no harm.
+pub trait LiveQueries: fmt::Debug + Send + Sync + 'static {
+    /// Those of a user; all without.
+    fn list(&self, of: Option<&TenantId>) -> Vec<RunningQuery>;
+
+    /// Ends one of them, and says whether it was there.
+    fn kill(&self, id: &str, of: Option<&TenantId>) -> bool;
+}
+
+/// None at all.
+impl LiveQueries for () {
+    fn list(&self, _: Option<&TenantId>) -> Vec<RunningQuery> {
+        Vec::new()
+    }
+
+    fn kill(&self, _: &str, _: Option<&TenantId>) -> bool {
+        false
+    }
+}
+
+/// A live query that somebody has subscribed to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunningQuery {
+    /// What `KILL LIVE QUERY` calls it.
+    pub id: String,
+    /// Who has subscribed.
+    pub user: TenantId,
+    /// The table.
+    pub table: TableName,
+    /// The lane.
+    pub lane: Lane,
+    /// The beginning of what was written.
+    pub sql: String,
+    /// How it is with it, in a word.
+    pub state: &'static str,
 }
 
 /// Why a shard has no answer.

@@ -60,7 +60,7 @@ pub(crate) use self::row::{RowCondition, RowExpression};
 use self::scan::{Asked, Scan, Scans};
 use crate::error::SqlError;
 use crate::limits::{ANSWER_COLUMNS_MAX, TOLD_WITHIN};
-use crate::ports::{ShardError, Shards};
+use crate::ports::{LiveQueries, ShardError, Shards};
 use crate::request::{Answer, Param};
 use crate::settings::Settings;
 
@@ -90,6 +90,7 @@ pub(crate) struct Select {
     limits: Limits,
     joined_rows_max: usize,
     pushes_down: bool,
+    pub(crate) live: Arc<dyn LiveQueries>,
 }
 
 impl Select {
@@ -118,6 +119,7 @@ impl Select {
             limits: Limits { rows: settings.answer_rows_max, bytes: settings.answer_bytes_max },
             joined_rows_max: settings.joined_rows_max,
             pushes_down: true,
+            live: Arc::new(()),
         })
     }
 
@@ -148,6 +150,7 @@ impl Select {
             parser_options: self.parser_options(),
             pushes_down: self.pushes_down,
             shards: Arc::clone(shards),
+            live: Arc::clone(&self.live),
             actor: actor.clone(),
             now,
             deadline,
@@ -227,6 +230,7 @@ struct Statement {
     parser_options: ParserOptions,
     pushes_down: bool,
     shards: Arc<dyn Shards>,
+    live: Arc<dyn LiveQueries>,
     actor: Actor,
     now: Time,
     deadline: Instant,
@@ -272,6 +276,7 @@ impl Statement {
         let (scans, asking) = Scans::new();
         let tables = Tables {
             catalog: &catalog,
+            live: &*self.live,
             actor: &self.actor,
             scans: Arc::clone(&scans),
             pushes_down: self.pushes_down,

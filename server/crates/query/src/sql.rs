@@ -4,24 +4,28 @@ use std::fmt;
 use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::Visit;
+use protocol::error_code::ErrorCode;
 use protocol::ids::ContentHash;
 use server_engine::{Actor, Role};
 use tokio::time::Instant;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::change::Change;
+use crate::constant::Binding;
 use crate::ddl::Tables;
 use crate::error::SqlError;
 use crate::ids::Ids;
 use crate::insert::Insert;
 use crate::limits::PARAMS_MAX;
-use crate::ports::Shards;
+use crate::ports::{LiveQueries, Shards};
 use crate::request::{Answer, Param, Request};
 use crate::running::{Running, on_another_thread};
 use crate::select::Select;
 use crate::settings::Settings;
 use crate::statement::{self, Parsed, Statement};
 use crate::statements::Statements;
+use crate::subscribe::{self, Subscribed};
+use crate::system::whose;
 use crate::table::{self, Target};
 use crate::write::{Plan, Writer};
 
@@ -51,6 +55,13 @@ impl Sql {
         })
     }
 
+    /// The same, with these live queries to be listed and ended.
+    #[must_use]
+    pub fn with_live_queries(mut self, live: Arc<dyn LiveQueries>) -> Self {
+        self.select.live = live;
+        self
+    }
+
     /// Defines what SQL itself keeps, unless it is there. Before that, no namespace can be created.
     ///
     /// # Errors
@@ -70,21 +81,30 @@ impl Sql {
         let Request { actor, sql, params, id, deadline } = request;
         let parsed = self.parsed(&sql).await?;
         check_params(parsed.params, &params)?;
-        let actor = match &parsed.execute_as {
-            None => actor,
-            Some(user) if actor.role >= Role::Service => {
-                Actor { user: user.clone(), role: Role::User }
-            }
-            Some(_) => {
-                return Err(SqlError::forbidden(
-                    "EXECUTE AS USER is for roles service and admin: use a token of such a role",
-                ));
-            }
-        };
+        let actor = acting(actor, &parsed)?;
         let request = id.map(|id| (id, hash(&sql, &params)));
         let (now, ids) = (self.shards.now(), Arc::clone(&self.ids));
         let running = Running { actor, params, request, deadline, now, ids };
         self.run_parsed(Arc::new(running), &parsed.statement).await
+    }
+
+    /// What a subscription asks for.
+    ///
+    /// # Errors
+    /// [`SqlError`] names the construct that a subscription cannot have.
+    pub async fn subscription(
+        &self,
+        actor: Actor,
+        sql: &str,
+        params: &[Param],
+    ) -> Result<Subscribed, SqlError> {
+        let parsed = self.parsed(sql).await?;
+        check_params(parsed.params, params)?;
+        let actor = acting(actor, &parsed)?;
+        let catalog = self.shards.catalog();
+        let now = self.shards.now();
+        let binding = Binding { params, now, user: &actor.user, ids: &self.ids };
+        subscribe::compile(&catalog, &parsed.statement, &actor, binding)
     }
 
     async fn parsed(&self, sql: &str) -> Result<Arc<Parsed>, SqlError> {
@@ -116,6 +136,11 @@ impl Sql {
             Statement::CreateTable(table) => self.tables.create_table(&running, table).await,
             Statement::DropTable { name, if_exists } => {
                 self.tables.drop_table(&running, name, *if_exists).await
+            }
+            Statement::KillLiveQuery { id } => {
+                let (live, actor) = (Arc::clone(&self.select.live), running.actor.clone());
+                let id = id.clone();
+                on_another_thread(move || kill(&*live, &actor, &id)).await
             }
             Statement::Insert(insert) => {
                 let plan = Insert::new(&catalog, insert, &running);
@@ -164,6 +189,28 @@ impl Sql {
     pub fn without_push_down(mut self) -> Self {
         self.select = self.select.without_push_down();
         self
+    }
+}
+
+/// Ends a live query. One that the actor does not see is not there.
+fn kill(live: &dyn LiveQueries, actor: &Actor, id: &str) -> Result<Answer, SqlError> {
+    if live.kill(id, whose(actor)) {
+        return Ok(Answer::written(1));
+    }
+    let told = "there is no such live query of yours: look for its id in system.live_queries";
+    Err(SqlError::new(ErrorCode::NotFound, told))
+}
+
+/// Whom a statement runs as.
+fn acting(actor: Actor, parsed: &Parsed) -> Result<Actor, SqlError> {
+    match &parsed.execute_as {
+        None => Ok(actor),
+        Some(user) if actor.role >= Role::Service => {
+            Ok(Actor { user: user.clone(), role: Role::User })
+        }
+        Some(_) => Err(SqlError::forbidden(
+            "EXECUTE AS USER is for roles service and admin: use a token of such a role",
+        )),
     }
 }
 

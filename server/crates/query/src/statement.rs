@@ -30,6 +30,7 @@ pub(crate) enum Statement {
     DropNamespace { name: Name, if_exists: bool },
     CreateTable(Box<CreateTable>),
     DropTable { name: TableName, if_exists: bool },
+    KillLiveQuery { id: String },
     Insert(Box<ast::Insert>),
     Update(Box<ast::Update>),
     Delete(Box<ast::Delete>),
@@ -109,6 +110,14 @@ impl Words<'_> {
             let if_exists = self.take(&["IF", "EXISTS"]);
             return Ok(Statement::DropTable { name: self.table_name()?, if_exists });
         }
+        if self.take(&["KILL", "LIVE", "QUERY"]) {
+            return match self.0.next_token().token {
+                Token::SingleQuotedString(id) => Ok(Statement::KillLiveQuery { id }),
+                _ => Err(SqlError::invalid(
+                    "write its id of system.live_queries in single quotes: KILL LIVE QUERY '1-1'",
+                )),
+            };
+        }
         if let Some(table) = create::table(self)? {
             return Ok(Statement::CreateTable(Box::new(table)));
         }
@@ -125,7 +134,7 @@ impl Words<'_> {
                 Token::EOF | Token::SemiColon => SqlError::invalid("the statement is empty"),
                 Token::Word(word) => SqlError::unsupported(format!(
                     "{} statements are not offered: there are CREATE and DROP of NAMESPACE and \
-                     TABLE, INSERT, UPDATE, DELETE, SELECT, and EXECUTE AS USER",
+                     TABLE, INSERT, UPDATE, DELETE, SELECT, EXECUTE AS USER, and KILL LIVE QUERY",
                     cut(&word.value.to_uppercase())
                 )),
                 _ => self.unexpected("a statement"),

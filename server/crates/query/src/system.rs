@@ -1,17 +1,20 @@
-//! The system tables that are not stored: what the catalog says, of tables that one may read.
+//! The system tables that are not stored: what the catalog says, of tables that one may read, and
+//! what runs just then.
 
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::Schema;
+use protocol::ids::TenantId;
 use protocol::schema::{
     AccessLevel, Column, ColumnDefault, MergeRule, Sharing, TableKind, TableSchema,
 };
 use protocol::timestamp;
 use protocol::value::{ColumnType, Value, ValueRef};
-use server_engine::{Actor, Catalog, may_read};
+use server_engine::{Actor, Catalog, Role, may_read};
 
 use crate::error::SqlError;
+use crate::ports::{LiveQueries, RunningQuery};
 use crate::select::types::{self, Builders};
 use crate::table::SYSTEM;
 
@@ -37,11 +40,22 @@ const COLUMNS: &[(&str, ColumnType, bool)] = &[
     ("merge", ColumnType::Text, true),
 ];
 
+const LIVE_QUERIES: &[(&str, ColumnType, bool)] = &[
+    ("id", ColumnType::Text, true),
+    ("user_id", ColumnType::Text, true),
+    ("namespace", ColumnType::Text, true),
+    ("table_name", ColumnType::Text, true),
+    ("lane", ColumnType::Text, true),
+    ("sql", ColumnType::Text, true),
+    ("state", ColumnType::Text, true),
+];
+
 /// The rows of a table of this name, if it is one of these.
 pub(crate) fn table(
     namespace: &str,
     name: &str,
     catalog: &Catalog,
+    live: &dyn LiveQueries,
     actor: &Actor,
 ) -> Option<Result<RecordBatch, SqlError>> {
     let readable = catalog.tables().map(server_engine::Table::schema);
@@ -49,8 +63,30 @@ pub(crate) fn table(
     match (namespace, name) {
         (SYSTEM, "tables") => Some(batch(TABLES, readable.map(table_row))),
         (SYSTEM, "columns") => Some(batch(COLUMNS, readable.flat_map(column_rows))),
+        (SYSTEM, "live_queries") => {
+            let shown = live.list(whose(actor));
+            Some(batch(LIVE_QUERIES, shown.iter().map(live_row)))
+        }
         _ => None,
     }
+}
+
+/// Whose live queries an actor sees, and may end: his own, and of role admin all.
+pub(crate) fn whose(actor: &Actor) -> Option<&TenantId> {
+    (actor.role < Role::Admin).then_some(&actor.user)
+}
+
+fn live_row(query: &RunningQuery) -> Vec<Value> {
+    let RunningQuery { id, user, table, lane, sql, state } = query;
+    vec![
+        text(id),
+        text(user.as_str()),
+        text(table.namespace.as_str()),
+        text(table.table.as_str()),
+        text(&lane.to_string()),
+        text(sql),
+        text(state),
+    ]
 }
 
 fn batch(

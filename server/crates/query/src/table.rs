@@ -16,11 +16,11 @@ use crate::statement::cut;
 /// The namespace of what the server itself keeps.
 pub(crate) const SYSTEM: &str = "system";
 
-/// A table that a statement writes.
+/// A table that a statement writes or subscribes to.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     pub(crate) schema: TableSchema,
-    /// The lane of the rows that the actor writes.
+    /// The lane of the actor's rows.
     pub(crate) lane: Lane,
     /// What the statement calls it, besides its name.
     alias: Option<String>,
@@ -72,6 +72,31 @@ impl Target {
             )));
         }
         Ok(Self { schema: schema.clone(), lane, alias: alias.map(text) })
+    }
+
+    /// The table that `actor` wants to be told the rows of.
+    pub(crate) fn readable(
+        catalog: &Catalog,
+        name: &ast::ObjectName,
+        alias: Option<&ast::Ident>,
+        actor: &Actor,
+    ) -> Result<Self, SqlError> {
+        let name = table_name(name)?;
+        if name.namespace.as_str() == SYSTEM {
+            let told = format!("{name} is not offered as a subscription: ask for it with SQL");
+            return Err(SqlError::unsupported(told));
+        }
+        let schema = find(catalog, &name, actor)?;
+        let lane = schema.lane(&actor.user);
+        Ok(Self { schema: schema.clone(), lane, alias: alias.map(text) })
+    }
+
+    /// Whether the statement means this table by `name`.
+    pub(crate) fn is_called(&self, name: &ast::ObjectName) -> Result<(), SqlError> {
+        let mut parts: Vec<ast::Ident> = idents(name)?.into_iter().cloned().collect();
+        let any = self.schema.columns.first().map_or("", |column| column.name.as_str());
+        parts.push(ast::Ident::with_quote('"', any));
+        self.column(&parts).map(drop)
     }
 
     /// The column that `parts` name: `column`, `table.column` or `namespace.table.column`.

@@ -27,6 +27,7 @@ use super::failure::through;
 use super::scan::Scans;
 use super::{functions, pushdown, types};
 use crate::error::SqlError;
+use crate::ports::LiveQueries;
 use crate::statement::cut;
 use crate::{system, table};
 
@@ -41,6 +42,7 @@ pub(super) struct Names<'a> {
 /// The tables that it may name.
 pub(super) struct Tables<'a> {
     pub(super) catalog: &'a Catalog,
+    pub(super) live: &'a dyn LiveQueries,
     pub(super) actor: &'a Actor,
     pub(super) scans: Arc<Scans>,
     pub(super) pushes_down: bool,
@@ -55,7 +57,8 @@ impl Tables<'_> {
             )));
         };
         let written = || cut(&format!("{namespace}.{}", name.table()));
-        if let Some(batch) = system::table(namespace, name.table(), self.catalog, self.actor) {
+        let Self { catalog, live, actor, .. } = self;
+        if let Some(batch) = system::table(namespace, name.table(), catalog, *live, actor) {
             let batch = batch?;
             return Ok(Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?));
         }

@@ -7,4 +7,5 @@ mod world;
 mod bounds;
 mod scripts;
 mod select;
+mod subscriptions;
 mod writes;
