@@ -28,6 +28,14 @@ pub struct Caller {
     pub role: Role,
 }
 
+/// What a token that was verified says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Verified {
+    pub(crate) caller: Caller,
+    /// When it ends, in seconds since 1970.
+    pub(crate) expires_at: u64,
+}
+
 /// What a caller may do besides reading and writing its own rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Role {
@@ -108,7 +116,11 @@ impl SigningKey {
 
     /// Who the request's head says is asking.
     pub(crate) fn caller(&self, headers: &HeaderMap, now: u64) -> Result<Caller, Refusal> {
-        let token = bearer(headers)?;
+        self.verify(bearer(headers)?, now).map(|verified| verified.caller)
+    }
+
+    /// Who a token says is asking, and until when.
+    pub(crate) fn verify(&self, token: &str, now: u64) -> Result<Verified, Refusal> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(Refusal::needs_auth(
                 "the token is longer than 4096 bytes: get a smaller one",
@@ -121,7 +133,7 @@ impl SigningKey {
                 "the token asks for an extension (crit): get one without",
             ));
         }
-        known.claims.caller(now)
+        known.claims.verified(now)
     }
 }
 
@@ -177,7 +189,7 @@ struct Claims {
 }
 
 impl Claims {
-    fn caller(self, now: u64) -> Result<Caller, Refusal> {
+    fn verified(self, now: u64) -> Result<Verified, Refusal> {
         if self.aud.is_some() {
             return Err(Refusal::needs_auth(
                 "the token is meant for somebody else (aud): get one without",
@@ -207,8 +219,18 @@ impl Claims {
                 "the claim `role` must be \"user\", \"service\" or \"admin\": get another token",
             )
         })?;
-        Ok(Caller { user, role })
+        Ok(Verified { caller: Caller { user, role }, expires_at: whole_seconds(exp) })
     }
+}
+
+/// The first whole second that is not before `time`.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "what lies beyond a u64 is as good as never, and nothing lies before 1970 any more"
+)]
+fn whole_seconds(time: f64) -> u64 {
+    time.ceil() as u64
 }
 
 /// Exact for the next 285 million years.

@@ -8,6 +8,7 @@ use axum::http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use protocol::error_code::ErrorCode;
+use protocol::frame::v1::Goodbye;
 use serde::Serialize;
 use thiserror::Error;
 
@@ -91,6 +92,16 @@ impl Refusal {
 
     pub(crate) fn status(&self) -> StatusCode {
         self.status
+    }
+
+    /// The same, on a live connection.
+    pub(crate) fn goodbye(self) -> Goodbye {
+        let millis = |after: Duration| u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+        Goodbye {
+            code: self.code,
+            message: self.message.into_owned(),
+            retry_after_ms: self.retry_after.map(millis),
+        }
     }
 
     /// What the client gets. The headers that are there already stay.

@@ -15,6 +15,7 @@
 //! | running it | `http/sql.rs` |
 //! | rows → the bytes of an answer | `http/answer.rs` |
 //! | why there is none | `error.rs` |
+//! | live connections | `socket.rs` and below |
 //! | connections, their bounds and their end | `server.rs`, `server/connection.rs`, `server/timed.rs` |
 
 mod auth;
@@ -25,12 +26,14 @@ mod limits;
 mod ports;
 mod router;
 mod server;
+mod socket;
 
 pub use auth::{Caller, Role, SigningKey};
 pub use error::{KeyError, SqlError};
 pub use limits::Limits;
 pub use ports::{
-    Clock, HealthPort, Param, Ports, Position, Readiness, SqlAnswer, SqlColumn, SqlFuture, SqlPort,
-    SqlRequest,
+    Clock, HealthPort, LiveConnection, LiveFuture, Param, Ports, Position, Readiness, SqlAnswer,
+    SqlColumn, SqlFuture, SqlPort, SqlRequest, SubscriptionPort,
 };
 pub use server::serve;
+pub use socket::SendQueue;

@@ -34,6 +34,15 @@ pub struct Limits {
     /// For an answer to be taken by the client, from when it stops taking bytes at once. The
     /// connection is closed.
     pub write_timeout: Duration,
+    /// For the first message of a live connection. Behind it the client is told `timeout`, and the
+    /// connection closed.
+    pub hello_timeout: Duration,
+    /// From one sign of life of a live connection to the next. A client that says nothing for three
+    /// of them and five seconds, not even that it has heard one, is taken for gone.
+    pub keep_alive: Duration,
+    /// Bytes that wait for one live connection. Beyond it nothing more is read from the client, and
+    /// what is live for it lags behind.
+    pub socket_queue_bytes_max: usize,
     /// For running requests to finish at a shutdown. Behind it they are answered `timeout`, and
     /// what then still goes on is ended.
     pub shutdown_timeout: Duration,
@@ -52,10 +61,40 @@ impl Default for Limits {
             body_read_timeout: Duration::from_secs(30),
             statement_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(60),
+            hello_timeout: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(10),
+            socket_queue_bytes_max: 4 * 1024 * 1024,
             shutdown_timeout: Duration::from_secs(10),
         }
     }
 }
+
+impl Limits {
+    /// How long a client may say nothing at all.
+    pub(crate) fn peer_silence_max(&self) -> Duration {
+        self.keep_alive.saturating_mul(3).saturating_add(Duration::from_secs(5))
+    }
+}
+
+/// What a live connection reads at once, in bytes. The buffer is touched at every read and is most
+/// of what an idle connection costs; a client says little.
+pub(crate) const SOCKET_READ_BYTES: usize = 1_024;
+
+/// How many bytes of small frames are gathered for one write.
+pub(crate) const SOCKET_WRITE_BYTES: usize = 8 * 1_024;
+
+/// The largest piece of a frame that is written at once, in bytes. The WebSocket library copies it
+/// into a buffer that never becomes smaller again.
+pub(crate) const SOCKET_PIECE_BYTES: usize = 8 * 1_024;
+
+/// About how many bytes go out before a live connection looks at anything else.
+pub(crate) const SOCKET_TURN_BYTES: usize = 64 * 1_024;
+
+/// About how many bytes of rows a piece of an answer has on a live connection.
+pub(crate) const RESULT_PIECE_BYTES: usize = 256 * 1_024;
+
+/// When the server stops, clients come back within so many milliseconds.
+pub(crate) const STOP_SPREAD_MS: u64 = 2_000;
 
 /// The longest token, in bytes: ours have about 200, and nothing else is verified.
 pub(crate) const TOKEN_BYTES_MAX: usize = 4 * 1024;

@@ -6,12 +6,14 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use protocol::frame::v1::{LaneCursor, LoadOlder, Subscribe, Unsubscribe};
 use protocol::ids::{Epoch, Lane, RequestId, SeqId};
 use protocol::value::{ColumnType, Row};
 use tokio::time::Instant;
 
 use crate::auth::{Caller, SigningKey};
 use crate::error::SqlError;
+use crate::socket::SendQueue;
 
 /// One statement to run. Its debugging text has neither the SQL nor a value in it.
 #[derive(Clone, PartialEq)]
@@ -110,8 +112,39 @@ pub trait HealthPort: Send + Sync + 'static {
     fn readiness(&self) -> Readiness;
 }
 
+/// What the methods of a [`LiveConnection`] that may wait give back.
+pub type LiveFuture<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+/// Serves live connections.
+pub trait SubscriptionPort: Send + Sync + 'static {
+    /// A client has said `hello`, and was welcomed. What is for it goes into `queue`, in order, and
+    /// at most [`Limits::socket_queue_bytes_max`](crate::Limits) wait there. It ends when what is
+    /// returned is dropped.
+    fn open(&self, caller: Caller, queue: SendQueue) -> Box<dyn LiveConnection>;
+}
+
+/// A live connection, for who keeps its feeds. While a future is not ready, no further frame of the
+/// client is read.
+pub trait LiveConnection: Send + Sync {
+    /// What `hello` said besides. Comes first, and once.
+    fn resume(&self, lanes: Vec<LaneCursor>, subscriptions: Vec<Subscribe>) -> LiveFuture<'_>;
+    /// A subscription begins.
+    fn subscribe(&self, subscribe: Subscribe) -> LiveFuture<'_>;
+    /// A subscription ends.
+    fn unsubscribe(&self, unsubscribe: Unsubscribe) -> LiveFuture<'_>;
+    /// A window becomes wider.
+    fn load_older(&self, load_older: LoadOlder) -> LiveFuture<'_>;
+    /// More than half of what may wait did, and no more than half does now. Must not wait.
+    fn drained(&self);
+    /// A sign of life is due: a `progress` goes into the queue. Must not wait.
+    fn progress(&self);
+}
+
 /// Tells the time, against which the expiry of tokens is held.
 pub trait Clock: Send + Sync + 'static {
+    /// The microseconds since 1970-01-01T00:00:00Z.
+    fn now_micros(&self) -> i64;
+
     /// The seconds since 1970-01-01T00:00:00Z.
     fn now_seconds(&self) -> u64;
 }
@@ -121,6 +154,8 @@ pub trait Clock: Send + Sync + 'static {
 pub struct Ports {
     /// Runs statements.
     pub sql: Arc<dyn SqlPort>,
+    /// Serves live connections.
+    pub subscriptions: Arc<dyn SubscriptionPort>,
     /// Knows whether the server is ready.
     pub health: Arc<dyn HealthPort>,
     /// Tells the time.

@@ -13,10 +13,12 @@ use crate::gateway::Gateway;
 use crate::http::health::{health, ready};
 use crate::http::observe::observe;
 use crate::http::sql::sql;
+use crate::socket::upgrade::sync;
 
 pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
     Router::new()
         .route("/v1/sql", post(sql))
+        .route("/v1/sync", get(sync))
         .route("/health", get(health))
         .route("/ready", get(ready))
         .fallback(unknown_path)
@@ -28,8 +30,8 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
 async fn unknown_path(State(_): State<Arc<Gateway>>) -> Refusal {
     Refusal::new(
         ErrorCode::NotFound,
-        "there is nothing at this path: POST /v1/sql runs a statement, GET /health and GET /ready \
-         tell how the server is",
+        "there is nothing at this path: POST /v1/sql runs a statement, GET /v1/sync is a live \
+         connection, GET /health and GET /ready tell how the server is",
     )
 }
 

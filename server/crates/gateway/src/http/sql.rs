@@ -69,7 +69,7 @@ async fn run(gateway: &Gateway, caller: Caller, body: Vec<u8>) -> Result<Vec<u8>
 }
 
 /// Asks the port, for as long as somebody may wait for it.
-async fn ask(
+pub(crate) async fn ask(
     gateway: &Gateway,
     request: SqlRequest,
     deadline: Instant,

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use axum::Router;
+use bytes::Bytes;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -20,6 +22,7 @@ use super::timed::Timed;
 use crate::error::Refusal;
 use crate::gateway::Gateway;
 use crate::limits::{LINGER_BYTES_MAX, LINGER_TIMEOUT, READ_BUFFER_BYTES_MAX};
+use crate::socket::{self, upgrade::Upgrading};
 
 /// What all connections are served with.
 pub(super) struct Connections {
@@ -47,14 +50,38 @@ impl Connections {
     }
 
     /// Answers requests, one after the other, until one side ends the connection or the server
-    /// stops.
+    /// stops. Where one asks for a live connection, it is that from there on.
     pub(super) fn serve(&self, stream: TcpStream) -> impl Future<Output = ()> + Send + 'static {
+        let upgrading = Upgrading::default();
+        // Each on its own, so that a live connection does not keep the memory of the first.
+        let answered = Box::pin(self.answer(stream, upgrading.clone()));
+        let (gateway, stopping) = (Arc::clone(&self.gateway), self.stopping.clone());
+        async move {
+            let Some((stream, read)) = answered.await else { return };
+            let stream = match upgrading.number() {
+                Some(number) => {
+                    Box::pin(socket::serve(gateway, number, stream, read, stopping)).await
+                }
+                None => stream,
+            };
+            linger(stream).await;
+        }
+    }
+
+    /// Answers requests. Gives back the stream, and what was read of it and belongs to no request,
+    /// when there is still something to do with it.
+    fn answer(
+        &self,
+        stream: TcpStream,
+        upgrading: Upgrading,
+    ) -> impl Future<Output = Option<(TcpStream, Bytes)>> + Send + 'static {
         let activity = Arc::new(Activity::default());
         let (io, timeout) = (TokioIo::new(stream), self.gateway.limits.write_timeout);
         let io = Timed::new(io, timeout, Arc::clone(&activity));
         let router = TowerToHyperService::new(self.router.clone());
-        let begun = Arc::clone(&activity);
-        let service = service_fn(move |request| {
+        let (begun, noted) = (Arc::clone(&activity), upgrading.clone());
+        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(noted.clone());
             let running = begun.begin();
             let answered = router.call(request);
             Box::pin(async move {
@@ -89,10 +116,12 @@ impl Connections {
             if let Err(error) = &ended {
                 tracing::debug!(%error, "a connection has ended");
             }
-            // Not when the peer is gone, and not when it would hold up the end.
-            if !is_stopping {
-                linger(connection.into_parts().io.into_inner()).await;
-            }
+            let is_live = ended.is_ok() && upgrading.number().is_some();
+            // Otherwise not when the peer is gone, and not when it would hold up the end.
+            (is_live || !is_stopping).then(|| {
+                let parts = connection.into_parts();
+                (parts.io.into_inner(), parts.read_buf)
+            })
         }
     }
 

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
+mod socket;
 mod world;
 
 mod answers;
@@ -9,5 +10,8 @@ mod bounds;
 mod connections;
 mod hostile;
 mod log;
+mod socket_bounds;
+mod socket_sql;
+mod sockets;
 mod statements;
 mod tokens;

@@ -12,7 +12,7 @@ use protocol::ids::TenantId;
 use serde_json::Value as Json;
 use server_gateway::{
     Clock, HealthPort, Limits, Ports, Readiness, Role, SigningKey, SqlAnswer, SqlError, SqlFuture,
-    SqlPort, SqlRequest, serve,
+    SqlPort, SqlRequest, SubscriptionPort, serve,
 };
 use sha2::Sha256;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -20,6 +20,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+
+use crate::socket::FakeLive;
 
 pub(crate) const KEY: &[u8] = b"a key of tests, with 32 bytes ok";
 pub(crate) const NOW: u64 = 1_800_000_000;
@@ -64,6 +66,10 @@ impl HealthPort for FakeHealth {
 pub(crate) struct FakeClock(pub(crate) AtomicU64);
 
 impl Clock for FakeClock {
+    fn now_micros(&self) -> i64 {
+        i64::try_from(self.now_seconds()).unwrap() * 1_000_000
+    }
+
     fn now_seconds(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -72,6 +78,7 @@ impl Clock for FakeClock {
 pub(crate) struct World {
     pub(crate) address: std::net::SocketAddr,
     pub(crate) sql: Arc<FakeSql>,
+    pub(crate) live: Arc<FakeLive>,
     pub(crate) health: Arc<FakeHealth>,
     pub(crate) clock: Arc<FakeClock>,
     stop: Option<oneshot::Sender<()>>,
@@ -101,10 +108,12 @@ impl World {
             run: Box::new(move |request| Box::pin(run(request))),
             asked: Mutex::default(),
         });
+        let live = Arc::<FakeLive>::default();
         let health = Arc::new(FakeHealth(Mutex::new(Readiness::Ready)));
         let clock = Arc::new(FakeClock(AtomicU64::new(NOW)));
         let ports = Ports {
             sql: Arc::clone(&sql) as Arc<dyn SqlPort>,
+            subscriptions: Arc::clone(&live) as Arc<dyn SubscriptionPort>,
             health: Arc::clone(&health) as Arc<dyn HealthPort>,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             key: SigningKey::new(KEY).unwrap(),
@@ -118,7 +127,7 @@ impl World {
             };
             serve(listener, ports, limits, stopped).await
         });
-        Self { address, sql, health, clock, stop: Some(stop), served }
+        Self { address, sql, live, health, clock, stop: Some(stop), served }
     }
 
     pub(crate) async fn connect(&self) -> Client {
