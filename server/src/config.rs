@@ -38,6 +38,8 @@ pub(crate) struct Config {
     pub(crate) sql: Sql,
     /// What clients may do.
     pub(crate) http: Http,
+    /// Live connections.
+    pub(crate) live: LiveQueries,
     /// What is told on standard error.
     pub(crate) log: Log,
 }
@@ -120,6 +122,18 @@ pub(crate) struct Http {
     pub(crate) stop_seconds: u64,
 }
 
+/// Live connections.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct LiveQueries {
+    /// Bytes that wait for a client that reads slowly; the rest it gets from storage. 4 MiB; 64 KiB
+    /// to 1 GiB.
+    pub(crate) queue_bytes_max: u64,
+    /// Seconds between two signs of life on a connection on which nothing else happens. 10; 1 to
+    /// 600.
+    pub(crate) keep_alive_seconds: u64,
+}
+
 /// What is told on standard error.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -166,6 +180,7 @@ impl Default for Config {
             retention: Keeping::default(),
             sql: Sql::default(),
             http: Http::default(),
+            live: LiveQueries::default(),
             log: Log::default(),
         }
     }
@@ -226,6 +241,12 @@ impl Default for Http {
     }
 }
 
+impl Default for LiveQueries {
+    fn default() -> Self {
+        Self { queue_bytes_max: 4 * MIB, keep_alive_seconds: 10 }
+    }
+}
+
 impl Default for Log {
     fn default() -> Self {
         Self { level: Level::Info, format: Format::Text }
@@ -269,8 +290,8 @@ impl Config {
     }
 
     fn check(&self) -> anyhow::Result<()> {
-        let Self { shards, storage, retention, sql, http, .. } = self;
-        let ranges: [(&str, u64, u64, u64); 23] = [
+        let Self { shards, storage, retention, sql, http, live, .. } = self;
+        let ranges: [(&str, u64, u64, u64); 25] = [
             ("shards.user", shards.user.into(), 1, 64),
             ("shards.shared", shards.shared.into(), 1, 64),
             ("storage.block_cache_bytes", storage.block_cache_bytes, MIB, MIB << 20),
@@ -294,6 +315,8 @@ impl Config {
             ("http.body_seconds", http.body_seconds, 1, 3_600),
             ("http.write_seconds", http.write_seconds, 1, 3_600),
             ("http.stop_seconds", http.stop_seconds, 0, 600),
+            ("live.queue_bytes_max", live.queue_bytes_max, MIB / 16, MIB << 10),
+            ("live.keep_alive_seconds", live.keep_alive_seconds, 1, 600),
         ];
         for (key, value, min, max) in ranges {
             if !(min..=max).contains(&value) {
@@ -352,6 +375,14 @@ impl Sql {
     }
 }
 
+impl LiveQueries {
+    /// How the live engine is set up.
+    pub(crate) fn subscriptions(&self) -> server_subscriptions::Settings {
+        let queue_bytes_max = size(self.queue_bytes_max);
+        server_subscriptions::Settings { queue_bytes_max, ..Default::default() }
+    }
+}
+
 impl Config {
     /// What the gateway lets clients do.
     pub(crate) fn gateway(&self) -> Limits {
@@ -364,6 +395,8 @@ impl Config {
             write_timeout: Duration::from_secs(self.http.write_seconds),
             shutdown_timeout: Duration::from_secs(self.http.stop_seconds),
             statement_timeout: Duration::from_secs(self.sql.statement_seconds),
+            keep_alive: Duration::from_secs(self.live.keep_alive_seconds),
+            socket_queue_bytes_max: size(self.live.queue_bytes_max),
             sql_bytes_max: server_query::SQL_BYTES_MAX,
             params_max: server_query::PARAMS_MAX,
             ..Limits::default()

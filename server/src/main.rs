@@ -7,11 +7,13 @@
 //! | what is where on disk, one process per directory, the first start | `data_dir.rs` |
 //! | the life of a server | `run.rs`; what ends it: `shutdown.rs` |
 //! | ports of one part on another | `wiring.rs` |
+//! | live queries: their workers and connections | `live.rs` |
 //! | the log | `telemetry.rs` |
 
 mod cli;
 mod config;
 mod data_dir;
+mod live;
 mod run;
 mod shutdown;
 mod telemetry;

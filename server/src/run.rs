@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::config::Config;
 use crate::data_dir::DataDirectory;
+use crate::live::{Entries, Listing, Live, LiveWhenStarted};
 use crate::shutdown::Shutdown;
 use crate::wiring::{NodeShards, SqlWhenStarted, State, SystemClock};
 
@@ -29,6 +30,13 @@ const FOUND_WITHIN: Duration = Duration::from_secs(60);
 
 /// How long work that nobody waits for any more holds up the end of the process.
 const LEFTOVERS_MAX: Duration = Duration::from_secs(1);
+
+/// What the gateway asks, before it is there.
+#[derive(Default)]
+struct Slots {
+    sql: Arc<SqlWhenStarted>,
+    live: Arc<LiveWhenStarted>,
+}
 
 /// Runs a server until it is asked to stop.
 ///
@@ -57,11 +65,11 @@ async fn serve(config: &Config, directory: &DataDirectory) -> anyhow::Result<()>
     let address = listener.local_addr().context("the port is not known")?;
 
     let state = Arc::new(State::starting());
-    let sql = Arc::<SqlWhenStarted>::default();
-    let mut gateway = Gateway::start(listener, config, key, &state, &sql);
+    let slots = Slots::default();
+    let mut gateway = Gateway::start(listener, config, key, &state, &slots);
 
     let started = tokio::select! {
-        started = start(config, directory, &sql) => started,
+        started = start(config, directory, &slots) => started,
         ended = gateway.ended() => Err(ended),
         () = shutdown.wanted() => {
             gateway.stop(&state).await;
@@ -100,19 +108,20 @@ async fn serve(config: &Config, directory: &DataDirectory) -> anyhow::Result<()>
 async fn start(
     config: &Config,
     directory: &DataDirectory,
-    slot: &SqlWhenStarted,
+    slots: &Slots,
 ) -> anyhow::Result<Arc<Node>> {
+    let entries = Arc::<Entries>::default();
     let ports = server_replication::Ports {
         disk: directory.disk(config.storage.rocks()),
         transport: Arc::new(Alone),
-        observer: Arc::new(()),
+        observer: Arc::<Entries>::clone(&entries),
         clock: Arc::new(SystemClock),
     };
     let shown = config.data.display();
     let node = Node::start(config.node(), ports)
         .await
         .with_context(|| format!("the data in {shown} cannot be opened"))?;
-    let opened = open(config, directory, slot, &node).await;
+    let opened = open(config, directory, slots, &node, &entries).await;
     if opened.is_err() {
         // The first error is the one that is told.
         let _ = node.stop().await;
@@ -123,15 +132,23 @@ async fn start(
 async fn open(
     config: &Config,
     directory: &DataDirectory,
-    slot: &SqlWhenStarted,
+    slots: &Slots,
     node: &Arc<Node>,
+    entries: &Entries,
 ) -> anyhow::Result<()> {
     node.ready().await.context("a part of the data cannot be opened")?;
     let shards = Arc::new(NodeShards(Arc::clone(node)));
-    let sql = Sql::new(shards, &config.sql.query(node.id().0))?;
+    let listing = Arc::<Listing>::default();
+    let sql = Sql::new(shards, &config.sql.query(node.id().0))?
+        .with_live_queries(Arc::<Listing>::clone(&listing));
     sql.found(Instant::now() + FOUND_WITHIN).await.context("SQL cannot start")?;
     directory.found()?;
-    slot.start(sql);
+    let sql = Arc::new(sql);
+    let live = Live::start(node, Arc::clone(&sql), entries, config.live.subscriptions())
+        .context("live queries cannot start")?;
+    listing.start(&live);
+    slots.sql.start(sql);
+    slots.live.start(live);
     Ok(())
 }
 
@@ -167,10 +184,11 @@ impl Gateway {
         config: &Config,
         key: SigningKey,
         state: &Arc<State>,
-        sql: &Arc<SqlWhenStarted>,
+        slots: &Slots,
     ) -> Self {
         let ports = Ports {
-            sql: Arc::<SqlWhenStarted>::clone(sql),
+            sql: Arc::<SqlWhenStarted>::clone(&slots.sql),
+            subscriptions: Arc::<LiveWhenStarted>::clone(&slots.live),
             health: Arc::<State>::clone(state),
             clock: Arc::new(SystemClock),
             key,

@@ -39,6 +39,10 @@ impl server_replication::Clock for SystemClock {
 }
 
 impl server_gateway::Clock for SystemClock {
+    fn now_micros(&self) -> i64 {
+        server_replication::Clock::now(self).0
+    }
+
     fn now_seconds(&self) -> u64 {
         Self::since_1970().as_secs()
     }
@@ -95,11 +99,11 @@ impl Shards for NodeShards {
 
 /// SQL, for the gateway. The port is open before there is any.
 #[derive(Default)]
-pub(crate) struct SqlWhenStarted(OnceLock<Sql>);
+pub(crate) struct SqlWhenStarted(OnceLock<Arc<Sql>>);
 
 impl SqlWhenStarted {
     /// From now on there is SQL.
-    pub(crate) fn start(&self, sql: Sql) {
+    pub(crate) fn start(&self, sql: Arc<Sql>) {
         // Started once.
         let _ = self.0.set(sql);
     }
@@ -127,13 +131,17 @@ impl SqlPort for SqlWhenStarted {
     }
 }
 
-fn to_query(request: SqlRequest) -> server_query::Request {
-    let SqlRequest { caller, sql, params, request_id, deadline } = request;
-    let role = match caller.role {
+pub(crate) fn role(role: server_gateway::Role) -> server_engine::Role {
+    match role {
         server_gateway::Role::User => server_engine::Role::User,
         server_gateway::Role::Service => server_engine::Role::Service,
         server_gateway::Role::Admin => server_engine::Role::Admin,
-    };
+    }
+}
+
+fn to_query(request: SqlRequest) -> server_query::Request {
+    let SqlRequest { caller, sql, params, request_id, deadline } = request;
+    let role = role(caller.role);
     let to_param = |param| match param {
         server_gateway::Param::Null => server_query::Param::Null,
         server_gateway::Param::Boolean(value) => server_query::Param::Boolean(value),

@@ -1,0 +1,215 @@
+//! A connection: what its client asks for becomes queries, and goes to its worker.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::codec;
+use protocol::error_code::ErrorCode;
+use protocol::frame::v1::{
+    Goodbye, LaneCursor, LoadOlder, Refused, ServerFrame, Subscribe, Unsubscribe,
+};
+use protocol::ids::{Lane, RequestNumber, TableId};
+use protocol::value::Value;
+use server_engine::{Actor, ShardNumber};
+use server_gateway::{Caller, LiveConnection, LiveFuture, SendQueue};
+use server_query::{Param, SqlError, Subscribed};
+use server_subscriptions::{Asked, ConnectionId, Cursor, Subscribing};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep};
+
+use super::worker::Message;
+use super::{Live, starting};
+use crate::wiring::role;
+
+/// How long a shard may take to hear of a table that was created just before.
+const TOLD_WITHIN: Duration = Duration::from_secs(10);
+
+/// How often it is asked.
+const TOLD_POLL: Duration = Duration::from_millis(2);
+
+/// How much of its SQL is kept of a subscription, to show it. In characters.
+const TEXT_CHARACTERS_MAX: usize = 1_000;
+
+/// A connection that lives as long as this does.
+pub(super) struct Connection {
+    live: Arc<Live>,
+    id: ConnectionId,
+    caller: Caller,
+    queue: SendQueue,
+}
+
+/// The connection ends: somebody has said goodbye.
+struct Ended;
+
+/// A subscription whose query was compiled, and the shard it is in.
+type Compiled = (ShardNumber, Subscribing);
+
+impl Connection {
+    pub(super) fn new(live: Arc<Live>, id: ConnectionId, caller: Caller, queue: SendQueue) -> Self {
+        Self { live, id, caller, queue }
+    }
+
+    /// Tells the worker, and waits until it has heard.
+    async fn tell(&self, message: impl FnOnce(oneshot::Sender<()>) -> Message) {
+        let (done, heard) = oneshot::channel();
+        self.live.worker_of(self.id).tell(message(done));
+        // It is dropped when it is done.
+        let _ = heard.await;
+    }
+
+    /// Compiles a subscription; `None` when it was refused.
+    ///
+    /// What cannot be only for now ends the connection: a refusal would be final.
+    async fn compile(&self, subscribe: Subscribe) -> Result<Option<Compiled>, Ended> {
+        let Subscribe { request, sql, params, fetch_last, batch_rows, held } = subscribe;
+        let actor = Actor { user: self.caller.user.clone(), role: role(self.caller.role) };
+        let params: Vec<Param> = params.into_iter().map(param).collect();
+        let asked = match self.live.sql.subscription(actor, &sql, &params).await {
+            Ok(asked) => asked,
+            // Its description of the tables may be one of before.
+            Err(error) if error.code == ErrorCode::NotFound && !self.live.knows_tables() => {
+                self.queue.close(starting());
+                return Err(Ended);
+            }
+            Err(error) => return self.not_compiled(request, error).map(|()| None),
+        };
+        let Subscribed { lane, schema, predicate, columns } = asked;
+        let shard = self.live.node.placement().shard(&lane);
+        if !self.is_told(shard, schema.id).await {
+            self.queue.close(starting());
+            return Err(Ended);
+        }
+        let range = Asked::range_of(&schema, &predicate);
+        let query = self.live.queries.compile(Asked { lane, schema, range, predicate, columns });
+        let text = sql.chars().take(TEXT_CHARACTERS_MAX).collect::<String>().into();
+        let subscribing = Subscribing { request, query, text, held, fetch_last, batch_rows };
+        Ok(Some((shard, subscribing)))
+    }
+
+    fn not_compiled(&self, request: RequestNumber, error: SqlError) -> Result<(), Ended> {
+        let SqlError { code, message, retry_after } = error;
+        if matches!(code, ErrorCode::Overloaded | ErrorCode::Timeout | ErrorCode::Internal) {
+            let retry_after_ms = retry_after.and_then(|time| u64::try_from(time.as_millis()).ok());
+            self.queue.close(Goodbye { code, message, retry_after_ms });
+            return Err(Ended);
+        }
+        tracing::debug!(%code, "a subscription was refused");
+        let refused = Refused { request: Some(request), code, message };
+        self.queue.push(codec::encode(&ServerFrame::Refused(refused)).into());
+        Ok(())
+    }
+
+    /// Waits until a shard knows of a table.
+    async fn is_told(&self, shard: ShardNumber, table: TableId) -> bool {
+        let until = Instant::now() + TOLD_WITHIN;
+        loop {
+            let catalog = self.live.node.catalog(shard);
+            if catalog.is_some_and(|catalog| catalog.table(table).is_some()) {
+                return true;
+            }
+            if Instant::now() >= until {
+                return false;
+            }
+            sleep(TOLD_POLL).await;
+        }
+    }
+
+    async fn resume_all(&self, lanes: Vec<LaneCursor>, all: Vec<Subscribe>) -> Result<(), Ended> {
+        let mut of_lane: BTreeMap<Lane, (ShardNumber, Vec<Subscribing>)> = BTreeMap::new();
+        for subscribe in all {
+            let Some((shard, subscribing)) = self.compile(subscribe).await? else { continue };
+            let lane = subscribing.query.lane.clone();
+            of_lane.entry(lane).or_insert((shard, Vec::new())).1.push(subscribing);
+        }
+        let mut cursors: BTreeMap<Lane, Cursor> = lanes
+            .into_iter()
+            .map(|at| (at.lane, Cursor { epoch: at.epoch, seq: at.since_seq, cut: at.cut }))
+            .collect();
+        for (lane, (shard, subscriptions)) in of_lane {
+            let (id, cursor) = (self.id, cursors.remove(&lane));
+            self.tell(|done| Message::Resume { id, shard, lane, cursor, subscriptions, done })
+                .await;
+        }
+        Ok(())
+    }
+}
+
+impl LiveConnection for Connection {
+    fn resume(&self, lanes: Vec<LaneCursor>, subscriptions: Vec<Subscribe>) -> LiveFuture<'_> {
+        Box::pin(async move {
+            // Whoever ended it has told why.
+            let _ = self.resume_all(lanes, subscriptions).await;
+        })
+    }
+
+    fn subscribe(&self, subscribe: Subscribe) -> LiveFuture<'_> {
+        Box::pin(async move {
+            let Ok(Some((shard, subscribing))) = self.compile(subscribe).await else { return };
+            let (id, subscribing) = (self.id, Box::new(subscribing));
+            self.tell(|done| Message::Subscribe { id, shard, subscribing, done }).await;
+        })
+    }
+
+    fn unsubscribe(&self, unsubscribe: Unsubscribe) -> LiveFuture<'_> {
+        let (id, request) = (self.id, unsubscribe.request);
+        Box::pin(self.tell(move |done| Message::Unsubscribe { id, request, done }))
+    }
+
+    fn load_older(&self, load_older: LoadOlder) -> LiveFuture<'_> {
+        let (id, LoadOlder { request, rows }) = (self.id, load_older);
+        Box::pin(self.tell(move |done| Message::LoadOlder { id, request, rows, done }))
+    }
+
+    fn drained(&self) {
+        self.live.worker_of(self.id).tell(Message::Drained(self.id));
+    }
+
+    fn progress(&self) {
+        self.live.worker_of(self.id).tell(Message::Progress(self.id));
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.live.worker_of(self.id).tell(Message::Close(self.id));
+    }
+}
+
+/// The value of a parameter as SQL takes it: by its text, so that it reads back exactly.
+fn param(value: Value) -> Param {
+    match value {
+        Value::Null => Param::Null,
+        Value::Boolean(value) => Param::Boolean(value),
+        Value::Integer(number) => Param::Number(number.to_string()),
+        Value::Double(number) => Param::Number(format!("{:?}", number.get())),
+        Value::Text(text) => Param::Text(text.into_string()),
+        Value::Bytes(bytes) => Param::Bytes(bytes),
+        Value::Uuid(uuid) => Param::Text(protocol::literal::uuid_text(uuid)),
+    }
+}
+
+/// A connection that was told to come back.
+pub(super) struct NotStarted;
+
+impl LiveConnection for NotStarted {
+    fn resume(&self, _: Vec<LaneCursor>, _: Vec<Subscribe>) -> LiveFuture<'_> {
+        Box::pin(async {})
+    }
+
+    fn subscribe(&self, _: Subscribe) -> LiveFuture<'_> {
+        Box::pin(async {})
+    }
+
+    fn unsubscribe(&self, _: Unsubscribe) -> LiveFuture<'_> {
+        Box::pin(async {})
+    }
+
+    fn load_older(&self, _: LoadOlder) -> LiveFuture<'_> {
+        Box::pin(async {})
+    }
+
+    fn drained(&self) {}
+
+    fn progress(&self) {}
+}

@@ -1,0 +1,276 @@
+//! A worker, and the thread that it has to itself: what it evaluates may take a while, and nobody
+//! else shall wait for it.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use protocol::error_code::ErrorCode;
+use protocol::frame::v1::Goodbye;
+use protocol::ids::{Lane, RequestNumber, TenantId};
+use server_engine::{LaneView, ShardNumber};
+use server_gateway::SendQueue;
+use server_subscriptions::{
+    Action, Answer, ConnectionId, Cursor, Entry, Listed, Outbox, Queries, ReadId, Settings,
+    Subscribing, Worker,
+};
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::queue::{Entered, EntryQueue};
+use super::reads::Reads;
+
+/// When feeds that wait for this node try again.
+const TRY_AGAIN: Duration = Duration::from_millis(100);
+
+/// What a worker is told besides entries.
+pub(super) enum Message {
+    /// A connection begins.
+    Open { id: ConnectionId, user: TenantId, queue: SendQueue },
+    /// A client goes on in a lane.
+    Resume {
+        id: ConnectionId,
+        shard: ShardNumber,
+        lane: Lane,
+        cursor: Option<Cursor>,
+        subscriptions: Vec<Subscribing>,
+        done: oneshot::Sender<()>,
+    },
+    /// A subscription begins.
+    Subscribe {
+        id: ConnectionId,
+        shard: ShardNumber,
+        subscribing: Box<Subscribing>,
+        done: oneshot::Sender<()>,
+    },
+    /// A subscription ends.
+    Unsubscribe { id: ConnectionId, request: RequestNumber, done: oneshot::Sender<()> },
+    /// A window becomes wider.
+    LoadOlder { id: ConnectionId, request: RequestNumber, rows: u64, done: oneshot::Sender<()> },
+    /// There is room for a connection again.
+    Drained(ConnectionId),
+    /// A sign of life is due.
+    Progress(ConnectionId),
+    /// A connection has ended.
+    Close(ConnectionId),
+    /// What was read, if it could be.
+    Read(ReadId, Option<Answer>),
+    /// Where the leader of a lane is, if it has said so.
+    Leader(ConnectionId, Lane, Option<LaneView>),
+    /// Entries up to this one are not told.
+    Jumped(ShardNumber, u64),
+    /// Which subscriptions are there, of a user or of all?
+    List { of: Option<TenantId>, done: oneshot::Sender<Vec<(TenantId, Listed)>> },
+    /// Somebody wants a subscription to end, of a user or of anybody. Is answered whether there was
+    /// one.
+    Kill {
+        id: ConnectionId,
+        request: RequestNumber,
+        of: Option<TenantId>,
+        done: oneshot::Sender<bool>,
+    },
+}
+
+/// A worker, for those who tell it something.
+#[derive(Clone, Debug)]
+pub(super) struct WorkerHandle {
+    messages: mpsc::UnboundedSender<Message>,
+    pub(super) entries: Arc<EntryQueue>,
+}
+
+/// The queue of a socket, as the live engine needs it.
+#[derive(Clone, Debug)]
+struct Out(SendQueue);
+
+impl Outbox for Out {
+    fn waiting(&self) -> usize {
+        self.0.waiting()
+    }
+
+    fn push(&self, frame: Bytes) {
+        self.0.push(frame);
+    }
+}
+
+impl WorkerHandle {
+    /// # Errors
+    /// When the system gives no thread.
+    pub(super) fn start(
+        settings: Settings,
+        queries: &Arc<Queries>,
+        reads: &Arc<Reads>,
+    ) -> std::io::Result<Self> {
+        let (messages, received) = mpsc::unbounded_channel();
+        let (entries, entered) = EntryQueue::new();
+        let task = Task {
+            worker: Worker::new(settings, Arc::clone(queries)),
+            reads: Arc::clone(reads),
+            connections: BTreeMap::new(),
+            handled: BTreeMap::new(),
+            messages: messages.downgrade(),
+            server: Handle::current(),
+        };
+        let own = Builder::new_current_thread().enable_time().build()?;
+        std::thread::Builder::new()
+            .name("live".to_owned())
+            .spawn(move || own.block_on(task.run(received, entered)))?;
+        Ok(Self { messages, entries: Arc::new(entries) })
+    }
+
+    /// Tells it something. Who waits for an answer tells it nothing else meanwhile, and of the rest
+    /// there is at most one a connection at a time or a read: so no queue grows without bound.
+    pub(super) fn tell(&self, message: Message) {
+        // One that has ended has nothing to tell.
+        let _ = self.messages.send(message);
+    }
+}
+
+struct Task {
+    worker: Worker<Out>,
+    reads: Arc<Reads>,
+    connections: BTreeMap<ConnectionId, (TenantId, SendQueue)>,
+    /// Where each shard was last, for a worker that takes over.
+    handled: BTreeMap<ShardNumber, u64>,
+    /// To itself. When nobody else tells it anything any more, it ends.
+    messages: mpsc::WeakUnboundedSender<Message>,
+    /// Where it has something read.
+    server: Handle,
+}
+
+impl Task {
+    async fn run(mut self, mut messages: mpsc::UnboundedReceiver<Message>, mut entries: Entered) {
+        let mut ticks = interval(TRY_AGAIN);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                message = messages.recv() => match message {
+                    Some(message) => self.guarded(|task| task.told(message)),
+                    None => return,
+                },
+                Some(entry) = entries.next() => self.guarded(|task| task.applied(&entry)),
+                _ = ticks.tick(), if self.worker.waits() => {
+                    self.guarded(|task| task.worker.tick());
+                }
+            }
+            for (shard, index) in entries.take_lost() {
+                self.guarded(|task| task.jumped(shard, index));
+            }
+            for action in self.worker.take_actions() {
+                self.act(action);
+            }
+        }
+    }
+
+    /// A panic is a defect. The clients of this worker come back, to one that begins anew.
+    fn guarded(&mut self, work: impl FnOnce(&mut Self)) {
+        if catch_unwind(AssertUnwindSafe(|| work(self))).is_ok() {
+            return;
+        }
+        tracing::error!("a worker of live queries panicked: this is a defect, report it");
+        self.worker.begin_anew();
+        for (shard, index) in &self.handled {
+            self.worker.jumped(*shard, *index);
+        }
+        for (_, (_, queue)) in std::mem::take(&mut self.connections) {
+            queue.close(Goodbye {
+                code: ErrorCode::Internal,
+                message: "the server has made a mistake, which its log has: come back".to_owned(),
+                retry_after_ms: None,
+            });
+        }
+    }
+
+    fn applied(&mut self, entry: &Arc<Entry>) {
+        self.handled.insert(entry.shard, entry.index);
+        if let Err(error) = self.worker.applied(entry) {
+            tracing::error!(shard = entry.shard.0, %error, "what was applied cannot be told");
+        }
+    }
+
+    fn jumped(&mut self, shard: ShardNumber, index: u64) {
+        // What was lost may be told later than what came after it.
+        let handled = self.handled.entry(shard).or_default();
+        *handled = index.max(*handled);
+        self.worker.jumped(shard, index);
+    }
+
+    fn told(&mut self, message: Message) {
+        match message {
+            Message::Open { id, user, queue } => {
+                self.worker.open(id, Out(queue.clone()));
+                self.connections.insert(id, (user, queue));
+            }
+            Message::Resume { id, shard, lane, cursor, subscriptions, done } => {
+                self.worker.resume(id, shard, &lane, cursor, subscriptions);
+                drop(done);
+            }
+            Message::Subscribe { id, shard, subscribing, done } => {
+                self.worker.subscribe(id, shard, *subscribing);
+                drop(done);
+            }
+            Message::Unsubscribe { id, request, done } => {
+                self.worker.unsubscribe(id, request);
+                drop(done);
+            }
+            Message::LoadOlder { id, request, rows, done } => {
+                self.worker.load_older(id, request, rows);
+                drop(done);
+            }
+            Message::Drained(id) => self.worker.drained(id),
+            Message::Progress(id) => self.worker.progress(id),
+            Message::Close(id) => {
+                self.connections.remove(&id);
+                self.worker.close(id);
+            }
+            Message::Read(id, Some(answer)) => self.worker.answer(id, &answer),
+            Message::Read(id, None) => self.worker.unread(id),
+            Message::Leader(id, lane, leader) => self.worker.leader(id, &lane, leader),
+            Message::Jumped(shard, index) => self.jumped(shard, index),
+            Message::List { of, done } => {
+                // Whoever asked may have gone.
+                let _ = done.send(self.list(of.as_ref()));
+            }
+            Message::Kill { id, request, of, done } => {
+                let told = "this live query was ended by KILL LIVE QUERY";
+                let is_his =
+                    self.connections.get(&id).is_some_and(|(user, _)| is_of(user, of.as_ref()));
+                let is_killed = is_his && self.worker.end(id, request, ErrorCode::Cancelled, told);
+                let _ = done.send(is_killed);
+            }
+        }
+    }
+
+    fn list(&self, of: Option<&TenantId>) -> Vec<(TenantId, Listed)> {
+        let connections = self.connections.iter().filter(|(_, (user, _))| is_of(user, of));
+        let listed = connections.flat_map(|(id, (user, _))| {
+            self.worker.list(*id).into_iter().map(|listed| (user.clone(), listed))
+        });
+        listed.collect()
+    }
+
+    fn act(&self, action: Action) {
+        let (reads, messages) = (Arc::clone(&self.reads), self.messages.clone());
+        self.server.spawn(async move {
+            let message = match action {
+                Action::Read(read) => {
+                    let (id, answer) = (read.id, reads.run(read).await);
+                    Message::Read(id, answer)
+                }
+                Action::AskLeader { connection, shard, lane } => {
+                    let leader = reads.leader(shard, lane.clone()).await;
+                    Message::Leader(connection, lane, leader)
+                }
+            };
+            // It may have ended.
+            let _ = messages.upgrade().map(|messages| messages.send(message));
+        });
+    }
+}
+
+/// Whether it is this user, if it must be a certain one.
+fn is_of(user: &TenantId, of: Option<&TenantId>) -> bool {
+    of.is_none_or(|of| of == user)
+}
