@@ -5,6 +5,7 @@ use protocol::frame::v1::{ServerFrame, Token};
 use protocol::value::Value;
 use thiserror::Error;
 
+use crate::statement::StatementId;
 use crate::stored::SubscriptionId;
 
 /// How a machine is set up.
@@ -36,6 +37,8 @@ pub enum Event {
     LoadOlder(SubscriptionId, u64),
     /// The subscription is to be loaded anew.
     Reset(SubscriptionId),
+    /// Nobody waits for the answer to a statement any more.
+    ForgetStatement(StatementId),
     /// The app has given a token.
     TokenReady {
         /// As it was asked for.
@@ -82,7 +85,7 @@ pub struct Ask {
     pub batch_rows: Option<u32>,
 }
 
-/// What cannot be subscribed to, whatever a server would say.
+/// What cannot be asked for, whatever a server would say.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum AskError {
@@ -97,6 +100,12 @@ pub enum AskError {
         "the SQL and parameters of all subscriptions take at most {0} bytes: end one, or ask for less"
     )]
     TooLarge(usize),
+    /// So many wait for the server already.
+    #[error("{0} statements wait for an answer, which is the most: wait for some of them")]
+    TooManyStatements(usize),
+    /// One frame has it.
+    #[error("a statement and its parameters have at most {0} bytes: split it")]
+    StatementTooLarge(usize),
     /// A statement takes no more.
     #[error("a statement has at most {0} parameters")]
     TooManyParameters(usize),
@@ -107,9 +116,11 @@ impl AskError {
     pub fn code(&self) -> ErrorCode {
         match self {
             Self::Closed => ErrorCode::InvalidRequest,
-            Self::TooMany(_) | Self::TooLarge(_) | Self::TooManyParameters(_) => {
-                ErrorCode::TooLarge
-            }
+            Self::TooMany(_)
+            | Self::TooLarge(_)
+            | Self::TooManyParameters(_)
+            | Self::StatementTooLarge(_) => ErrorCode::TooLarge,
+            Self::TooManyStatements(_) => ErrorCode::Overloaded,
         }
     }
 }

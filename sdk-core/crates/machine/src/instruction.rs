@@ -1,10 +1,11 @@
 //! What a machine wants done.
 
-use protocol::frame::v1::{ClientFrame, RowChange};
+use protocol::frame::v1::{ClientFrame, RowChange, SqlFailed};
 use protocol::ids::{Birth, Lane};
 use protocol::value::Row;
 
 use crate::event::Attempt;
+use crate::statement::{SqlAnswer, StatementId};
 use crate::stored::{StoredLane, StoredSubscription, SubscriptionId};
 
 /// Something to be done. The host does one after the other, in their order.
@@ -37,6 +38,8 @@ pub enum Instruction {
     StatusChanged,
     /// [`Machine::subscription`](crate::Machine::subscription) says something else now.
     SubscriptionChanged(SubscriptionId),
+    /// A statement was answered, or will not be.
+    StatementEnded(StatementId, Box<Result<SqlAnswer, SqlFailed>>),
     /// Two texts have turned out to be one subscription. From now on only `is` exists.
     Same {
         /// The one that is gone.

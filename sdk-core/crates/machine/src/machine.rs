@@ -14,6 +14,7 @@ mod answers;
 mod asking;
 mod feeds;
 mod phases;
+mod statements;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,8 +26,9 @@ use crate::backoff::Backoff;
 use crate::connection::Connection;
 use crate::event::{Attempt, Config, Event};
 use crate::instruction::{Instruction, Step, Write};
+use crate::statement::Statements;
 use crate::status::{Reason, Status, StatusWord, SubscriptionState, SubscriptionView};
-use crate::stored::{Stored, StoredLane, SubscriptionId};
+use crate::stored::{Stored, StoredLane, StoredSubscription, SubscriptionId};
 use crate::subscription::Subscription;
 use crate::time::{Millis, Moment};
 
@@ -40,6 +42,7 @@ pub struct Machine {
     subscriptions: BTreeMap<SubscriptionId, Subscription>,
     /// The last number that a subscription was given.
     last_id: u32,
+    statements: Statements,
 
     state: State,
     /// Of the state, where it has one.
@@ -131,6 +134,7 @@ impl Machine {
             lanes: lanes.into_iter().map(|lane| (lane.lane.clone(), lane)).collect(),
             last_id: subscriptions.keys().next_back().map_or(0, |id| id.0),
             subscriptions,
+            statements: Statements::default(),
             state: State::Paused,
             connection: Connection::default(),
             attempt: Attempt(0),
@@ -161,11 +165,15 @@ impl Machine {
         match event {
             Event::Resume => self.resume(moment, &mut out),
             Event::Pause => self.stop(State::Paused, moment, &mut out),
-            Event::Close => self.stop(State::Closed, moment, &mut out),
+            Event::Close => {
+                self.stop(State::Closed, moment, &mut out);
+                self.end_statements(&mut out);
+            }
             Event::Nudge => self.nudge(moment, &mut out),
             Event::Unsubscribe(id) => self.unsubscribe(id, &mut out),
             Event::LoadOlder(id, rows) => self.load_older(id, rows, &mut out),
             Event::Reset(id) => self.load_anew(id, &mut out),
+            Event::ForgetStatement(id) => self.forget_statement(id),
             Event::Tick => self.tick(moment, &mut out),
             Event::TokenReady { attempt, token } if self.is_current(attempt) => {
                 self.token_ready(token, moment, &mut out);
@@ -259,6 +267,16 @@ impl Machine {
             remaining: subscription.remaining,
             refusal: subscription.refusal.clone(),
         })
+    }
+
+    /// What is subscribed to, as it is stored; also what is refused.
+    pub fn subscriptions(&self) -> impl Iterator<Item = &StoredSubscription> {
+        self.subscriptions.values().map(|subscription| &subscription.stored)
+    }
+
+    /// How far a lane is, if something of it is subscribed to.
+    pub fn lane(&self, lane: &Lane) -> Option<&StoredLane> {
+        self.lanes.get(lane)
     }
 
     fn state_of(&self, subscription: &Subscription) -> SubscriptionState {

@@ -172,7 +172,7 @@ impl Machine {
 }
 
 /// About how many bytes a statement takes in a frame, and not fewer.
-fn bytes(sql: &str, params: &[Value]) -> usize {
+pub(super) fn bytes(sql: &str, params: &[Value]) -> usize {
     let value = |value: &Value| match value {
         Value::Text(text) => text.len(),
         Value::Bytes(bytes) => bytes.len(),

@@ -183,6 +183,7 @@ impl Machine {
     /// Says who and where the client is, in one message: everything is resumed in one round trip.
     fn hello(&mut self, token: Token) -> Hello {
         self.connection = Connection::default();
+        self.statements.begin_anew();
         let mut lanes = Vec::new();
         for stored in self.lanes.values() {
             // Where nothing is held there is nothing to resume, and any history will do.
@@ -252,6 +253,7 @@ impl Machine {
             ServerFrame::CatchUp(piece) => self.catch_up(piece, out),
             ServerFrame::Frontier(frontier) => self.frontier(frontier, out),
             ServerFrame::Progress(progress) => self.progress(progress, out),
+            ServerFrame::SqlResult(result) => self.sql_result(result, out),
             frame @ (ServerFrame::Welcome(_) | ServerFrame::Goodbye(_)) => {
                 Err(ProtocolViolation::Misplaced(name(&frame)))
             }
@@ -281,6 +283,7 @@ impl Machine {
         self.failure = None;
         let waiting = std::mem::take(&mut self.connection.waiting);
         out.extend(waiting.into_iter().map(Instruction::Send));
+        self.send_statements(out);
         Ok(())
     }
 
@@ -306,6 +309,7 @@ fn name(frame: &ServerFrame) -> &'static str {
         ServerFrame::CatchUp(_) => "catch_up",
         ServerFrame::Frontier(_) => "frontier",
         ServerFrame::Progress(_) => "progress",
+        ServerFrame::SqlResult(_) => "sql_result",
         ServerFrame::Goodbye(_) => "goodbye",
     }
 }

@@ -280,6 +280,8 @@ pub(crate) fn kinds(instructions: &[Instruction]) -> Vec<&'static str> {
         Instruction::Send(ClientFrame::Subscribe(_)) => Some("subscribe"),
         Instruction::Send(ClientFrame::Unsubscribe(_)) => Some("unsubscribe"),
         Instruction::Send(ClientFrame::LoadOlder(_)) => Some("load_older"),
+        Instruction::Send(ClientFrame::Sql(_)) => Some("sql"),
+        Instruction::StatementEnded(..) => Some("ended"),
         Instruction::StatusChanged
         | Instruction::SubscriptionChanged(_)
         | Instruction::Same { .. } => None,

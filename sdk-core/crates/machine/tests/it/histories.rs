@@ -239,7 +239,8 @@ impl World {
                     return;
                 }
                 Instruction::Apply(step) => self.client.replica.execute(step),
-                Instruction::StatusChanged
+                Instruction::StatementEnded(..)
+                | Instruction::StatusChanged
                 | Instruction::SubscriptionChanged(_)
                 | Instruction::Same { .. } => {}
             }

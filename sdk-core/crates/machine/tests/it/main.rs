@@ -10,6 +10,7 @@ mod histories;
 mod merging;
 mod replicas;
 mod spec;
+mod statements;
 mod table_of_phases;
 mod table_of_subscriptions;
 mod violations;

@@ -1,8 +1,9 @@
 //! What the machine does in every phase on every event.
 
 use protocol::error_code::ErrorCode;
-use protocol::frame::v1::{Goodbye, Progress, ServerFrame};
-use sdk_machine::{Event, Instruction, Phase, SubscriptionId};
+use protocol::frame::v1::{Goodbye, Progress, ServerFrame, SqlDone, SqlOutcome, SqlResult};
+use protocol::ids::RequestNumber;
+use sdk_machine::{Event, Instruction, Phase, SqlAsk, StatementId, SubscriptionId};
 
 use crate::client::{Client, ask, born, delta, kinds, last_four, welcome};
 use crate::spec;
@@ -29,6 +30,9 @@ const EVENTS: &[&str] = &[
     "unsubscribe",
     "load_older",
     "reset",
+    "run",
+    "sql_result",
+    "forget",
 ];
 
 #[test]
@@ -89,6 +93,11 @@ fn client_in(phase: &str) -> (Client, SubscriptionId) {
     (client, id)
 }
 
+fn run(client: &mut Client) -> Option<(StatementId, Vec<Instruction>)> {
+    let (sql, params) = ("DELETE FROM chat.rooms".to_owned(), Vec::new());
+    client.machine.run(SqlAsk { sql, params, request_id: None, timeout_ms: None }).ok()
+}
+
 fn happen(client: &mut Client, id: SubscriptionId, event: &str) -> Vec<Instruction> {
     let attempt = client.attempt;
     match event {
@@ -117,6 +126,21 @@ fn happen(client: &mut Client, id: SubscriptionId, event: &str) -> Vec<Instructi
         "unsubscribe" => client.event(Event::Unsubscribe(id)),
         "load_older" => client.event(Event::LoadOlder(id, 2)),
         "reset" => client.event(Event::Reset(id)),
+        "run" => run(client).map_or_else(Vec::new, |(_, instructions)| instructions),
+        "sql_result" => {
+            // On an open connection it answers something.
+            let asked = run(client);
+            let result = SqlResult {
+                request: RequestNumber(1),
+                outcome: SqlOutcome::Done(SqlDone::default()),
+            };
+            drop(asked);
+            client.frame(ServerFrame::SqlResult(result))
+        }
+        "forget" => {
+            let asked = run(client);
+            asked.map_or_else(Vec::new, |(id, _)| client.event(Event::ForgetStatement(id)))
+        }
         unknown => panic!("{unknown}"),
     }
 }
