@@ -1,0 +1,116 @@
+//! What can go wrong with a replica.
+
+use protocol::error_code::ErrorCode;
+use thiserror::Error;
+
+/// Why a replica did not do something. No text has a value of a row in it.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ReplicaError {
+    /// Another process has it.
+    #[error("another process has this replica open: close it there, or open it in one place only")]
+    InUse,
+    /// A later version of the SDK has written the file.
+    #[error(
+        "the replica was written by a later version of the SDK (format {found}, this one knows \
+         {known}): update the application"
+    )]
+    TooNew {
+        /// The format of the file.
+        found: i64,
+        /// The last format that is known here.
+        known: i64,
+    },
+    /// The file is damaged.
+    #[error(
+        "the replica is damaged: remove its file, and everything but what was never sent is loaded \
+         again"
+    )]
+    Damaged,
+    /// There is no room.
+    #[error("the disk is full: free some space, and it goes on by itself")]
+    DiskFull,
+    /// The file or its directory cannot be used.
+    #[error("the replica's file cannot be used: {0}")]
+    File(String),
+    /// The SQL is wrong, as SQLite says.
+    #[error("{0}")]
+    Sql(String),
+    /// The SQL names a table that is not here.
+    #[error("there is no table {0} here: subscribe to it first, or check its spelling")]
+    NoSuchTable(String),
+    /// The SQL does what an application may not do in a replica.
+    #[error("{0}")]
+    Refused(String),
+    /// It was stopped.
+    #[error("the query was stopped")]
+    Interrupted,
+    /// A value that SQLite gave is none of ours.
+    #[error("column {column} of row {row} has text that is not UTF-8, or a number that is none")]
+    Value {
+        /// Which row of the result, from 0.
+        row: usize,
+        /// Which column.
+        column: String,
+    },
+    /// What the machine wants contradicts what is stored.
+    #[error("the replica and what is to be written to it do not fit: {0}")]
+    Inconsistent(&'static str),
+}
+
+impl ReplicaError {
+    /// The code an application matches on.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::InUse => ErrorCode::LeaderChanged,
+            Self::TooNew { .. } => ErrorCode::UpdateRequired,
+            Self::DiskFull => ErrorCode::Quota,
+            Self::Sql(_) | Self::Value { .. } => ErrorCode::InvalidRequest,
+            Self::NoSuchTable(_) => ErrorCode::NotFound,
+            Self::Refused(_) => ErrorCode::Unsupported,
+            Self::Interrupted => ErrorCode::Cancelled,
+            Self::Damaged | Self::File(_) | Self::Inconsistent(_) => ErrorCode::Internal,
+        }
+    }
+}
+
+impl ReplicaError {
+    /// Whether the same can succeed later, with nothing changed in the file.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(self, Self::InUse | Self::DiskFull | Self::File(_) | Self::Interrupted)
+    }
+}
+
+impl From<rusqlite::Error> for ReplicaError {
+    fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode as Sqlite;
+        match error.sqlite_error_code() {
+            Some(Sqlite::DiskFull) => Self::DiskFull,
+            Some(Sqlite::DatabaseCorrupt | Sqlite::NotADatabase) => Self::Damaged,
+            Some(Sqlite::OperationInterrupted) => Self::Interrupted,
+            Some(
+                Sqlite::CannotOpen
+                | Sqlite::ReadOnly
+                | Sqlite::SystemIoFailure
+                | Sqlite::PermissionDenied
+                | Sqlite::DatabaseBusy
+                | Sqlite::DatabaseLocked,
+            ) => Self::File(error.to_string()),
+            _ => Self::of_sql(&error),
+        }
+    }
+}
+
+impl ReplicaError {
+    fn of_sql(error: &rusqlite::Error) -> Self {
+        let text = match error {
+            rusqlite::Error::SqlInputError { msg, .. } => msg.clone(),
+            rusqlite::Error::SqliteFailure(_, Some(text)) => text.clone(),
+            other => other.to_string(),
+        };
+        match text.strip_prefix("no such table: ") {
+            Some(table) => Self::NoSuchTable(table.replacen("__", ".", 1)),
+            None => Self::Sql(text),
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! What an application may do, and what nobody but the SDK may.
+//!
+//! Two lines of defence. Each replicated table has triggers that call a function which only the SDK
+//! registers: for any other program a write fails, and reading works. And every connection has an
+//! authorizer, which SQLite asks while it prepares a statement.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use protocol::predicate::{LikePattern, LikePatternError};
+use rusqlite::Connection;
+use rusqlite::functions::FunctionFlags;
+use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
+use rusqlite::types::ValueRef;
+
+use crate::error::ReplicaError;
+
+/// The function that the triggers of replicated tables call.
+pub(crate) const MAY_WRITE: &str = "tidewire_may_write";
+
+/// The columns that the SDK adds to a replicated table and does not show.
+pub(crate) const HIDDEN: &[&str] = &["_set", "_expires"];
+
+/// The SQLite names of the replicated tables, for all connections.
+pub(crate) type Replicated = Arc<RwLock<BTreeSet<String>>>;
+
+/// What is allowed on a connection just then, and what was seen of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Guard {
+    replicated: Replicated,
+    /// The SDK itself is at work.
+    is_ours: Arc<AtomicBool>,
+    /// The tables that were read by what was prepared.
+    reads: Arc<Mutex<BTreeSet<String>>>,
+    /// The tables that it writes: an unconditional DELETE tells nobody else.
+    writes: Arc<Mutex<BTreeSet<String>>>,
+    /// The tables that triggers of the application have ever written: of some, such as those
+    /// without row ids, SQLite tells nobody when they change.
+    by_triggers: Arc<Mutex<BTreeSet<String>>>,
+    /// Why the last statement was refused.
+    refused: Arc<Mutex<Option<String>>>,
+}
+
+const OURS: &str = "names that begin with tw_ are the SDK's: choose another";
+
+/// Pragmas that only tell something.
+const PRAGMAS: &[&str] = &[
+    "table_info",
+    "table_xinfo",
+    "table_list",
+    "index_list",
+    "index_info",
+    "index_xinfo",
+    "database_list",
+    "compile_options",
+    "data_version",
+    "user_version",
+    "encoding",
+];
+
+impl Guard {
+    pub(crate) fn new(replicated: Replicated) -> Self {
+        Self {
+            replicated,
+            is_ours: Arc::new(AtomicBool::new(true)),
+            reads: Arc::default(),
+            writes: Arc::default(),
+            by_triggers: Arc::default(),
+            refused: Arc::default(),
+        }
+    }
+
+    /// Watches over a connection. Until it is said otherwise the SDK is at work.
+    pub(crate) fn install(&self, connection: &mut Connection) -> rusqlite::Result<()> {
+        let flags = FunctionFlags::SQLITE_UTF8;
+        let is_ours = Arc::clone(&self.is_ours);
+        connection.create_scalar_function(MAY_WRITE, 0, flags, move |_| {
+            if is_ours.load(Ordering::Relaxed) {
+                return Ok(0);
+            }
+            let told = "replicated tables are written by the server's word alone: send it with \
+                        `remote`";
+            Err(rusqlite::Error::UserFunctionError(told.into()))
+        })?;
+        like(connection)?;
+        let guard = self.clone();
+        connection.authorizer(Some(move |context: AuthContext<'_>| guard.decide(&context)))
+    }
+
+    /// Lets an application's statement be prepared and run.
+    pub(crate) fn as_app<T>(
+        &self,
+        work: impl FnOnce() -> Result<T, ReplicaError>,
+    ) -> Result<T, ReplicaError> {
+        lock(&self.reads).clear();
+        lock(&self.writes).clear();
+        *lock(&self.refused) = None;
+        self.is_ours.store(false, Ordering::Relaxed);
+        let done = work();
+        self.is_ours.store(true, Ordering::Relaxed);
+        match lock(&self.refused).take() {
+            Some(told) if done.is_err() => Err(ReplicaError::Refused(told)),
+            _ => done,
+        }
+    }
+
+    /// The tables that were read since the application's statement was prepared.
+    pub(crate) fn reads(&self) -> BTreeSet<String> {
+        lock(&self.reads).clone()
+    }
+
+    /// The tables that it writes.
+    pub(crate) fn writes(&self) -> BTreeSet<String> {
+        lock(&self.writes).clone()
+    }
+
+    /// The tables that triggers write.
+    pub(crate) fn by_triggers(&self) -> BTreeSet<String> {
+        lock(&self.by_triggers).clone()
+    }
+
+    fn note_trigger(&self, action: &AuthAction<'_>) {
+        if let AuthAction::Insert { table_name }
+        | AuthAction::Update { table_name, .. }
+        | AuthAction::Delete { table_name } = action
+        {
+            lock(&self.by_triggers).insert(table_name.to_ascii_lowercase());
+        }
+    }
+
+    pub(crate) fn is_replicated(&self, table: &str) -> bool {
+        let replicated = self.replicated.read().unwrap_or_else(PoisonError::into_inner);
+        replicated.contains(&table.to_ascii_lowercase())
+    }
+
+    pub(crate) fn replicated(&self) -> BTreeSet<String> {
+        self.replicated.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn decide(&self, context: &AuthContext<'_>) -> Authorization {
+        let by_trigger = context.accessor.is_some_and(|name| !is_ours(name));
+        if self.is_ours.load(Ordering::Relaxed) && !by_trigger {
+            return Authorization::Allow;
+        }
+        match self.refusal(&context.action) {
+            Verdict::Allow if by_trigger => {
+                self.note_trigger(&context.action);
+                Authorization::Allow
+            }
+            Verdict::Allow => Authorization::Allow,
+            Verdict::Hide => Authorization::Ignore,
+            Verdict::Refuse(told) => {
+                *lock(&self.refused) = Some(told);
+                Authorization::Deny
+            }
+        }
+    }
+
+    fn refusal(&self, action: &AuthAction<'_>) -> Verdict {
+        match action {
+            AuthAction::Read { table_name, column_name } => {
+                if is_ours(table_name) {
+                    return refuse(format!("{table_name} is the SDK's own: it is not read"));
+                }
+                lock(&self.reads).insert(table_name.to_ascii_lowercase());
+                let is_hidden = HIDDEN.contains(&&*column_name.to_ascii_lowercase());
+                match is_hidden && self.is_replicated(table_name) {
+                    true => Verdict::Hide,
+                    false => Verdict::Allow,
+                }
+            }
+            AuthAction::Select | AuthAction::Recursive | AuthAction::Function { .. } => {
+                Verdict::Allow
+            }
+            AuthAction::Transaction { .. } | AuthAction::Savepoint { .. } => {
+                refuse("transactions are the SDK's: each statement is one".to_owned())
+            }
+            AuthAction::Attach { .. } | AuthAction::Detach { .. } => refuse(
+                "ATTACH, DETACH and VACUUM are not offered: a replica is one file".to_owned(),
+            ),
+            AuthAction::Pragma { pragma_name, pragma_value } => {
+                let pragma = pragma_name.to_ascii_lowercase();
+                // What `table_info` is asked about comes as a value, too.
+                let is_asked = pragma.starts_with("table_") || pragma.starts_with("index_");
+                let sets = pragma_value.is_some() && !is_asked;
+                match PRAGMAS.contains(&&*pragma) && !sets {
+                    true => Verdict::Allow,
+                    false => refuse(format!("PRAGMA {pragma_name} is not offered")),
+                }
+            }
+            // An index or trigger of the application on a replicated table is its own affair.
+            AuthAction::CreateIndex { index_name: name, table_name }
+            | AuthAction::CreateTrigger { trigger_name: name, table_name } => {
+                match is_ours(name) || is_ours(table_name) {
+                    true => refuse(OURS.to_owned()),
+                    false => Verdict::Allow,
+                }
+            }
+            AuthAction::DropIndex { index_name: name, .. }
+            | AuthAction::DropTrigger { trigger_name: name, .. }
+            | AuthAction::CreateView { view_name: name }
+            | AuthAction::DropView { view_name: name }
+            | AuthAction::Reindex { index_name: name }
+            | AuthAction::CreateTable { table_name: name }
+            | AuthAction::CreateVtable { table_name: name, .. } => match is_ours(name) {
+                true => refuse(OURS.to_owned()),
+                false => Verdict::Allow,
+            },
+            AuthAction::Insert { table_name }
+            | AuthAction::Update { table_name, .. }
+            | AuthAction::Delete { table_name }
+            | AuthAction::DropTable { table_name }
+            | AuthAction::DropVtable { table_name, .. }
+            | AuthAction::AlterTable { table_name, .. }
+            | AuthAction::Analyze { table_name } => self.written(table_name),
+            other => refuse(format!("{other:?} is not offered in a replica")),
+        }
+    }
+
+    fn written(&self, table: &str) -> Verdict {
+        if is_ours(table) {
+            return refuse(format!("{table} is the SDK's own: it is not written"));
+        }
+        if self.is_replicated(table) {
+            let name = table.replacen("__", ".", 1);
+            return refuse(format!(
+                "{name} is replicated, and written by the server's word alone: send it with `remote`"
+            ));
+        }
+        lock(&self.writes).insert(table.to_ascii_lowercase());
+        Verdict::Allow
+    }
+}
+
+enum Verdict {
+    Allow,
+    /// Reads as NULL.
+    Hide,
+    Refuse(String),
+}
+
+fn refuse(told: String) -> Verdict {
+    Verdict::Refuse(told)
+}
+
+fn is_ours(name: &str) -> bool {
+    name.len() >= 3 && name.as_bytes()[..3].eq_ignore_ascii_case(b"tw_")
+}
+
+/// `LIKE` as everywhere in Tidewire: by characters with their case, with `\` as escape.
+fn like(connection: &Connection) -> rusqlite::Result<()> {
+    let flags = FunctionFlags::SQLITE_UTF8
+        | FunctionFlags::SQLITE_DETERMINISTIC
+        | FunctionFlags::SQLITE_INNOCUOUS;
+    for arguments in [2, 3] {
+        connection.create_scalar_function("like", arguments, flags, |context| {
+            let pattern = context.get_or_create_aux(0, pattern)?;
+            if context.len() == 3 && context.get::<Option<String>>(2)?.as_deref() != Some("\\") {
+                let told = "LIKE takes ESCAPE '\\' and no other";
+                return Err(rusqlite::Error::UserFunctionError(told.into()));
+            }
+            Ok(match (&*pattern, text(context.get_raw(1))) {
+                (Some(pattern), Some(text)) => Some(pattern.matches(&text)),
+                _ => None,
+            })
+        })?;
+    }
+    Ok(())
+}
+
+fn pattern(value: ValueRef<'_>) -> Result<Option<LikePattern>, LikePatternError> {
+    text(value).map(LikePattern::new).transpose()
+}
+
+/// A value as text; nothing where it is NULL, or bytes.
+fn text(value: ValueRef<'_>) -> Option<String> {
+    match value {
+        ValueRef::Null | ValueRef::Blob(_) => None,
+        ValueRef::Integer(number) => Some(number.to_string()),
+        ValueRef::Real(number) => Some(number.to_string()),
+        ValueRef::Text(text) => Some(String::from_utf8_lossy(text).into_owned()),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,321 @@
+//! The file: opened, locked, brought to the present format, and written.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use protocol::ids::ClientId;
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OptionalExtension};
+use sdk_machine::{Known, Stored, SubscriptionId};
+
+use crate::error::ReplicaError;
+use crate::guard::Guard;
+use crate::reader::Reader;
+use crate::sets::{Columns, Sets};
+use crate::stored;
+use crate::tables::Tables;
+
+/// The formats of the file, in their order. A released one is never edited.
+const MIGRATIONS: &[&str] = &[include_str!("../sql/001_init.sql")];
+
+/// How many expired rows go at once.
+const EXPIRED_AT_ONCE_MAX: i64 = 10_000;
+
+/// The set on every open, the same everywhere.
+const PRAGMAS: &str = "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; \
+                       PRAGMA synchronous = NORMAL; PRAGMA recursive_triggers = ON; \
+                       PRAGMA foreign_keys = OFF; PRAGMA trusted_schema = ON; \
+                       PRAGMA busy_timeout = 5000;";
+
+/// The local copy. One owner writes it; [`Replica::reader`] gives others a view.
+pub struct Replica {
+    pub(crate) connection: Connection,
+    pub(crate) guard: Guard,
+    pub(crate) tables: Tables,
+    pub(crate) sets: Sets,
+    pub(crate) known: HashMap<SubscriptionId, Known>,
+    pub(crate) columns: Columns,
+    replicated: Arc<RwLock<BTreeSet<String>>>,
+    /// The tables that were written since it was last asked.
+    touched: Arc<Mutex<BTreeSet<String>>>,
+    path: PathBuf,
+    client: ClientId,
+    /// As long as it is held, no other process writes.
+    _lock: File,
+}
+
+/// What a write has changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changed {
+    /// The SQLite names of the tables with other rows, in lower case.
+    pub tables: BTreeSet<String>,
+    /// Whether there are other tables or columns: what was not found may be there now.
+    pub schema: bool,
+    /// What of the application was in the way, and is gone: SQLite names of indexes and triggers.
+    pub dropped: Vec<String>,
+}
+
+impl Replica {
+    /// Opens the file, or makes it; then `fresh` is who it is.
+    ///
+    /// # Errors
+    /// [`ReplicaError::InUse`] when another process, or another part of this one, has it.
+    pub fn open(path: &Path, fresh: ClientId) -> Result<Self, ReplicaError> {
+        let file = |error: std::io::Error| ReplicaError::File(error.to_string());
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory).map_err(file)?;
+        }
+        let mut lock_path = path.as_os_str().to_owned();
+        lock_path.push(".lock");
+        let lock = private(Path::new(&lock_path)).map_err(file)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(ReplicaError::InUse),
+            Err(TryLockError::Error(error)) => return Err(file(error)),
+        }
+        // SQLite would let everybody on the machine read it.
+        private_if_new(path).map_err(file)?;
+        let mut connection = Connection::open(path)?;
+        connection.set_prepared_statement_cache_capacity(128);
+        connection.execute_batch(PRAGMAS)?;
+        strict_quotes(&connection)?;
+        migrate(&connection, fresh)?;
+        let replicated = Arc::<RwLock<BTreeSet<String>>>::default();
+        let guard = Guard::new(Arc::clone(&replicated));
+        guard.install(&mut connection)?;
+        let touched = Arc::<Mutex<BTreeSet<String>>>::default();
+        let seen = Arc::clone(&touched);
+        connection.update_hook(Some(move |_, _: &str, table: &str, _| {
+            let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+            if !seen.contains(table) {
+                seen.insert(table.to_ascii_lowercase());
+            }
+        }))?;
+        let client = connection.query_row("SELECT client FROM tw_replica", [], |row| row.get(0))?;
+        let mut replica = Self {
+            connection,
+            guard,
+            tables: Tables::default(),
+            sets: Sets::default(),
+            known: HashMap::new(),
+            columns: Columns::new(),
+            replicated,
+            touched,
+            path: path.to_owned(),
+            client: ClientId::from_bytes(client),
+            _lock: lock,
+        };
+        replica.remember()?;
+        Ok(replica)
+    }
+
+    /// Who it is.
+    pub fn client(&self) -> ClientId {
+        self.client
+    }
+
+    /// What a machine starts from. Staged pieces are dropped.
+    ///
+    /// # Errors
+    /// [`ReplicaError`] when the file cannot be read.
+    pub fn load(&mut self) -> Result<Stored, ReplicaError> {
+        self.transaction(|replica| {
+            replica.remember()?;
+            stored::load(&replica.connection)
+        })
+    }
+
+    /// A connection for reading.
+    ///
+    /// # Errors
+    /// [`ReplicaError::File`] when there is none to be had.
+    pub fn reader(&self) -> Result<Reader, ReplicaError> {
+        Reader::open(&self.path, Arc::clone(&self.replicated))
+    }
+
+    /// Drops rows that have expired by now, a bounded number of them: when `now` is not before
+    /// [`Replica::next_expiry`] afterwards, there are more. Times are microseconds since 1970.
+    ///
+    /// # Errors
+    /// [`ReplicaError`]; nothing was dropped.
+    pub fn expire(&mut self, now: i64) -> Result<Changed, ReplicaError> {
+        self.despite_the_app(|replica| {
+            for table in replica.tables.0.values().filter(|table| table.has_expiry()) {
+                let name = table.quoted();
+                let sql = format!(
+                    "DELETE FROM {name} WHERE rowid IN (SELECT rowid FROM {name}
+                     WHERE _expires <= ?1 LIMIT {EXPIRED_AT_ONCE_MAX})"
+                );
+                replica.connection.prepare_cached(&sql)?.execute([now])?;
+            }
+            Ok(false)
+        })
+    }
+
+    /// When the next row expires, in microseconds since 1970.
+    ///
+    /// # Errors
+    /// [`ReplicaError`] when the file cannot be read.
+    pub fn next_expiry(&self) -> Result<Option<i64>, ReplicaError> {
+        let mut next: Option<i64> = None;
+        for table in self.tables.0.values().filter(|table| table.has_expiry()) {
+            // So written, the index has the answer.
+            let name = table.quoted();
+            let sql = format!("SELECT min(_expires) FROM {name} WHERE _expires IS NOT NULL");
+            let first: Option<i64> =
+                self.connection.prepare_cached(&sql)?.query_row([], |row| row.get(0))?;
+            next = next.into_iter().chain(first).min();
+        }
+        Ok(next)
+    }
+
+    /// Lets the file have at most so many pages, as on a disk that is full.
+    #[cfg(feature = "testing")]
+    pub fn limit_pages(&self, pages: Option<u32>) {
+        let pages = pages.unwrap_or(u32::MAX - 1);
+        let limit = format!("PRAGMA max_page_count = {pages}");
+        // The answer is the limit.
+        let _ = self.connection.query_row(&limit, [], |_| Ok(()));
+    }
+
+    /// Does something in one transaction. When it fails nothing of it was done, in memory either.
+    pub(crate) fn transaction<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, ReplicaError>,
+    ) -> Result<T, ReplicaError> {
+        lock(&self.touched).clear();
+        self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        let done = work(self).and_then(|value| {
+            self.connection.execute_batch("COMMIT")?;
+            Ok(value)
+        });
+        if done.is_err() {
+            // A full disk may have rolled it back already.
+            let _ = self.connection.execute_batch("ROLLBACK");
+            self.remember()?;
+        }
+        self.publish();
+        done
+    }
+
+    /// What is in memory becomes what is stored.
+    fn remember(&mut self) -> Result<(), ReplicaError> {
+        self.tables = Tables::load(&self.connection)?;
+        self.sets = Sets::load(&self.connection)?;
+        self.known.clear();
+        self.columns.clear();
+        for stored in stored::subscriptions(&self.connection)? {
+            self.know(stored.id, stored.known);
+        }
+        self.publish();
+        Ok(())
+    }
+
+    pub(crate) fn know(&mut self, id: SubscriptionId, known: Option<Known>) {
+        match known {
+            Some(known) => {
+                self.columns.insert(id, known.columns.clone());
+                self.known.insert(id, known);
+            }
+            None => {
+                self.columns.remove(&id);
+                self.known.remove(&id);
+            }
+        }
+    }
+
+    /// Tells the other connections which tables are replicated.
+    fn publish(&self) {
+        let mut shared = self.replicated.write().unwrap_or_else(PoisonError::into_inner);
+        if shared.len() != self.tables.0.len()
+            || !self.tables.0.values().all(|table| shared.contains(&table.name))
+        {
+            *shared = self.tables.0.values().map(|table| table.name.clone()).collect();
+        }
+    }
+
+    /// What was written since the last transaction began.
+    pub(crate) fn changed(&self, schema: bool) -> Changed {
+        let mut tables = lock(&self.touched).clone();
+        // The rows of a full-text table lie in tables beside it.
+        let beside = ["_data", "_content", "_docsize"];
+        let named: Vec<String> = tables
+            .iter()
+            .filter_map(|table| beside.iter().find_map(|end| table.strip_suffix(end)))
+            .map(str::to_owned)
+            .collect();
+        tables.extend(named);
+        tables.retain(|table| !table.starts_with("tw_"));
+        if !tables.is_empty() {
+            tables.extend(self.guard.by_triggers());
+        }
+        Changed { tables, schema, dropped: Vec::new() }
+    }
+}
+
+/// `"x"` is a name, and never a text because there is no such name.
+pub(crate) fn strict_quotes(connection: &Connection) -> rusqlite::Result<()> {
+    for option in [DbConfig::SQLITE_DBCONFIG_DQS_DML, DbConfig::SQLITE_DBCONFIG_DQS_DDL] {
+        connection.set_db_config(option, false)?;
+    }
+    Ok(())
+}
+
+/// Opens a file that nobody else on the machine may read, and makes it if it is not there.
+fn private(path: &Path) -> std::io::Result<File> {
+    options().create(true).truncate(false).open(path)
+}
+
+/// Makes such a file, where there is none. One that is there is not even opened: closing it would
+/// take away the locks that this process has on it.
+fn private_if_new(path: &Path) -> std::io::Result<()> {
+    match options().create_new(true).open(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+fn migrate(connection: &Connection, fresh: ClientId) -> Result<(), ReplicaError> {
+    let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let known = MIGRATIONS.len();
+    let begin = usize::try_from(found).ok().filter(|found| *found <= known);
+    let Some(begin) = begin else {
+        let known = i64::try_from(known).unwrap_or(i64::MAX);
+        return Err(ReplicaError::TooNew { found, known });
+    };
+    if begin < known {
+        let mut sql = "BEGIN IMMEDIATE;\n".to_owned();
+        sql.extend(MIGRATIONS[begin..].iter().copied());
+        sql += &format!("PRAGMA user_version = {known};\nCOMMIT;");
+        connection.execute_batch(&sql)?;
+    }
+    let is_there = connection.query_row("SELECT 1 FROM tw_replica", [], |_| Ok(())).optional()?;
+    if is_there.is_none() {
+        connection.execute(
+            "INSERT INTO tw_replica (client, last_set) VALUES (?1, 0)",
+            [fresh.as_bytes()],
+        )?;
+    }
+    Ok(())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl fmt::Debug for Replica {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replica").field("path", &self.path).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,313 @@
+//! Rows, and who holds them: what the writes of a step mean for the tables.
+//!
+//! [`MemoryReplica`](../../machine/src/replica.rs) says the same in fewer words; tests hold the two
+//! against each other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use protocol::frame::v1::RowChange;
+use protocol::ids::{Birth, ColumnId, TableId};
+use protocol::value::{Row, Value};
+use rusqlite::{Connection, OptionalExtension, ToSql, params_from_iter};
+use sdk_machine::{Known, SubscriptionId};
+
+use crate::error::ReplicaError;
+use crate::names::quoted;
+use crate::sets::{Columns, Member, SetId, Sets};
+use crate::stored::stored_seq;
+use crate::tables::{Table, Tables};
+use crate::values::Bound;
+
+/// A transaction's work on rows.
+pub(crate) struct Rows<'a> {
+    pub(crate) connection: &'a Connection,
+    pub(crate) tables: &'a Tables,
+    pub(crate) sets: &'a mut Sets,
+    pub(crate) columns: &'a Columns,
+    /// Rows that nobody held at some point of the step, by their keys.
+    pub(crate) emptied: BTreeMap<TableId, Vec<Row>>,
+    /// Tables in which very many rows may have none.
+    pub(crate) swept: BTreeSet<TableId>,
+}
+
+/// A row as it is stored.
+struct Present {
+    seq: i64,
+    set: SetId,
+}
+
+impl Rows<'_> {
+    /// A subscription holds this row.
+    pub(crate) fn put(
+        &mut self,
+        id: SubscriptionId,
+        known: &Known,
+        birth: Birth,
+        row: &Row,
+        expiry: Option<i64>,
+    ) -> Result<(), ReplicaError> {
+        let table = self.tables.get(known.table.id)?;
+        if row.len() != known.columns.len() {
+            return Err(ReplicaError::Inconsistent("a row has other columns than its query"));
+        }
+        let key = key_of(known, row)?;
+        let member = Member { subscription: id, is_ghost: false };
+        let alone = self.sets.add(SetId(0), member);
+        let seq = stored_seq(birth.0);
+        // Most rows are new.
+        if self.insert(table, known, row, (seq, alone, expiry))? {
+            return Ok(());
+        }
+        let present = self.present(table, &key)?;
+        let present = present.ok_or(ReplicaError::Inconsistent("a row is there and is not"))?;
+        // Another birth is another row: the old one is gone, for whoever held it.
+        let is_same = present.seq == seq;
+        let set = if is_same { self.sets.add(present.set, member) } else { alone };
+        let unknown = if is_same {
+            Vec::new()
+        } else {
+            let columns = table.schema.columns.iter().map(|column| column.id);
+            columns.filter(|column| !known.columns.contains(column)).collect()
+        };
+        self.update(table, known, row, (seq, set, expiry), &unknown, &key)
+    }
+
+    fn insert(
+        &self,
+        table: &Table,
+        known: &Known,
+        row: &Row,
+        (seq, set, expiry): (i64, SetId, Option<i64>),
+    ) -> Result<bool, ReplicaError> {
+        let (mut names, bound) = pairs(table, known, row);
+        names.extend(["_seq".to_owned(), "_set".to_owned()]);
+        if table.has_expiry() {
+            names.push("_expires".to_owned());
+        }
+        let places: Vec<String> = (1..=names.len()).map(|place| format!("?{place}")).collect();
+        let sql = format!(
+            "INSERT INTO {} ({}) VALUES ({}) ON CONFLICT ({}) DO NOTHING",
+            table.quoted(),
+            names.join(", "),
+            places.join(", "),
+            table.key().join(", ")
+        );
+        let mut values: Vec<&dyn ToSql> = bound.iter().map(|value| value as &dyn ToSql).collect();
+        values.extend([&seq as &dyn ToSql, &set.0]);
+        if table.has_expiry() {
+            values.push(&expiry);
+        }
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        Ok(statement.execute(params_from_iter(values))? > 0)
+    }
+
+    fn update(
+        &self,
+        table: &Table,
+        known: &Known,
+        row: &Row,
+        (seq, set, expiry): (i64, SetId, Option<i64>),
+        unknown: &[ColumnId],
+        key: &Row,
+    ) -> Result<(), ReplicaError> {
+        let (names_of_row, bound) = pairs(table, known, row);
+        let keys: Vec<Bound<'_>> = key.iter().map(Bound).collect();
+        let mut values: Vec<&dyn ToSql> = bound.iter().map(|value| value as &dyn ToSql).collect();
+        let mut sets: Vec<String> = names_of_row
+            .into_iter()
+            .zip(1..)
+            .map(|(name, place)| format!("{name} = ?{place}"))
+            .collect();
+        sets.extend(names(table, unknown).into_iter().map(|name| format!("{name} = NULL")));
+        let ours: [(&str, &dyn ToSql); 3] =
+            [("_seq", &seq), ("_set", &set.0), ("_expires", &expiry)];
+        for (name, value) in &ours[..if table.has_expiry() { 3 } else { 2 }] {
+            values.push(*value);
+            sets.push(format!("{name} = ?{}", values.len()));
+        }
+        let condition = condition(table, values.len());
+        values.extend(keys.iter().map(|value| value as &dyn ToSql));
+        let sql = format!("UPDATE {} SET {} WHERE {condition}", table.quoted(), sets.join(", "));
+        self.connection.prepare_cached(&sql)?.execute(params_from_iter(values))?;
+        Ok(())
+    }
+
+    fn present(&self, table: &Table, key: &Row) -> Result<Option<Present>, ReplicaError> {
+        let sql =
+            format!("SELECT _seq, _set FROM {} WHERE {}", table.quoted(), condition(table, 0));
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let found = statement.query_row(params_from_iter(key.iter().map(Bound)), |row| {
+            Ok(Present { seq: row.get(0)?, set: SetId(row.get(1)?) })
+        });
+        Ok(found.optional()?)
+    }
+
+    /// What became of rows.
+    pub(crate) fn change(
+        &mut self,
+        id: SubscriptionId,
+        known: &Known,
+        changes: &[RowChange],
+    ) -> Result<(), ReplicaError> {
+        for change in changes {
+            match change {
+                RowChange::Row(birth, row) => self.put(id, known, *birth, row, None)?,
+                RowChange::Expiring(birth, row, expiry) => {
+                    self.put(id, known, *birth, row, Some(*expiry))?;
+                }
+                RowChange::Left(birth, key) => self.left(id, known.table.id, *birth, key)?,
+                RowChange::Deleted(birth, key) => self.deleted(known.table.id, *birth, key)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn left(
+        &mut self,
+        id: SubscriptionId,
+        table_id: TableId,
+        birth: Birth,
+        key: &Row,
+    ) -> Result<(), ReplicaError> {
+        let table = self.tables.get(table_id)?;
+        let present = self.present(table, key)?;
+        let Some(present) = present.filter(|present| present.seq == stored_seq(birth.0)) else {
+            return Ok(());
+        };
+        let set = self.sets.without(present.set, |member| member.subscription == id);
+        if set == present.set {
+            return Ok(());
+        }
+        let mut changed = vec!["_set = ?1".to_owned()];
+        changed.extend(self.forgotten(table, present.set, set));
+        let sql = format!(
+            "UPDATE {} SET {} WHERE {}",
+            table.quoted(),
+            changed.join(", "),
+            condition(table, 1)
+        );
+        let bound: Vec<Bound<'_>> = key.iter().map(Bound).collect();
+        let mut values: Vec<&dyn ToSql> = vec![&set.0];
+        values.extend(bound.iter().map(|value| value as &dyn ToSql));
+        self.connection.prepare_cached(&sql)?.execute(params_from_iter(values))?;
+        if set == SetId(0) {
+            self.emptied.entry(table_id).or_default().push(key.clone());
+        }
+        Ok(())
+    }
+
+    /// What is set to NULL when a row's set becomes a smaller one: what nobody in it knows, and so
+    /// nobody would keep up to date.
+    fn forgotten(&self, table: &Table, from: SetId, to: SetId) -> Vec<String> {
+        if to == SetId(0) {
+            return Vec::new();
+        }
+        let known = self.sets.columns(to, self.columns);
+        let mut gone = self.sets.columns(from, self.columns);
+        gone.retain(|column| !known.contains(column) && !table.schema.primary_key.contains(column));
+        names(table, &gone).into_iter().map(|name| format!("{name} = NULL")).collect()
+    }
+
+    fn deleted(&self, table: TableId, birth: Birth, key: &Row) -> Result<(), ReplicaError> {
+        let table = self.tables.get(table)?;
+        let sql =
+            format!("DELETE FROM {} WHERE _seq = ?1 AND {}", table.quoted(), condition(table, 1));
+        let seq = stored_seq(birth.0);
+        let bound: Vec<Bound<'_>> = key.iter().map(Bound).collect();
+        let mut values: Vec<&dyn ToSql> = vec![&seq];
+        values.extend(bound.iter().map(|value| value as &dyn ToSql));
+        self.connection.prepare_cached(&sql)?.execute(params_from_iter(values))?;
+        Ok(())
+    }
+
+    /// Every row of a table moves from one set to another: one pass over that set.
+    /// `to` says what becomes of the members.
+    pub(crate) fn move_all(
+        &mut self,
+        table_id: TableId,
+        is_it: impl Fn(&Member) -> bool,
+        to: impl Fn(&mut Sets, SetId) -> SetId,
+    ) -> Result<(), ReplicaError> {
+        // One that was dropped has no rows.
+        let Some(table) = self.tables.0.get(&table_id) else { return Ok(()) };
+        for from in self.sets.with(&is_it) {
+            let set = to(self.sets, from);
+            if set == from {
+                continue;
+            }
+            let mut changed = vec![format!("_set = {}", set.0)];
+            changed.extend(self.forgotten(table, from, set));
+            let sql = format!(
+                "UPDATE {} SET {} WHERE _set = {}",
+                table.quoted(),
+                changed.join(", "),
+                from.0
+            );
+            let rows = self.connection.execute(&sql, [])?;
+            if rows > 0 && set == SetId(0) {
+                self.swept.insert(table_id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Rows that nothing holds go. At the end of a step: what one subscription lets go within it,
+    /// another may take.
+    pub(crate) fn drop_unheld(&mut self) -> Result<(), ReplicaError> {
+        for table in &self.swept {
+            let name = self.tables.get(*table)?.quoted();
+            self.connection.execute(&format!("DELETE FROM {name} WHERE _set = 0"), [])?;
+        }
+        for (table, keys) in &self.emptied {
+            if self.swept.contains(table) {
+                continue;
+            }
+            let table = self.tables.get(*table)?;
+            let sql = format!(
+                "DELETE FROM {} WHERE _set = 0 AND {}",
+                table.quoted(),
+                condition(table, 0)
+            );
+            let mut statement = self.connection.prepare_cached(&sql)?;
+            for key in keys {
+                statement.execute(params_from_iter(key.iter().map(Bound)))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The columns of a row that the table still has, with their values.
+fn pairs<'r>(table: &Table, known: &Known, row: &'r Row) -> (Vec<String>, Vec<Bound<'r>>) {
+    let named = known.columns.iter().zip(row.iter()).filter_map(|(id, value)| {
+        let column = table.schema.column(*id)?;
+        Some((quoted(column.name.as_str()), Bound(value)))
+    });
+    named.unzip()
+}
+
+fn names(table: &Table, columns: &[ColumnId]) -> Vec<String> {
+    let name = |id: &ColumnId| table.schema.column(*id).map(|c| quoted(c.name.as_str()));
+    columns.iter().filter_map(name).collect()
+}
+
+/// The key equals the parameters behind `before`.
+fn condition(table: &Table, before: usize) -> String {
+    let parts: Vec<String> = table
+        .key()
+        .into_iter()
+        .zip(before + 1..)
+        .map(|(name, place)| format!("{name} = ?{place}"))
+        .collect();
+    parts.join(" AND ")
+}
+
+/// The values of the primary key, in its order.
+fn key_of(known: &Known, row: &Row) -> Result<Row, ReplicaError> {
+    let value = |id: &ColumnId| -> Option<Value> {
+        let place = known.columns.iter().position(|column| column == id)?;
+        row.0.get(place).cloned()
+    };
+    let key: Option<Vec<Value>> = known.table.primary_key.iter().map(value).collect();
+    key.map(Row).ok_or(ReplicaError::Inconsistent("a query without the primary key"))
+}

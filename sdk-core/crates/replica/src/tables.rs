@@ -1,0 +1,213 @@
+//! Replicated tables: made, and changed in place, as the server describes them.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use protocol::codec;
+use protocol::ids::{ColumnId, TableId};
+use protocol::limits::FRAME_BYTES_MAX;
+use protocol::schema::{Column, TableSchema};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::error::ReplicaError;
+use crate::guard::MAY_WRITE;
+use crate::names::{quoted, sqlite_name};
+use crate::values::sqlite_type;
+
+/// A replicated table.
+#[derive(Clone, Debug)]
+pub(crate) struct Table {
+    pub(crate) schema: TableSchema,
+    /// Its SQLite name.
+    pub(crate) name: String,
+}
+
+/// The replicated tables, by number.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tables(pub(crate) BTreeMap<TableId, Table>);
+
+impl Table {
+    fn new(schema: TableSchema) -> Self {
+        let name = sqlite_name(schema.name.namespace.as_str(), schema.name.table.as_str());
+        Self { schema, name }
+    }
+
+    /// Its name in SQL.
+    pub(crate) fn quoted(&self) -> String {
+        quoted(&self.name)
+    }
+
+    fn is_key(&self, column: ColumnId) -> bool {
+        self.schema.primary_key.contains(&column)
+    }
+
+    /// The quoted names of the columns of its key.
+    pub(crate) fn key(&self) -> Vec<String> {
+        let column = |id: &ColumnId| self.schema.column(*id).map(|c| quoted(c.name.as_str()));
+        self.schema.primary_key.iter().filter_map(column).collect()
+    }
+
+    pub(crate) fn has_expiry(&self) -> bool {
+        self.schema.ttl_seconds.is_some()
+    }
+}
+
+impl Tables {
+    /// Those that a file has.
+    pub(crate) fn load(connection: &Connection) -> Result<Self, ReplicaError> {
+        let mut statement = connection.prepare("SELECT schema FROM tw_tables")?;
+        let mut rows = statement.query([])?;
+        let mut tables = BTreeMap::new();
+        while let Some(row) = rows.next()? {
+            let bytes: Vec<u8> = row.get(0)?;
+            let schema: TableSchema =
+                codec::decode(&bytes, FRAME_BYTES_MAX).map_err(|_| ReplicaError::Damaged)?;
+            tables.insert(schema.id, Table::new(schema));
+        }
+        Ok(Self(tables))
+    }
+
+    pub(crate) fn get(&self, id: TableId) -> Result<&Table, ReplicaError> {
+        self.0.get(&id).ok_or(ReplicaError::Inconsistent("rows of a table that is not here"))
+    }
+
+    /// Makes a table, or changes it to what it is by now. Says whether anything was done.
+    pub(crate) fn ensure(
+        &mut self,
+        connection: &Connection,
+        schema: &TableSchema,
+    ) -> Result<bool, ReplicaError> {
+        let table = Table::new(schema.clone());
+        let known = match self.0.entry(schema.id) {
+            Entry::Occupied(known) if known.get().schema.version >= schema.version => {
+                return Ok(false);
+            }
+            Entry::Occupied(mut known) => Some(known.insert(table.clone())),
+            Entry::Vacant(vacant) => {
+                vacant.insert(table.clone());
+                None
+            }
+        };
+        match known {
+            Some(known) => change(connection, &known, &table)?,
+            None => {
+                self.remove_named(connection, &table)?;
+                connection.execute_batch(&create(&table))?;
+            }
+        }
+        connection.execute_batch(&surroundings(&table))?;
+        connection.execute(
+            "INSERT INTO tw_tables (id, name, schema) VALUES (?1, ?2, ?3)
+             ON CONFLICT (id) DO UPDATE SET name = excluded.name, schema = excluded.schema",
+            params![schema.id.0, table.name, codec::encode(schema)],
+        )?;
+        Ok(true)
+    }
+
+    /// Another table of the same name was dropped on the server, and with it what it had.
+    fn remove_named(&mut self, connection: &Connection, by: &Table) -> Result<(), ReplicaError> {
+        let id = by.schema.id;
+        let old = self.0.iter().find(|(other, table)| **other != id && table.name == by.name);
+        let Some(old) = old.map(|(old, _)| *old) else { return Ok(()) };
+        connection.execute_batch(&format!("DROP TABLE {}", by.quoted()))?;
+        connection.execute("DELETE FROM tw_tables WHERE id = ?1", [old.0])?;
+        self.0.remove(&old);
+        Ok(())
+    }
+}
+
+fn create(table: &Table) -> String {
+    let column = |column: &Column| {
+        let is_key = table.is_key(column.id);
+        let not_null = if is_key { " NOT NULL" } else { "" };
+        format!("{} {}{not_null}", quoted(column.name.as_str()), sqlite_type(column, is_key))
+    };
+    let mut parts: Vec<String> = table.schema.columns.iter().map(column).collect();
+    parts.extend(["_seq INTEGER".to_owned(), "_set INTEGER NOT NULL DEFAULT 0".to_owned()]);
+    if table.has_expiry() {
+        parts.push("_expires INTEGER".to_owned());
+    }
+    parts.push(format!("PRIMARY KEY ({})", table.key().join(", ")));
+    format!("CREATE TABLE {} ({}) STRICT;", table.quoted(), parts.join(", "))
+}
+
+/// Columns are added and never dropped: an index or view of the application may name them. What the
+/// server has dropped reads as NULL, and gives its name back.
+fn change(connection: &Connection, known: &Table, table: &Table) -> Result<(), ReplicaError> {
+    let name = table.quoted();
+    for old in &known.schema.columns {
+        if table.schema.column(old.id).is_none() {
+            let column = quoted(old.name.as_str());
+            connection.execute_batch(&format!("UPDATE {name} SET {column} = NULL"))?;
+        }
+    }
+    let rename = |from: &str, to: &str| {
+        let (from, to) = (quoted(from), quoted(to));
+        connection.execute_batch(&format!("ALTER TABLE {name} RENAME COLUMN {from} TO {to}"))
+    };
+    let between = |column: &Column| format!("_renamed_{}", column.id.0);
+    // Two columns may have changed names with each other.
+    for column in &table.schema.columns {
+        let old = known.schema.column(column.id).filter(|old| old.name != column.name);
+        if let Some(old) = old {
+            rename(old.name.as_str(), &between(column))?;
+        }
+    }
+    for column in &table.schema.columns {
+        let (wanted, old) = (column.name.as_str(), known.schema.column(column.id));
+        if old.is_some_and(|old| old.name == column.name) {
+            continue;
+        }
+        // One that was dropped, now or earlier, and may be of another type.
+        if has_column(connection, table, wanted)? {
+            rename(wanted, &format!("_dropped_{}", column.id.0))?;
+        }
+        match old {
+            Some(_) => rename(&between(column), wanted)?,
+            None => {
+                let (wanted, of_type) = (quoted(wanted), sqlite_type(column, false));
+                connection
+                    .execute_batch(&format!("ALTER TABLE {name} ADD COLUMN {wanted} {of_type}"))?;
+            }
+        }
+    }
+    if table.has_expiry() && !known.has_expiry() {
+        connection.execute_batch(&format!("ALTER TABLE {name} ADD COLUMN _expires INTEGER"))?;
+    }
+    Ok(())
+}
+
+fn has_column(connection: &Connection, table: &Table, column: &str) -> Result<bool, ReplicaError> {
+    let sql = "SELECT 1 FROM pragma_table_info(?1) WHERE name = ?2";
+    let found = connection.query_row(sql, [&*table.name, column], |_| Ok(()));
+    Ok(found.optional()?.is_some())
+}
+
+/// The triggers that keep others from writing, and the indexes that the server has.
+fn surroundings(table: &Table) -> String {
+    let (name, number) = (table.quoted(), table.schema.id.0);
+    let mut sql = String::new();
+    for event in ["INSERT", "UPDATE", "DELETE"] {
+        let trigger = format!("tw_guard_{}_{number}", event.to_ascii_lowercase());
+        sql += &format!(
+            "CREATE TRIGGER IF NOT EXISTS {trigger} BEFORE {event} ON {name} BEGIN \
+             SELECT {MAY_WRITE}(); END;\n"
+        );
+    }
+    for index in &table.schema.indexes {
+        let column = |id: &ColumnId| table.schema.column(*id).map(|c| quoted(c.name.as_str()));
+        let columns: Vec<String> = index.columns.iter().filter_map(column).collect();
+        sql += &format!(
+            "CREATE INDEX IF NOT EXISTS tw_index_{number}_{} ON {name} ({}, _seq);\n",
+            index.id.0,
+            columns.join(", ")
+        );
+    }
+    if table.has_expiry() {
+        sql += &format!(
+            "CREATE INDEX IF NOT EXISTS tw_expires_{number} ON {name} (_expires) WHERE _expires \
+             IS NOT NULL;\n"
+        );
+    }
+    sql
+}

@@ -1,0 +1,219 @@
+//! What applications make for themselves (M2), and what they may not touch.
+
+use protocol::value::Value;
+use sdk_machine::{SubscriptionId, Write};
+use sdk_replica::ReplicaError;
+
+use crate::world::{Place, batch, message, rows, step};
+
+#[test]
+fn local_tables_join_with_replicated_ones_and_stay() {
+    let place = Place::new();
+    let mut replica = place.with_messages();
+    let made = replica.execute("CREATE TABLE drafts (room INTEGER PRIMARY KEY, body TEXT)", &[]);
+    assert!(made.unwrap().changed.schema);
+    let values = [Value::Integer(7), Value::text("later").unwrap()];
+    let written = replica.execute("INSERT INTO drafts VALUES ($1, $2)", &values).unwrap();
+    assert_eq!(written.rows_affected, 1);
+    assert_eq!(written.changed.tables.into_iter().collect::<Vec<_>>(), ["drafts"]);
+    replica.execute("CREATE INDEX by_body ON chat.messages (body)", &[]).unwrap();
+    replica.execute("CREATE VIEW both AS SELECT m.id, d.body FROM chat.messages m JOIN drafts d USING (room)", &[]).unwrap();
+    assert_eq!(rows(&replica, "SELECT * FROM both"), ["1 later"]);
+    replica.apply(&step(vec![Write::RemoveSubscription(SubscriptionId(1))])).unwrap();
+    drop(replica);
+    let replica = place.open();
+    assert_eq!(rows(&replica, "SELECT body FROM drafts"), ["later"]);
+    assert_eq!(rows(&replica, "SELECT count(*) FROM chat.messages"), ["0"]);
+}
+
+#[test]
+fn all_rows_of_a_local_table_can_go_and_it_is_told() {
+    let place = Place::new();
+    let mut replica = place.open();
+    replica.execute("CREATE TABLE notes (a)", &[]).unwrap();
+    replica.execute("INSERT INTO notes VALUES (1), (2)", &[]).unwrap();
+    let gone = replica.execute("DELETE FROM notes", &[]).unwrap();
+    assert_eq!(gone.rows_affected, 2);
+    assert!(gone.changed.tables.contains("notes"));
+}
+
+#[test]
+fn what_is_replicated_or_the_sdks_is_not_written() {
+    let place = Place::new();
+    let mut replica = place.with_messages();
+    for allowed in ["CREATE TABLE own (a)", "CREATE TABLE __own (a)", "PRAGMA table_info(own)"] {
+        let done = replica.execute(allowed, &[]);
+        done.unwrap_or_else(|error| panic!("{allowed}: {error}"));
+    }
+    for sql in [
+        "INSERT INTO chat.messages (id) VALUES (9)",
+        "UPDATE chat.messages SET body = 'x'",
+        "DELETE FROM chat.messages",
+        "DROP TABLE chat.messages",
+        "ALTER TABLE chat.messages ADD COLUMN x",
+        "DROP INDEX tw_index_64_1",
+        "DROP TRIGGER tw_guard_insert_64",
+        "CREATE TABLE tw_mine (a)",
+        "DELETE FROM tw_subscriptions",
+        "SELECT * FROM tw_lanes",
+        "BEGIN",
+        "SAVEPOINT a",
+        "ATTACH ':memory:' AS x",
+        "PRAGMA foreign_keys = ON",
+        "PRAGMA USER_VERSION = 2",
+        "PRAGMA user_version(0)",
+        "CREATE UNIQUE INDEX one_lane ON tw_lanes (cut)",
+        "CREATE TRIGGER lanes AFTER UPDATE ON tw_lanes BEGIN SELECT 1; END",
+        "CREATE TABLE Chat__rooms (id)",
+        "CREATE VIEW chat__rooms AS SELECT 1",
+        "ALTER TABLE own RENAME TO chat__rooms",
+        "CREATE TRIGGER t BEFORE INSERT ON chat.messages BEGIN SELECT RAISE(IGNORE); END",
+        "CREATE TRIGGER t /* AFTER */ DELETE ON chat.messages BEGIN SELECT RAISE(IGNORE); END",
+    ] {
+        let refused = replica.execute(sql, &[]).unwrap_err();
+        assert!(matches!(refused, ReplicaError::Refused(_)), "{sql}: {refused:?}");
+    }
+    replica.execute("VACUUM", &[]).unwrap_err();
+    let told = replica.execute("DELETE FROM chat.messages", &[]).unwrap_err().to_string();
+    assert!(told.contains("chat.messages") && told.contains("remote"), "{told}");
+    // Nor through a trigger of the application.
+    replica.execute("CREATE TABLE notes (a)", &[]).unwrap();
+    let sql = "CREATE TRIGGER t AFTER INSERT ON notes BEGIN DELETE FROM chat__messages; END";
+    replica.execute(sql, &[]).unwrap();
+    replica.execute("INSERT INTO notes VALUES (1)", &[]).unwrap_err();
+    assert_eq!(rows(&replica, "SELECT count(*) FROM chat.messages"), ["2"]);
+    assert_eq!(rows(&replica, "SELECT count(*) FROM notes"), ["0"]);
+}
+
+#[test]
+fn what_is_in_the_way_of_the_servers_rows_goes() {
+    let place = Place::new();
+    for object in [
+        "CREATE UNIQUE INDEX mine ON chat.messages (room)",
+        "CREATE TRIGGER mine AFTER INSERT ON chat.messages BEGIN SELECT RAISE(ABORT, 'no'); END",
+        "CREATE TRIGGER mine AFTER INSERT ON chat.messages BEGIN DELETE FROM chat__messages; END",
+        "CREATE INDEX mine ON chat.messages (json_extract(body, '$.a'))",
+    ] {
+        let place_of_object = Place::new();
+        let mut replica = match object.contains("json") {
+            true => place_of_object.open(),
+            false => place_of_object.with_messages(),
+        };
+        if object.contains("json") {
+            replica
+                .apply(&step(vec![crate::world::put(
+                    1,
+                    crate::world::known(crate::world::messages(), &[1, 2, 3, 4]),
+                )]))
+                .unwrap();
+        }
+        replica.execute(object, &[]).unwrap_or_else(|error| panic!("{object}: {error}"));
+        let rows_of = vec![message(3, 7, "three"), message(4, 7, "four")];
+        let changed = replica.apply(&step(vec![batch(1, &[7, 8], rows_of)])).unwrap();
+        assert_eq!(changed.dropped, ["mine"], "{object}");
+        assert!(changed.schema);
+        assert!(
+            rows(&replica, "SELECT id FROM chat.messages").ends_with(&["3".into(), "4".into()])
+        );
+    }
+    drop(place);
+}
+
+/// It was filled with nothing, and SQLite takes it for damaged.
+#[test]
+fn a_full_text_index_that_was_never_built_is_in_the_way() {
+    let place = Place::new();
+    let mut replica = place.with_messages();
+    for sql in [
+        "CREATE VIRTUAL TABLE words USING fts5(body, content='chat__messages', content_rowid='rowid')",
+        "CREATE TRIGGER words_u AFTER UPDATE ON chat.messages BEGIN
+           INSERT INTO words(words, rowid, body) VALUES ('delete', old.rowid, old.body); END",
+    ] {
+        replica.execute(sql, &[]).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+    let changes = vec![batch(1, &[5], vec![message(1, 7, "uno")])];
+    let changed = replica.apply(&step(changes)).unwrap();
+    assert_eq!(changed.dropped, ["words_u"]);
+    assert_eq!(rows(&replica, "SELECT body FROM chat.messages WHERE id = 1"), ["uno"]);
+}
+
+/// What was not the reason stays.
+#[test]
+fn a_step_that_cannot_be_done_at_all_takes_nothing_of_the_application() {
+    let place = Place::new();
+    let mut replica = place.with_messages();
+    replica.execute("CREATE INDEX mine ON chat.messages (body)", &[]).unwrap();
+    let unknown = batch(9, &[7], vec![message(3, 7, "three")]);
+    assert!(matches!(replica.apply(&step(vec![unknown])), Err(ReplicaError::Inconsistent(_))));
+    let sql = "SELECT count(*) FROM sqlite_schema WHERE name = 'mine'";
+    assert_eq!(rows(&replica, sql), ["1"]);
+}
+
+/// SQLite says nothing of a table without row ids.
+#[test]
+fn what_a_trigger_writes_is_told() {
+    let place = Place::new();
+    let mut replica = place.with_messages();
+    for sql in [
+        "CREATE TABLE unread (room INTEGER PRIMARY KEY, n INTEGER) WITHOUT ROWID",
+        "CREATE TRIGGER counts AFTER INSERT ON chat.messages BEGIN
+           INSERT INTO unread VALUES (new.room, 1) ON CONFLICT DO UPDATE SET n = n + 1; END",
+    ] {
+        replica.execute(sql, &[]).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+    for (id, expected) in [(3, "7 1"), (4, "7 2")] {
+        let more = batch(1, &[id], vec![message(i64::try_from(id).unwrap() + 10, 7, "x")]);
+        let changed = replica.apply(&step(vec![more])).unwrap();
+        assert!(changed.tables.contains("unread"), "{changed:?}");
+        assert_eq!(rows(&replica, "SELECT * FROM unread"), [expected]);
+    }
+}
+
+#[test]
+fn only_a_statement_that_writes_rows_counts_some() {
+    let place = Place::new();
+    let mut replica = place.open();
+    replica.execute("CREATE TABLE notes (a)", &[]).unwrap();
+    for (sql, expected) in [
+        ("INSERT INTO notes VALUES (1), (2), (3)", 3),
+        ("CREATE TABLE other (a)", 0),
+        ("SELECT * FROM notes", 0),
+        ("UPDATE notes SET a = 1 WHERE a = 9", 0),
+        ("DELETE FROM notes WHERE a > 1", 2),
+        ("DROP TABLE notes", 0),
+    ] {
+        assert_eq!(replica.execute(sql, &[]).unwrap().rows_affected, expected, "{sql}");
+    }
+}
+
+#[test]
+fn a_full_text_index_follows_the_servers_rows() {
+    let place = Place::new();
+    let mut replica = place.with_messages();
+    for sql in [
+        "CREATE VIRTUAL TABLE words USING fts5(body, content='chat__messages', content_rowid='rowid')",
+        "INSERT INTO words(words) VALUES ('rebuild')",
+        "CREATE TRIGGER words_i AFTER INSERT ON chat.messages BEGIN
+           INSERT INTO words(rowid, body) VALUES (new.rowid, new.body); END",
+        "CREATE TRIGGER words_d AFTER DELETE ON chat.messages BEGIN
+           INSERT INTO words(words, rowid, body) VALUES ('delete', old.rowid, old.body); END",
+        "CREATE TRIGGER words_u AFTER UPDATE ON chat.messages BEGIN
+           INSERT INTO words(words, rowid, body) VALUES ('delete', old.rowid, old.body);
+           INSERT INTO words(rowid, body) VALUES (new.rowid, new.body); END",
+    ] {
+        replica.execute(sql, &[]).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+    let changes = vec![batch(1, &[5, 7], vec![message(1, 7, "uno"), message(3, 7, "tres")])];
+    let changed = replica.apply(&step(changes)).unwrap();
+    assert_eq!(changed.dropped, Vec::<String>::new());
+    assert!(changed.tables.contains("words"), "{changed:?}");
+    let found = |word: &str| {
+        let sql = format!(
+            "SELECT m.id FROM words JOIN chat.messages m ON m.rowid = words.rowid WHERE words MATCH '{word}'"
+        );
+        rows(&replica, &sql)
+    };
+    assert_eq!(found("uno"), ["1"]);
+    assert_eq!(found("one"), Vec::<String>::new());
+    assert_eq!(found("tres"), ["3"]);
+}

@@ -1,0 +1,11 @@
+//! The replica through its public face, held against the plain one in memory.
+
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+
+mod world;
+
+mod crashes;
+mod histories;
+mod local;
+mod reading;
+mod schema;

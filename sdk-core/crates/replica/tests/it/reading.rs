@@ -1,0 +1,219 @@
+//! Queries: what they see, what they depend on, and what they may not do.
+
+use protocol::frame::v1::RowChange;
+use protocol::value::{Row, Value};
+use rusqlite::Connection;
+use sdk_machine::{SubscriptionId, Write};
+use sdk_replica::ReplicaError;
+
+use crate::world::{Place, batch, birth, known, message, messages, put, rows, step};
+
+#[test]
+fn tables_are_named_as_on_the_server() {
+    let place = Place::new();
+    let replica = place.with_messages();
+    for (sql, expected) in [
+        ("SELECT id FROM chat.messages WHERE room = 7", &["1"][..]),
+        ("SELECT messages.id FROM chat.messages", &["1", "2"]),
+        ("SELECT chat.messages.body FROM chat.messages WHERE chat.messages.id = 2", &["two"]),
+        ("SELECT m.body FROM chat.messages m JOIN chat.messages o ON m.id = o.id + 1", &["two"]),
+        ("SELECT count(*) FROM chat.messages", &["2"]),
+        ("SELECT 'chat.messages'", &["chat.messages"]),
+        ("SELECT * FROM chat.messages WHERE id = 1", &["1 7 one NULL 5"]),
+        ("SELECT id FROM chat.messages ORDER BY _seq DESC", &["2", "1"]),
+        ("WITH x AS (SELECT id FROM chat.messages) SELECT max(id) FROM x", &["2"]),
+    ] {
+        assert_eq!(rows(&replica, sql), expected, "{sql}");
+    }
+}
+
+/// Nobody would say when they change.
+#[test]
+fn columns_that_no_holder_knows_are_null() {
+    let place = Place::new();
+    let mut replica = place.with_messages();
+    // 1 knows the whole rows, 2 their key and room.
+    let short =
+        |id, room| -> Row { [Value::Integer(id), Value::Integer(room)].into_iter().collect() };
+    let projection = put(2, known(messages(), &[1, 2]));
+    let of_both = batch(2, &[5, 6], vec![short(1, 7), short(2, 8)]);
+    replica.apply(&step(vec![projection, of_both])).unwrap();
+    let all = "SELECT id, room, body FROM chat.messages";
+    assert_eq!(rows(&replica, all), ["1 7 one", "2 8 two"]);
+    let left = RowChange::Left(birth(5), [Value::Integer(1)].into_iter().collect());
+    let left = Write::Changes { subscription: SubscriptionId(1), changes: vec![left] };
+    replica.apply(&step(vec![left])).unwrap();
+    assert_eq!(rows(&replica, all), ["1 7 NULL", "2 8 two"], "one has left the first");
+    replica.apply(&step(vec![Write::RemoveSubscription(SubscriptionId(1))])).unwrap();
+    assert_eq!(rows(&replica, all), ["1 7 NULL", "2 8 NULL"], "the first has ended");
+    replica.apply(&step(vec![Write::RemoveSubscription(SubscriptionId(2))])).unwrap();
+    assert_eq!(rows(&replica, all), [""; 0]);
+    drop(replica);
+    let file = Connection::open(place.path()).unwrap();
+    let sets: i64 = file.query_row("SELECT count(*) FROM tw_sets", [], |row| row.get(0)).unwrap();
+    assert_eq!(sets, 0, "nothing is left of them");
+}
+
+#[test]
+fn like_is_that_of_the_server() {
+    let place = Place::new();
+    let replica = place.with_messages();
+    for (condition, expected) in [
+        ("body LIKE 'o%'", &["1"][..]),
+        ("body LIKE 'O%'", &[]),
+        ("body LIKE 't_o'", &["2"]),
+        ("body LIKE 't\\_o'", &[]),
+        ("body LIKE 't\\_o' ESCAPE '\\'", &[]),
+        ("extra LIKE '%'", &[]),
+        ("NOT body LIKE '%o'", &["1"]),
+    ] {
+        let sql = format!("SELECT id FROM chat.messages WHERE {condition}");
+        assert_eq!(rows(&replica, &sql), expected, "{condition}");
+    }
+    let mut reader = replica.reader().unwrap();
+    assert!(reader.query("SELECT 'a' LIKE 'a' ESCAPE 'x'", &[]).is_err());
+    assert!(reader.query("SELECT 'a' LIKE 'a\\'", &[]).is_err());
+}
+
+#[test]
+fn parameters_are_bound_by_number() {
+    let place = Place::new();
+    let replica = place.with_messages();
+    let mut reader = replica.reader().unwrap();
+    let values = [Value::text("two").unwrap(), Value::Integer(8)];
+    let sql = "SELECT $2, $1, id FROM chat.messages WHERE room = $2 AND body = $1";
+    let result = reader.query(sql, &values).unwrap();
+    assert_eq!(result.rows, [vec![Value::Integer(8), values[0].clone(), Value::Integer(2)]]);
+    assert!(matches!(reader.query(sql, &values[..1]), Err(ReplicaError::Sql(_))));
+    assert!(matches!(reader.query("SELECT 1", &values), Err(ReplicaError::Sql(_))));
+    let kinds = [Value::Boolean(true), Value::Uuid([0xab; 16]), Value::Bytes(vec![1])];
+    let result = reader.query("SELECT $1, $2, $3, 1.5", &kinds).unwrap();
+    let uuid = Value::text("abababab-abab-abab-abab-abababababab").unwrap();
+    let double = Value::double(1.5).unwrap();
+    assert_eq!(result.rows, [vec![Value::Integer(1), uuid, Value::Bytes(vec![1]), double]]);
+}
+
+#[test]
+fn what_a_query_depends_on_is_told_through_everything() {
+    let place = Place::new();
+    let mut replica = place.with_messages();
+    replica.execute("CREATE TABLE drafts (room INTEGER, body TEXT)", &[]).unwrap();
+    replica.execute("CREATE VIEW shown AS SELECT body FROM chat.messages", &[]).unwrap();
+    let mut reader = replica.reader().unwrap();
+    for (sql, expected) in [
+        ("SELECT count(*) FROM chat.messages", &["chat__messages"][..]),
+        ("SELECT 1", &[]),
+        ("SELECT 1 WHERE EXISTS (SELECT 1 FROM drafts)", &["drafts"]),
+        ("SELECT * FROM shown", &["chat__messages", "shown"]),
+        (
+            "SELECT d.body FROM drafts d LEFT JOIN chat.messages m ON m.room = d.room",
+            &["chat__messages", "drafts"],
+        ),
+    ] {
+        let reads = reader.query(sql, &[]).unwrap().reads;
+        assert_eq!(reads.iter().map(String::as_str).collect::<Vec<_>>(), expected, "{sql}");
+    }
+}
+
+#[test]
+fn all_queries_of_a_run_see_one_moment_and_wait_for_nobody() {
+    let place = Place::new();
+    let mut replica = place.with_messages();
+    let mut reader = replica.reader().unwrap();
+    let sql = "SELECT count(*) FROM chat.messages";
+    for round in 0..20_u64 {
+        let rows = vec![message(100 + i64::try_from(round).unwrap(), 7, "x")];
+        replica.apply(&step(vec![batch(1, &[100 + round], rows)])).unwrap();
+        let results = reader.run(&[(sql, &[]), ("SELECT nothing", &[]), (sql, &[])], || true);
+        let count = Value::Integer(i64::try_from(round).unwrap() + 3);
+        assert_eq!(results[0].as_ref().unwrap().rows, [vec![count.clone()]]);
+        assert!(results[1].is_err(), "one that is wrong does not disturb the others");
+        assert_eq!(results[2].as_ref().unwrap().rows, [vec![count]]);
+    }
+}
+
+#[test]
+fn a_query_only_reads_and_not_what_is_the_sdks() {
+    let place = Place::new();
+    let replica = place.with_messages();
+    let mut reader = replica.reader().unwrap();
+    for sql in [
+        "DELETE FROM chat.messages",
+        "INSERT INTO chat.messages (id) VALUES (9)",
+        "CREATE TABLE x (a)",
+        "BEGIN",
+        "COMMIT",
+        "ATTACH ':memory:' AS x",
+        "PRAGMA journal_mode = DELETE",
+        "PRAGMA query_only = OFF",
+        "PRAGMA user_version = 5",
+        "VACUUM",
+        "SELECT * FROM tw_subscriptions",
+        "SELECT * FROM TW_sets",
+        "UPDATE tw_lanes SET seq = 0",
+    ] {
+        let refused = reader.query(sql, &[]).unwrap_err();
+        assert!(matches!(refused, ReplicaError::Refused(_)), "{sql}: {refused:?}");
+    }
+    assert!(reader.query("SELECT 1; SELECT 2", &[]).is_err());
+    assert!(reader.query("", &[]).is_err());
+    let missing = reader.query("SELECT * FROM chat.nothing", &[]).unwrap_err();
+    assert!(!missing.to_string().is_empty());
+    // Who holds a row is nobody's business.
+    let hidden = reader.query("SELECT _set + 1 AS x FROM chat.messages", &[]).unwrap();
+    assert_eq!(hidden.rows, [vec![Value::Null], vec![Value::Null]]);
+    assert_eq!(
+        rows(&replica, "SELECT name FROM pragma_table_info('chat__messages') LIMIT 1"),
+        ["id"]
+    );
+}
+
+#[test]
+fn a_query_is_stopped_from_another_thread() {
+    let place = Place::new();
+    let replica = place.with_messages();
+    let mut reader = replica.reader().unwrap();
+    let (asks, asked) = std::sync::mpsc::sync_channel(0);
+    let runs = std::thread::spawn(move || {
+        let endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) \
+                       SELECT count(*) FROM n";
+        // Until nobody listens any more.
+        let is_wanted = move || asks.send(()).is_ok();
+        let results = reader.run(&[(endless, &[]), ("SELECT 1", &[])], is_wanted);
+        let next = reader.query("SELECT 1", &[]);
+        (results, next)
+    });
+    for _ in 0..3 {
+        asked.recv().unwrap();
+    }
+    drop(asked);
+    let (results, next) = runs.join().unwrap();
+    for result in results {
+        assert!(matches!(result, Err(ReplicaError::Interrupted)), "{result:?}");
+    }
+    assert!(next.is_ok(), "the next one is wanted");
+}
+
+#[test]
+fn expired_rows_go_and_the_next_time_is_known() {
+    use crate::world::{known, marks, put};
+    use protocol::value::Row;
+    let place = Place::new();
+    let mut replica = place.open();
+    let mark = |user: &str| -> Row {
+        [Value::text(user).unwrap(), Value::Integer(1), Value::Integer(5)].into_iter().collect()
+    };
+    let all = Write::Batch {
+        subscription: SubscriptionId(1),
+        births: vec![crate::world::birth(1), crate::world::birth(2)],
+        rows: vec![mark("ann"), mark("bob")],
+        expiries: vec![100, 200],
+    };
+    replica.apply(&step(vec![put(1, known(marks(), &[1, 2, 3])), all])).unwrap();
+    assert_eq!(replica.next_expiry().unwrap(), Some(100));
+    assert_eq!(replica.expire(99).unwrap().tables.len(), 0);
+    let changed = replica.expire(100).unwrap();
+    assert!(changed.tables.contains("chat__marks"));
+    assert_eq!(rows(&replica, "SELECT user FROM chat.marks"), ["bob"]);
+    assert_eq!(replica.next_expiry().unwrap(), Some(200));
+}

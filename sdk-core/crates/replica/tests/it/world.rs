@@ -1,0 +1,174 @@
+//! Tables and subscriptions to test with, and a file for them.
+
+use std::path::PathBuf;
+
+use protocol::ids::{
+    Basis, Birth, ClientId, ColumnId, Epoch, Floor, IndexId, Lane, Name, SchemaVersion, SeqId,
+    TableId,
+};
+use protocol::predicate::{Predicate, Truth};
+use protocol::schema::{Column, Index, MergeRule, TableKind, TableSchema};
+use protocol::value::{ColumnType, Row, Value};
+use sdk_machine::{Known, SqlText, Step, StoredLane, StoredSubscription, SubscriptionId, Write};
+use sdk_replica::Replica;
+use tempfile::TempDir;
+
+pub(crate) const CLIENT: ClientId = ClientId::from_bytes([7; 16]);
+
+pub(crate) fn lane() -> Lane {
+    "user/alice".parse().unwrap()
+}
+
+pub(crate) fn seq(number: u64) -> SeqId {
+    SeqId::new(number).unwrap()
+}
+
+pub(crate) fn birth(number: u64) -> Birth {
+    Birth(seq(number))
+}
+
+pub(crate) fn column(id: u16, name: &str, column_type: ColumnType) -> Column {
+    Column {
+        id: ColumnId(id),
+        name: Name::new(name).unwrap(),
+        column_type,
+        not_null: false,
+        default: None,
+        merge: MergeRule::Last,
+    }
+}
+
+/// `chat.messages (id, room, body, extra)`, with an index on the room.
+pub(crate) fn messages() -> TableSchema {
+    let mut id = column(1, "id", ColumnType::BigInt);
+    id.not_null = true;
+    TableSchema {
+        id: TableId(64),
+        name: "chat.messages".parse().unwrap(),
+        version: SchemaVersion(1),
+        kind: TableKind::User,
+        columns: vec![
+            id,
+            column(2, "room", ColumnType::Int),
+            column(3, "body", ColumnType::Text),
+            column(4, "extra", ColumnType::Text),
+        ],
+        primary_key: vec![ColumnId(1)],
+        indexes: vec![Index { id: IndexId(1), columns: vec![ColumnId(2)] }],
+        ttl_seconds: None,
+    }
+}
+
+/// `chat.marks (user, room, at)`, with a key of two columns, of which the rows expire.
+pub(crate) fn marks() -> TableSchema {
+    let mut user = column(1, "user", ColumnType::Text);
+    let mut room = column(2, "room", ColumnType::Int);
+    (user.not_null, room.not_null) = (true, true);
+    TableSchema {
+        id: TableId(65),
+        name: "chat.marks".parse().unwrap(),
+        version: SchemaVersion(1),
+        kind: TableKind::Stream,
+        columns: vec![user, room, column(3, "at", ColumnType::Timestamp)],
+        primary_key: vec![ColumnId(2), ColumnId(1)],
+        indexes: vec![],
+        ttl_seconds: Some(60),
+    }
+}
+
+pub(crate) fn known(table: TableSchema, columns: &[u16]) -> Known {
+    Known {
+        basis: Basis::from_bytes([1; 16]),
+        lane: lane(),
+        table,
+        columns: columns.iter().map(|column| ColumnId(*column)).collect(),
+        predicate: Predicate::Constant(Truth::True),
+    }
+}
+
+pub(crate) fn stored(id: u32, known: Option<Known>) -> StoredSubscription {
+    StoredSubscription {
+        id: SubscriptionId(id),
+        texts: vec![SqlText {
+            sql: format!("SELECT … {id}"),
+            params: vec![Value::Integer(-1), Value::text("é").unwrap(), Value::Null],
+        }],
+        fetch_last: Some(u64::MAX),
+        batch_rows: Some(100),
+        known,
+        floor: Some(Floor(seq(3))),
+        missing: Some(0),
+        ready: true,
+        resetting: false,
+    }
+}
+
+pub(crate) fn put(id: u32, known: Known) -> Write {
+    Write::PutSubscription(Box::new(stored(id, Some(known))))
+}
+
+pub(crate) fn message(id: i64, room: i64, body: &str) -> Row {
+    [Value::Integer(id), Value::Integer(room), Value::text(body).unwrap(), Value::Null]
+        .into_iter()
+        .collect()
+}
+
+pub(crate) fn batch(id: u32, births: &[u64], rows: Vec<Row>) -> Write {
+    Write::Batch {
+        subscription: SubscriptionId(id),
+        births: births.iter().map(|number| birth(*number)).collect(),
+        rows,
+        expiries: vec![],
+    }
+}
+
+pub(crate) fn put_lane(at: u64) -> Write {
+    let epoch = Epoch::from_bytes([9; 16]);
+    Write::PutLane(StoredLane { lane: lane(), epoch, seq: seq(at), cut: 1 })
+}
+
+pub(crate) fn step(writes: Vec<Write>) -> Step {
+    Step { writes }
+}
+
+/// A replica in a directory of its own.
+pub(crate) struct Place {
+    directory: TempDir,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        Self { directory: TempDir::new().unwrap() }
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.directory.path().join("deep").join("replica.sqlite")
+    }
+
+    pub(crate) fn open(&self) -> Replica {
+        Replica::open(&self.path(), CLIENT).unwrap()
+    }
+
+    /// With the table of messages, all of whose rows subscription 1 has.
+    pub(crate) fn with_messages(&self) -> Replica {
+        let mut replica = self.open();
+        let rows = vec![message(1, 7, "one"), message(2, 8, "two")];
+        let writes = vec![put(1, known(messages(), &[1, 2, 3, 4])), batch(1, &[5, 6], rows)];
+        replica.apply(&step(writes)).unwrap();
+        replica
+    }
+}
+
+/// The rows of a query, each as one text.
+pub(crate) fn rows(replica: &Replica, sql: &str) -> Vec<String> {
+    let result = replica.reader().unwrap().query(sql, &[]);
+    let result = result.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    let shown = |value: &Value| match value {
+        Value::Null => "NULL".to_owned(),
+        Value::Integer(number) => number.to_string(),
+        Value::Text(text) => text.to_string(),
+        other => format!("{other:?}"),
+    };
+    let shown = |row: &Vec<Value>| row.iter().map(shown).collect::<Vec<_>>().join(" ");
+    result.rows.iter().map(shown).collect()
+}
