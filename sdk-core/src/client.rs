@@ -1,0 +1,324 @@
+//! The client: what applications call.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use futures::Stream;
+use protocol::frame::v1::{Position, SqlColumn};
+use protocol::ids::{ClientId, RequestId};
+use protocol::value::{Row, Value};
+use sdk_machine::{Ask, SqlAsk};
+use sdk_replica::Replica;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::command::Command;
+use crate::config::Config;
+use crate::driver::Driver;
+use crate::error::Error;
+use crate::readers::{Readers, Waited, WaitedHere};
+use crate::rows::Rows;
+use crate::status::Status;
+use crate::subscription::{SubscribeOptions, Subscription};
+use crate::transport::native::Native;
+use crate::watch::Watch;
+
+/// How long a statement for the server is waited for, unless it is said otherwise.
+const REMOTE_WITHIN: Duration = Duration::from_secs(30);
+
+/// And at most.
+const REMOTE_WITHIN_MAX: Duration = Duration::from_secs(24 * 3_600);
+
+/// A local replica, and the connection that keeps it in step. Cloning shares it; it is closed by
+/// [`Client::close`], or when the last clone is dropped. Its methods work in any executor.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    commands: mpsc::UnboundedSender<Command>,
+    readers: Readers,
+    status: watch::Receiver<Status>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// How a statement is sent to the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RemoteOptions {
+    /// How long the answer is waited for; 30 seconds without, a day at most.
+    pub timeout: Option<Duration>,
+    /// Under which the server keeps the answer of a write for 24 hours. Drawn at random without:
+    /// give one of your own to ask again after a restart of the application.
+    pub request_id: Option<[u8; 16]>,
+}
+
+/// What the server has answered.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RemoteAnswer {
+    /// The columns, with their types on the server; none of a statement that gives no rows.
+    pub columns: Vec<SqlColumn>,
+    /// The rows.
+    pub rows: Rows,
+    /// How many rows were written, by a statement that writes.
+    pub rows_affected: Option<u64>,
+    /// Up to where lanes were written: see [`Client::wait_for`].
+    pub positions: Vec<Position>,
+}
+
+impl Client {
+    /// Opens the replica of a server and user, or makes it, and begins to connect. What is there
+    /// can be read at once, also without a network.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for an address or user that is none; [`Error::Replica`] when the file
+    /// cannot be used, or another process has it.
+    pub async fn open(config: Config) -> Result<Self, Error> {
+        let path = config.file()?;
+        let transport = Native::new(&config.servers, config.roots.clone())?;
+        let (opened, is_open) = oneshot::channel();
+        let (commands, received) = mpsc::unbounded_channel();
+        let thread = std::thread::Builder::new().name("tidewire".to_owned()).spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let begun =
+                runtime.map_err(|error| Error::Config(error.to_string())).and_then(|runtime| {
+                    let mut fresh = [0; 16];
+                    getrandom::fill(&mut fresh)
+                        .map_err(|error| Error::Config(format!("no randomness: {error}")))?;
+                    let replica = Replica::open(&path, ClientId::from_bytes(fresh))?;
+                    let readers = Readers::start(&replica)?;
+                    let driver =
+                        Driver::new(config, Box::new(transport), replica, readers.clone())?;
+                    Ok((runtime, driver, readers))
+                });
+            match begun {
+                Ok((runtime, driver, readers)) => {
+                    let status = driver.status();
+                    // Nobody may wait for it any more; then there is nobody to command it, either.
+                    let _ = opened.send(Ok((status, readers)));
+                    runtime.block_on(driver.run(received));
+                    // Looking up an address may take long, and nobody waits for it.
+                    runtime.shutdown_background();
+                }
+                Err(error) => {
+                    let _ = opened.send(Err(error));
+                }
+            }
+        });
+        let thread = thread
+            .map_err(|error| Error::Config(format!("the system gives no thread: {error}")))?;
+        let (status, readers) = is_open.await.map_err(|_| Error::Closed)??;
+        let thread = Mutex::new(Some(thread));
+        Ok(Self { inner: Arc::new(Inner { commands, readers, status, thread }) })
+    }
+
+    /// Subscribes: the rows of `SELECT columns FROM namespace.table WHERE …` come to this device
+    /// and stay up to date. Done when the subscription is stored; [`Subscription::ready`] says when
+    /// the rows are here.
+    ///
+    /// # Errors
+    /// [`Error::Asked`] when there are too many, [`Error::Replica`] when it cannot be stored. What
+    /// the server refuses is told by the subscription.
+    pub async fn subscribe(
+        &self,
+        sql: &str,
+        params: &[Value],
+        options: SubscribeOptions,
+    ) -> Result<Subscription, Error> {
+        let (done, answer) = oneshot::channel();
+        let SubscribeOptions { fetch_last, batch_rows } = options;
+        let ask = Ask { sql: sql.to_owned(), params: params.to_vec(), fetch_last, batch_rows };
+        self.tell(Command::Subscribe(ask, done))?;
+        let shown = answer.await.map_err(|_| Error::Closed)??;
+        Ok(Subscription::new(self.inner.commands.clone(), shown))
+    }
+
+    /// Reads the replica, once: any SQL, offline too.
+    ///
+    /// # Errors
+    /// [`Error::Replica`] says what is wrong with the query.
+    ///
+    /// # Cancel safety
+    /// When it is dropped the query is stopped.
+    pub async fn query(&self, sql: &str, params: &[Value]) -> Result<Rows, Error> {
+        let (done, answer) = oneshot::channel();
+        let (sql, params) = (sql.to_owned(), params.to_vec());
+        let here = WaitedHere(Waited::default());
+        let is_wanted = self.inner.readers.wanted(&here.0);
+        self.inner.readers.run(move |reader| {
+            let result = reader.run(&[(&sql, &params)], is_wanted).pop();
+            // Nobody may wait any more.
+            let _ = result.map(|result| done.send(result));
+        })?;
+        let result = answer.await.map_err(|_| Error::Closed)??;
+        Ok(Rows::new(result.columns, result.rows))
+    }
+
+    /// Reads the replica, and again whenever a table that the query reads has changed. The first
+    /// result comes at once, from what is here. All results that one step has changed come
+    /// together.
+    ///
+    /// # Errors
+    /// [`Error::Closed`]. What is wrong with the query is in its results.
+    pub fn watch(&self, sql: &str, params: &[Value]) -> Result<Watch, Error> {
+        let (results, receiver) = watch::channel(None);
+        self.tell(Command::Watch { sql: sql.to_owned(), params: params.to_vec(), results })?;
+        Ok(Watch::new(receiver))
+    }
+
+    /// Runs a statement on local tables, indexes, views and triggers of the application. They join
+    /// with replicated tables and never leave the device.
+    ///
+    /// # Errors
+    /// [`Error::Replica`] says what is wrong with it, also for one that writes what is replicated.
+    ///
+    /// # Cancel safety
+    /// When it is dropped the statement is stopped: all of it was done, or nothing.
+    pub async fn execute(&self, sql: &str, params: &[Value]) -> Result<u64, Error> {
+        let (done, answer) = oneshot::channel();
+        let here = WaitedHere(Waited::default());
+        let (sql, params, waited) = (sql.to_owned(), params.to_vec(), here.0.clone());
+        self.tell(Command::Execute { sql, params, waited, done })?;
+        answer.await.map_err(|_| Error::Closed)?
+    }
+
+    /// Has the server run a statement, and waits for the answer. When the connection is cut it is
+    /// asked again, and what it writes is written once.
+    ///
+    /// # Errors
+    /// What the server says; [`Error::Timeout`] after 30 seconds, and then a write may have
+    /// happened.
+    pub async fn remote(&self, sql: &str, params: &[Value]) -> Result<RemoteAnswer, Error> {
+        self.remote_with(sql, params, RemoteOptions::default()).await
+    }
+
+    /// The same, with options.
+    ///
+    /// # Errors
+    /// As [`Client::remote`].
+    ///
+    /// # Cancel safety
+    /// When it is dropped nobody waits for the answer, and a write may have happened.
+    pub async fn remote_with(
+        &self,
+        sql: &str,
+        params: &[Value],
+        options: RemoteOptions,
+    ) -> Result<RemoteAnswer, Error> {
+        let within = options.timeout.unwrap_or(REMOTE_WITHIN).min(REMOTE_WITHIN_MAX);
+        let id = match options.request_id {
+            Some(id) => id,
+            None => {
+                let mut id = [0; 16];
+                getrandom::fill(&mut id)
+                    .map_err(|error| Error::Config(format!("no randomness: {error}")))?;
+                id
+            }
+        };
+        let ask = SqlAsk {
+            sql: sql.to_owned(),
+            params: params.to_vec(),
+            request_id: Some(RequestId::from_bytes(id)),
+            timeout_ms: u32::try_from(within.as_millis()).ok(),
+        };
+        let (done, answer) = oneshot::channel();
+        self.tell(Command::Run { ask, within, done })?;
+        let answer = answer.await.map_err(|_| Error::Closed)??;
+        let names = answer.columns.iter().map(|column| column.name.clone()).collect();
+        let rows = answer.rows.into_iter().map(|Row(values)| values).collect();
+        Ok(RemoteAnswer {
+            columns: answer.columns,
+            rows: Rows::new(names, rows),
+            rows_affected: answer.rows_affected,
+            positions: answer.positions,
+        })
+    }
+
+    /// Waits until the replica has come to these positions: then it shows what a statement has
+    /// written, as far as its subscriptions select it.
+    ///
+    /// # Errors
+    /// [`Error::Asked`] for a lane of which nothing is subscribed to; [`Error::Timeout`] after 30
+    /// seconds.
+    ///
+    /// # Cancel safety
+    /// It only waits.
+    pub async fn wait_for(&self, positions: &[Position]) -> Result<(), Error> {
+        let (done, answer) = oneshot::channel();
+        self.tell(Command::WaitFor { positions: positions.to_vec(), within: REMOTE_WITHIN, done })?;
+        answer.await.map_err(|_| Error::Closed)?
+    }
+
+    /// How it is with the connection.
+    pub fn status(&self) -> Status {
+        self.inner.status.borrow().clone()
+    }
+
+    /// The status, and each one that follows. Whoever is slow gets the latest one.
+    pub fn statuses(&self) -> impl Stream<Item = Status> + Send + Unpin + use<> {
+        let first = (self.inner.status.clone(), true);
+        let stream = futures::stream::unfold(first, |(mut status, is_first)| async move {
+            if !is_first {
+                status.changed().await.ok()?;
+            }
+            let present = status.borrow_and_update().clone();
+            Some((present, (status, false)))
+        });
+        Box::pin(stream)
+    }
+
+    /// Ends the connection until [`Client::resume`]. Reading goes on.
+    pub fn pause(&self) {
+        let _ = self.tell(Command::Pause);
+    }
+
+    /// Connects again.
+    pub fn resume(&self) {
+        let _ = self.tell(Command::Resume);
+    }
+
+    /// The network of the device is another one: connects at once where it waits to do so.
+    pub fn network_changed(&self) {
+        let _ = self.tell(Command::Nudge);
+    }
+
+    /// The application is in front again: connects at once where it waits to do so.
+    pub fn foreground(&self) {
+        let _ = self.tell(Command::Nudge);
+    }
+
+    /// Ends everything: the connection, queries, whoever waits, and the lock of the file. Is done
+    /// when another client can open it.
+    pub async fn close(&self) {
+        let (done, closed) = oneshot::channel();
+        self.inner.readers.stop();
+        if self.tell(Command::Close(done)).is_ok() {
+            // It is dropped when the driver has ended.
+            let _ = closed.await;
+        }
+        let thread = self.inner.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // It has nothing left to do but to drop what it has.
+            let _ = thread.join();
+        }
+    }
+
+    fn tell(&self, command: Command) -> Result<(), Error> {
+        self.inner.commands.send(command).map_err(|_| Error::Closed)
+    }
+}
+
+/// A subscription can still be in use, and does not keep the client open.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // It may be closed already.
+        let _ = self.commands.send(Command::Close(oneshot::channel().0));
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("status", &self.status()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,48 @@
+//! What applications want of the loop.
+
+use std::time::Duration;
+
+use protocol::frame::v1::Position;
+use protocol::value::Value;
+use sdk_machine::{Ask, SqlAnswer, SqlAsk, SubscriptionId, SubscriptionView};
+use tokio::sync::{oneshot, watch};
+
+use crate::error::Error;
+use crate::readers::Waited;
+use crate::watch::WatchResult;
+
+/// Which subscription it is, and how it is with it.
+pub(crate) type Shown = (SubscriptionId, SubscriptionView);
+
+/// What an application wants.
+pub(crate) enum Command {
+    Subscribe(Ask, oneshot::Sender<Result<watch::Receiver<Shown>, Error>>),
+    Unsubscribe(SubscriptionId),
+    LoadOlder(SubscriptionId, u64),
+    Reset(SubscriptionId),
+    Watch {
+        sql: String,
+        params: Vec<Value>,
+        results: watch::Sender<Option<WatchResult>>,
+    },
+    Execute {
+        sql: String,
+        params: Vec<Value>,
+        waited: Waited,
+        done: oneshot::Sender<Result<u64, Error>>,
+    },
+    Run {
+        ask: SqlAsk,
+        within: Duration,
+        done: oneshot::Sender<Result<SqlAnswer, Error>>,
+    },
+    WaitFor {
+        positions: Vec<Position>,
+        within: Duration,
+        done: oneshot::Sender<Result<(), Error>>,
+    },
+    Pause,
+    Resume,
+    Nudge,
+    Close(oneshot::Sender<()>),
+}

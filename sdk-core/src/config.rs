@@ -1,0 +1,128 @@
+//! How a client is set up.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use protocol::ids::TenantId;
+use sha2::{Digest, Sha256};
+
+use crate::error::Error;
+
+/// What a token callback gives back.
+pub type TokenFuture = BoxFuture<'static, Result<String, TokenError>>;
+
+/// Why there is no token. It is shown in the status, so it must have no secret in it.
+pub type TokenError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Gives a token whenever one is needed.
+pub(crate) type TokenCallback = Arc<dyn Fn() -> TokenFuture + Send + Sync>;
+
+/// Takes lines for a log.
+pub(crate) type LogCallback = Arc<dyn Fn(LogLevel, &str) + Send + Sync>;
+
+/// How important a line of the log is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Somebody should look at it.
+    Warn,
+    /// Connections come and go.
+    Info,
+    /// What helps to find a defect.
+    Debug,
+}
+
+/// How a client is set up.
+#[derive(Clone)]
+pub struct Config {
+    pub(crate) servers: Vec<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) user: String,
+    pub(crate) directory: PathBuf,
+    pub(crate) token: TokenCallback,
+    pub(crate) log: Option<LogCallback>,
+    pub(crate) roots: Vec<Vec<u8>>,
+}
+
+impl Config {
+    /// A client of this user, at this server (`ws://`, `wss://`, `http://` or `https://`), with its
+    /// replicas in this directory. `token` is called whenever a token of that user is needed; none
+    /// is stored.
+    pub fn new<F>(
+        server: impl Into<String>,
+        user: impl Into<String>,
+        directory: impl AsRef<Path>,
+        token: impl Fn() -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<String, TokenError>> + Send + 'static,
+    {
+        Self {
+            servers: vec![server.into()],
+            name: None,
+            user: user.into(),
+            directory: directory.as_ref().to_owned(),
+            token: Arc::new(move || Box::pin(token())),
+            log: None,
+            roots: Vec::new(),
+        }
+    }
+
+    /// Another address of the same server: tried when one cannot be reached.
+    #[must_use]
+    pub fn or_server(mut self, server: impl Into<String>) -> Self {
+        self.servers.push(server.into());
+        self
+    }
+
+    /// By which the replica of this server is known, whatever its address is. Without it that is
+    /// the first address.
+    #[must_use]
+    pub fn with_name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Where lines for a log go. None has a row's value or a token in it.
+    #[must_use]
+    pub fn with_log(mut self, log: impl Fn(LogLevel, &str) + Send + Sync + 'static) -> Self {
+        self.log = Some(Arc::new(log));
+        self
+    }
+
+    /// A certificate (DER) whose owner is believed to say who a server is, besides those that the
+    /// system knows.
+    #[must_use]
+    pub fn with_root_certificate(mut self, der: impl Into<Vec<u8>>) -> Self {
+        self.roots.push(der.into());
+        self
+    }
+
+    /// The file of the replica: one for each server and user, whose name tells neither.
+    pub(crate) fn file(&self) -> Result<PathBuf, Error> {
+        TenantId::new(&self.user).map_err(|error| Error::Config(format!("the user: {error}")))?;
+        let name = self.name.as_ref().or(self.servers.first());
+        let name = name.map_or("", String::as_str);
+        let mut hash = Sha256::new();
+        for part in [name, &self.user] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        let digits = hash.finalize()[..16].iter().fold(String::new(), |mut digits, byte| {
+            digits += &format!("{byte:02x}");
+            digits
+        });
+        Ok(self.directory.join(format!("tidewire-{digits}.sqlite")))
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("servers", &self.servers)
+            .field("user", &self.user)
+            .field("directory", &self.directory)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,373 @@
+//! The loop: the machine, and everything around it that it has not.
+//!
+//! ```text
+//!   commands ──┐                 ┌──► the socket
+//!   the socket ├──► the machine ─┼──► the replica ──► watchers
+//!   timers ────┘                 └──► who waits
+//! ```
+//!
+//! It is the sole owner of the replica, on a thread of its own, so a step may wait for the disk.
+//! When a step cannot be done, everything stops there: a new machine begins on what is stored, and
+//! connects after a pause.
+
+mod follow;
+mod token;
+mod waiting;
+mod watches;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::frame::v1::{ServerFrame, Token};
+use sdk_machine::{Ask, Attempt, Event, Machine, Millis, Moment, SubscriptionId};
+use sdk_replica::{Changed, Executed, Replica, ReplicaError};
+use tokio::select;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+
+use self::token::{TokenAnswer, TokenOutcome};
+use self::waiting::Waiting;
+use self::watches::{Finished, Watches};
+use crate::command::{Command, Shown};
+use crate::config::{Config, LogLevel};
+use crate::error::Error;
+use crate::ports::{Socket, SocketEvent, Transport};
+use crate::readers::Readers;
+use crate::status::{Status, StatusReason, StatusWord};
+
+/// How many frames wait between the socket and this loop.
+const FRAMES_WAITING_MAX: usize = 16;
+
+/// How long it is waited after a step that could not be done, at first and at most.
+const TRY_AGAIN: Duration = Duration::from_millis(500);
+const TRY_AGAIN_MAX: Duration = Duration::from_secs(30);
+
+/// Something has happened besides.
+enum Happened {
+    Command(Option<Command>),
+    Socket(Attempt, SocketEvent),
+    Token(Attempt, TokenOutcome),
+    Read(Finished),
+    Time,
+}
+
+pub(crate) struct Driver {
+    config: Config,
+    transport: Box<dyn Transport>,
+    readers: Readers,
+    machine: Machine,
+    replica: Replica,
+    begun: Instant,
+    /// The server's clock at `begun`, in microseconds since 1970, once a server has told it. The
+    /// device's own may be wrong, and what it let go would not come again.
+    time_at_begin: Option<i64>,
+
+    socket: Option<(Attempt, Box<dyn Socket>, mpsc::Receiver<SocketEvent>)>,
+    /// Where tokens are put, and come from.
+    token_answers: mpsc::UnboundedSender<TokenAnswer>,
+    tokens: mpsc::UnboundedReceiver<TokenAnswer>,
+    reads: mpsc::UnboundedReceiver<Finished>,
+
+    subscriptions: HashMap<SubscriptionId, watch::Sender<Shown>>,
+    watches: Watches,
+    waiting: Waiting,
+    /// What steps have changed, and nobody was told of yet.
+    changed: Changed,
+    next_expiry: Option<i64>,
+
+    status: watch::Sender<Status>,
+    /// The application does not want to be connected for now.
+    is_paused: bool,
+    /// The machine has something in mind that could not be stored. There is none to replace it yet.
+    is_stale: bool,
+    /// A step could not be done: why, and when it is tried again.
+    trouble: Option<(StatusReason, StatusWord, Instant)>,
+    pause: Duration,
+    failed_at: Option<Instant>,
+    /// What the application wanted and could not be stored. It is done as soon as it can.
+    wishes: Vec<Event>,
+    /// Why there was no token last time.
+    no_token: Option<StatusReason>,
+    is_wrong_user: bool,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        config: Config,
+        transport: Box<dyn Transport>,
+        mut replica: Replica,
+        readers: Readers,
+    ) -> Result<Self, Error> {
+        let servers = config.servers.len();
+        let machine = Machine::new(sdk_machine::Config { servers }, replica.load()?);
+        let (finished, reads) = mpsc::unbounded_channel();
+        let (token_answers, tokens) = mpsc::unbounded_channel();
+        let next_expiry = replica.next_expiry()?;
+        let status = Status { word: StatusWord::Connecting, reason: None };
+        Ok(Self {
+            config,
+            transport,
+            watches: Watches::new(readers.clone(), finished),
+            readers,
+            machine,
+            replica,
+            begun: Instant::now(),
+            time_at_begin: None,
+            socket: None,
+            token_answers,
+            tokens,
+            reads,
+            subscriptions: HashMap::new(),
+            waiting: Waiting::default(),
+            changed: Changed::default(),
+            next_expiry,
+            status: watch::Sender::new(status),
+            is_paused: false,
+            is_stale: false,
+            trouble: None,
+            pause: TRY_AGAIN,
+            failed_at: None,
+            wishes: Vec::new(),
+            no_token: None,
+            is_wrong_user: false,
+        })
+    }
+
+    pub(crate) fn status(&self) -> watch::Receiver<Status> {
+        self.status.subscribe()
+    }
+
+    /// Runs until it is closed, or nobody could command it any more.
+    pub(crate) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
+        self.event(Event::Resume);
+        let closed = loop {
+            self.tell();
+            match self.next(&mut commands).await {
+                Happened::Command(None) => break None,
+                Happened::Command(Some(Command::Close(done))) => break Some(done),
+                Happened::Command(Some(command)) => self.command(command),
+                Happened::Socket(attempt, event) => self.socket_event(attempt, event),
+                Happened::Token(attempt, outcome) => self.token(attempt, outcome),
+                Happened::Read(finished) => self.watches.finished(finished, &self.machine),
+                Happened::Time => self.time(),
+            }
+        };
+        self.event(Event::Close);
+        self.readers.close();
+        self.waiting.close();
+        self.show_status();
+        // The file is free before anybody hears of the end.
+        drop(self);
+        drop(closed);
+    }
+
+    async fn next(&mut self, commands: &mut mpsc::UnboundedReceiver<Command>) -> Happened {
+        let wakes_at = self.wakes_at();
+        let socket = &mut self.socket;
+        let frames = async {
+            match socket {
+                Some((attempt, _, events)) => match events.recv().await {
+                    Some(event) => Happened::Socket(*attempt, event),
+                    None => {
+                        let why = "its task has ended".to_owned();
+                        Happened::Socket(*attempt, SocketEvent::Disconnected(why))
+                    }
+                },
+                None => std::future::pending().await,
+            }
+        };
+        let wakes = async {
+            match wakes_at {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        select! {
+            command = commands.recv() => Happened::Command(command),
+            happened = frames => happened,
+            Some((attempt, outcome)) = self.tokens.recv() => Happened::Token(attempt, outcome),
+            Some(finished) = self.reads.recv() => Happened::Read(finished),
+            () = wakes => Happened::Time,
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Subscribe(ask, done) => {
+                // Whoever asked may have gone; then it is subscribed to all the same.
+                let _ = done.send(self.subscribe(ask));
+            }
+            Command::Unsubscribe(id) => self.wish(Event::Unsubscribe(id)),
+            Command::LoadOlder(id, rows) => self.wish(Event::LoadOlder(id, rows)),
+            Command::Reset(id) => self.wish(Event::Reset(id)),
+            Command::Watch { sql, params, results } => self.watches.add(sql, params, results),
+            Command::Execute { sql, params, waited, done } => {
+                let is_wanted = self.readers.wanted(&waited);
+                let executed = self.replica.execute_while(&sql, &params, is_wanted);
+                let answer = executed.map(|Executed { rows_affected, changed }| {
+                    self.note(changed);
+                    rows_affected
+                });
+                let _ = done.send(answer.map_err(Error::from));
+            }
+            Command::Run { ask, within, done } => match self.machine.run(ask) {
+                // It waits, as it would for a connection.
+                Ok((id, instructions)) => {
+                    self.waiting.add_statement(id, Instant::now() + within, done);
+                    self.follow(instructions);
+                }
+                Err(error) => {
+                    let _ = done.send(Err(error.into()));
+                }
+            },
+            Command::WaitFor { positions, within, done } => {
+                self.waiting.add_positions(positions, Instant::now() + within, done);
+            }
+            Command::Pause => {
+                self.is_paused = true;
+                self.event(Event::Pause);
+            }
+            Command::Resume => {
+                self.is_paused = false;
+                if self.trouble.is_none() {
+                    self.event(Event::Resume);
+                }
+            }
+            Command::Nudge => {
+                self.event(Event::Nudge);
+            }
+            // Handled where the loop ends.
+            Command::Close(_) => {}
+        }
+    }
+
+    fn subscribe(&mut self, ask: Ask) -> Result<watch::Receiver<Shown>, Error> {
+        if let Some((StatusReason { code, message }, ..)) = self.trouble.clone()
+            && self.is_stale
+        {
+            return Err(Error::Replica { code, message });
+        }
+        let (id, instructions) = self.machine.subscribe(ask)?;
+        let view = self.machine.subscription(id).ok_or(Error::Closed)?;
+        let shown = self.subscriptions.entry(id).or_insert_with(|| watch::Sender::new((id, view)));
+        let receiver = shown.subscribe();
+        self.follow(instructions);
+        match &self.trouble {
+            // It was not stored, and the machine that knew of it is gone.
+            Some((reason, ..)) if self.machine.subscription(id).is_none() => {
+                self.subscriptions.remove(&id);
+                let StatusReason { code, message } = reason.clone();
+                Err(Error::Replica { code, message })
+            }
+            _ => Ok(receiver),
+        }
+    }
+
+    fn socket_event(&mut self, attempt: Attempt, event: SocketEvent) {
+        match event {
+            SocketEvent::Connected => {
+                self.event(Event::Connected { attempt });
+            }
+            SocketEvent::Frame(frame) => {
+                if let ServerFrame::Welcome(welcome) = &*frame {
+                    let since = i64::try_from(self.begun.elapsed().as_micros()).unwrap_or(0);
+                    self.time_at_begin = Some(welcome.time.saturating_sub(since));
+                    self.log(LogLevel::Info, || "connected".to_owned());
+                }
+                if let ServerFrame::Goodbye(goodbye) = &*frame {
+                    let (code, message) = (goodbye.code, &goodbye.message);
+                    self.log(LogLevel::Info, || {
+                        format!("the server says goodbye: {code}: {message}")
+                    });
+                }
+                self.event(Event::Frame { attempt, frame: *frame });
+            }
+            SocketEvent::Disconnected(why) => {
+                self.socket = None;
+                self.log(LogLevel::Info, || format!("disconnected: {why}"));
+                self.event(Event::Disconnected { attempt });
+            }
+        }
+    }
+
+    fn token(&mut self, attempt: Attempt, outcome: TokenOutcome) {
+        self.is_wrong_user = matches!(outcome, TokenOutcome::WrongUser);
+        match outcome {
+            TokenOutcome::Token(token) => {
+                self.no_token = None;
+                self.event(Event::TokenReady { attempt, token: Token(token) });
+            }
+            TokenOutcome::WrongUser | TokenOutcome::Failed(_) => {
+                let reason = outcome.reason();
+                self.log(LogLevel::Warn, || reason.message.clone());
+                self.no_token = Some(reason);
+                self.event(Event::TokenFailed { attempt });
+            }
+        }
+    }
+
+    fn time(&mut self) {
+        if self.trouble.as_ref().is_some_and(|(.., until)| Instant::now() >= *until) {
+            self.try_again();
+        }
+        self.event(Event::Tick);
+        for id in self.waiting.expired(Instant::now()) {
+            self.wish(Event::ForgetStatement(id));
+        }
+        self.expire();
+    }
+
+    /// Drops what has expired by the server's clock; in pieces, so that others get their turn.
+    fn expire(&mut self) {
+        let Some(now) = self.server_micros().filter(|_| self.trouble.is_none()) else { return };
+        if self.next_expiry.is_none_or(|at| at > now) {
+            return;
+        }
+        let next = self.replica.expire(now).and_then(|changed| {
+            if changed.tables.is_empty() {
+                return Err(ReplicaError::Inconsistent("rows that have expired do not go"));
+            }
+            self.note(changed);
+            self.replica.next_expiry()
+        });
+        match next {
+            Ok(next) => self.next_expiry = next,
+            Err(error) => self.fail(error),
+        }
+    }
+
+    fn server_micros(&self) -> Option<i64> {
+        let since = i64::try_from(self.begun.elapsed().as_micros()).unwrap_or(i64::MAX);
+        self.time_at_begin.map(|time| time.saturating_add(since))
+    }
+
+    /// When something is to be done, if nothing happens.
+    fn wakes_at(&self) -> Option<Instant> {
+        let machine = self.machine.wakes_at().filter(|_| !self.is_stale);
+        let machine = machine.map(|Millis(at)| self.begun + Duration::from_millis(at));
+        let trouble = self.trouble.as_ref().map(|(.., until)| *until);
+        let now = self.server_micros().filter(|_| self.trouble.is_none());
+        let expiry = self.next_expiry.zip(now).map(|(at, now)| {
+            let left = at.saturating_sub(now).max(0);
+            // As far as the clock can count.
+            let left = Duration::from_micros(left.unsigned_abs()).min(Duration::from_secs(3_600));
+            Instant::now() + left
+        });
+        [machine, trouble, expiry, self.waiting.wakes_at()].into_iter().flatten().min()
+    }
+
+    fn moment(&self) -> Moment {
+        let now = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        // Without randomness, everybody comes back at the same time.
+        Moment { now: Millis(now), chance: getrandom::u64().unwrap_or(u64::MAX / 2) }
+    }
+
+    fn log(&self, level: LogLevel, line: impl FnOnce() -> String) {
+        if let Some(log) = &self.config.log {
+            let (log, line) = (Arc::clone(log), line());
+            // What an application does wrong in it ends nothing else.
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| log(level, &line)));
+        }
+    }
+}

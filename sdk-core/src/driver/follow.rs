@@ -1,0 +1,223 @@
+//! What the machine wants is done, and what came of it is told.
+
+use sdk_machine::{Attempt, Event, Instruction, Machine, Stored, SubscriptionId};
+use sdk_replica::{Changed, ReplicaError};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::{Driver, FRAMES_WAITING_MAX, TRY_AGAIN, TRY_AGAIN_MAX, token};
+use crate::config::LogLevel;
+use crate::error::Error;
+use crate::status::{Status, StatusReason, StatusWord};
+
+impl Driver {
+    /// Tells the machine that something has happened, and does what it wants. Says whether that was
+    /// possible.
+    pub(super) fn event(&mut self, event: Event) -> bool {
+        // It has something in mind that is not stored, and must not act on it.
+        if self.is_stale && event != Event::Close {
+            return false;
+        }
+        let moment = self.moment();
+        let instructions = self.machine.handle(event, moment);
+        self.follow(instructions)
+    }
+
+    /// Tells the machine what the application wants: later, if it is not possible now.
+    pub(super) fn wish(&mut self, wish: Event) {
+        if !self.event(wish.clone()) && !self.wishes.contains(&wish) {
+            self.wishes.push(wish);
+        }
+    }
+
+    /// Does one after the other. Where a step cannot be done, the rest is dropped. Says whether all
+    /// were done.
+    pub(super) fn follow(&mut self, instructions: Vec<Instruction>) -> bool {
+        for instruction in instructions {
+            match instruction {
+                Instruction::AskToken { attempt } => {
+                    token::ask(&self.config, attempt, self.token_answers.clone());
+                }
+                Instruction::Dial { attempt, server } => self.dial(attempt, server),
+                Instruction::Send(frame) => {
+                    if let Some((_, socket, _)) = &self.socket {
+                        socket.send(protocol::codec::encode(&frame));
+                    }
+                }
+                Instruction::Hangup { attempt } => {
+                    if self.socket.as_ref().is_some_and(|(of, ..)| *of == attempt) {
+                        self.socket = None;
+                    }
+                }
+                Instruction::Apply(step) => match self.replica.apply(&step) {
+                    Ok(changed) => self.note(changed),
+                    Err(error) => {
+                        self.fail(error);
+                        return false;
+                    }
+                },
+                Instruction::StatusChanged => {}
+                Instruction::SubscriptionChanged(id) => self.show(id),
+                Instruction::StatementEnded(id, answer) => {
+                    self.waiting.ended(id, answer.map_err(Error::from));
+                }
+                Instruction::Same { asked, is } => self.same(asked, is),
+            }
+        }
+        true
+    }
+
+    fn dial(&mut self, attempt: Attempt, server: usize) {
+        let (events, received) = mpsc::channel(FRAMES_WAITING_MAX);
+        let socket = self.transport.dial(server, events);
+        self.socket = Some((attempt, socket, received));
+    }
+
+    /// A step could not be done: a new machine begins on what is stored, after a pause.
+    pub(super) fn fail(&mut self, error: ReplicaError) {
+        let word = match &error {
+            ReplicaError::DiskFull => StatusWord::DiskFull,
+            _ => StatusWord::Error,
+        };
+        let reason = StatusReason { code: error.code(), message: error.to_string() };
+        self.log(LogLevel::Warn, || format!("the replica cannot be written: {}", reason.message));
+        self.socket = None;
+        self.is_stale = true;
+        // Some steps may be possible while another one, which comes again each time, is not.
+        let now = Instant::now();
+        let failed_at = self.failed_at.replace(now);
+        if failed_at.is_none_or(|at| now.duration_since(at) > 2 * TRY_AGAIN_MAX) {
+            self.pause = TRY_AGAIN;
+        }
+        self.trouble = Some((reason, word, Instant::now() + self.pause));
+        self.pause = (self.pause * 2).min(TRY_AGAIN_MAX);
+        // What the machine had in mind and the disk has not is forgotten, if it can be read.
+        if let Ok(stored) = self.replica.load() {
+            self.begin_anew(stored);
+        }
+    }
+
+    fn begin_anew(&mut self, stored: Stored) {
+        let servers = self.config.servers.len();
+        let fresh = Machine::new(sdk_machine::Config { servers }, stored);
+        let dropped = std::mem::replace(&mut self.machine, fresh);
+        self.machine.take_over(dropped);
+        self.is_stale = false;
+        let mut ids: Vec<SubscriptionId> = self.subscriptions.keys().copied().collect();
+        ids.sort_unstable();
+        for id in ids {
+            self.show(id);
+        }
+    }
+
+    /// Goes on after the pause.
+    pub(super) fn try_again(&mut self) {
+        if self.is_stale {
+            match self.replica.load() {
+                Ok(stored) => self.begin_anew(stored),
+                Err(error) => return self.fail(error),
+            }
+        }
+        self.trouble = None;
+        if !self.is_paused {
+            self.event(Event::Resume);
+        }
+        for wish in std::mem::take(&mut self.wishes) {
+            match self.trouble.is_none() {
+                true => self.wish(wish),
+                false => self.wishes.push(wish),
+            }
+        }
+    }
+
+    /// Keeps in mind what a step has changed.
+    pub(super) fn note(&mut self, changed: Changed) {
+        for dropped in &changed.dropped {
+            self.log(LogLevel::Warn, || {
+                format!("{dropped} was in the way of the server's rows, and was dropped")
+            });
+        }
+        let Changed { tables, schema, dropped } = changed;
+        self.changed.tables.extend(tables);
+        self.changed.schema |= schema;
+        self.changed.dropped.extend(dropped);
+    }
+
+    /// Tells everybody who is concerned, once for all that has happened.
+    pub(super) fn tell(&mut self) {
+        let changed = std::mem::take(&mut self.changed);
+        if !changed.tables.is_empty() || changed.schema {
+            if let Ok(next) = self.replica.next_expiry() {
+                self.next_expiry = next;
+            }
+            self.watches.changed(&changed);
+        }
+        self.watches.run(&self.machine);
+        self.waiting.look_at(&self.machine);
+        self.show_status();
+    }
+
+    fn show(&mut self, id: SubscriptionId) {
+        let Some(shown) = self.subscriptions.get(&id) else { return };
+        match self.machine.subscription(id) {
+            Some(view) => {
+                shown.send_if_modified(|shown| {
+                    let is_other = shown.1 != view;
+                    shown.1 = view;
+                    is_other
+                });
+            }
+            // Whoever still has it hears that it is over.
+            None => {
+                self.subscriptions.remove(&id);
+            }
+        }
+        self.watches.states_changed();
+    }
+
+    /// Two subscriptions have turned out to be one.
+    fn same(&mut self, asked: SubscriptionId, is: SubscriptionId) {
+        let Some(gone) = self.subscriptions.remove(&asked) else { return };
+        let Some(view) = self.machine.subscription(is) else { return };
+        gone.send_replace((is, view.clone()));
+        // Both have their own senders: the second one follows the first.
+        match self.subscriptions.entry(is) {
+            std::collections::hash_map::Entry::Vacant(entry) => {
+                entry.insert(gone);
+            }
+            std::collections::hash_map::Entry::Occupied(entry) => {
+                let mut follows = entry.get().subscribe();
+                tokio::spawn(async move {
+                    while follows.changed().await.is_ok() {
+                        let shown = follows.borrow_and_update().clone();
+                        gone.send_replace(shown);
+                    }
+                });
+            }
+        }
+    }
+
+    pub(super) fn show_status(&mut self) {
+        let machine = self.machine.status();
+        let mut status = Status { word: machine.word.into(), reason: None };
+        status.reason = machine
+            .reason
+            .map(|reason| StatusReason { code: reason.code(), message: token::sentence(&reason) });
+        if status.word == StatusWord::NeedsAuth {
+            if self.is_wrong_user {
+                status.word = StatusWord::WrongUser;
+            }
+            status.reason = self.no_token.clone().or(status.reason);
+        }
+        if let Some((reason, word, _)) = &self.trouble
+            && status.word != StatusWord::Closed
+        {
+            status = Status { word: *word, reason: Some(reason.clone()) };
+        }
+        self.status.send_if_modified(|shown| {
+            let is_other = *shown != status;
+            *shown = status;
+            is_other
+        });
+    }
+}

@@ -1,0 +1,36 @@
+#![doc = include_str!("../README.md")]
+//!
+//! | to find | look in |
+//! | --- | --- |
+//! | what applications call | `client.rs`, `subscription.rs`, `watch.rs`, `rows.rs` |
+//! | how a client is set up, and how it is | `config.rs`, `status.rs`, `error.rs` |
+//! | the loop behind it | `driver.rs` and below; what it is told: `command.rs` |
+//! | local queries | `readers.rs`, `driver/watches.rs` |
+//! | sockets | `ports.rs`, `transport/native.rs` |
+//! | the sync logic, without I/O | the crate `sdk-machine` |
+//! | the file | the crate `sdk-replica` |
+
+mod client;
+mod command;
+mod config;
+mod driver;
+mod error;
+mod ports;
+mod readers;
+mod rows;
+mod status;
+mod subscription;
+mod transport;
+mod watch;
+
+pub use client::{Client, RemoteAnswer, RemoteOptions};
+pub use config::{Config, LogLevel, TokenError, TokenFuture};
+pub use error::Error;
+pub use protocol::error_code::ErrorCode;
+pub use protocol::frame::v1::{Position, SqlColumn};
+pub use protocol::value::{ColumnType, Value};
+pub use rows::{FromValue, Row, Rows};
+pub use sdk_machine::SubscriptionState;
+pub use status::{ResultState, Status, StatusReason, StatusWord};
+pub use subscription::{Progress, SubscribeOptions, Subscription};
+pub use watch::{Watch, WatchResult};

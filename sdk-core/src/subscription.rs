@@ -1,0 +1,144 @@
+//! What is kept in step with the server.
+
+use protocol::error_code::ErrorCode;
+use sdk_machine::{SubscriptionId, SubscriptionState, SubscriptionView};
+use tokio::sync::{mpsc, watch};
+
+use crate::command::{Command, Shown};
+use crate::error::Error;
+
+/// How something is subscribed to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SubscribeOptions {
+    /// Only the last born rows, so many of them; all without.
+    pub fetch_last: Option<u64>,
+    /// Most rows of one batch of the load; as the server likes without.
+    pub batch_rows: Option<u32>,
+}
+
+impl SubscribeOptions {
+    /// The last born `rows`.
+    pub fn last(rows: u64) -> Self {
+        Self { fetch_last: Some(rows), ..Self::default() }
+    }
+}
+
+/// How far a load is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progress {
+    /// Rows that it has brought, since it began or since the client was opened.
+    pub rows: u64,
+    /// About how many are left to look at, once the server has said so.
+    pub remaining: Option<u64>,
+    /// From 0 to 1, as far as it is known. It is 1 exactly when all is here.
+    pub fraction: Option<f64>,
+}
+
+/// A live query that the replica is kept in step with. It goes on when this is dropped, and when
+/// the client is closed and opened again: [`Subscription::unsubscribe`] ends it. Whoever asks for
+/// the same text again has the same one.
+#[derive(Clone, Debug)]
+pub struct Subscription {
+    commands: mpsc::UnboundedSender<Command>,
+    shown: watch::Receiver<Shown>,
+}
+
+impl Subscription {
+    pub(crate) fn new(
+        commands: mpsc::UnboundedSender<Command>,
+        shown: watch::Receiver<Shown>,
+    ) -> Self {
+        Self { commands, shown }
+    }
+
+    /// Waits until all rows that it wants are here. Offline that is at once when they were before.
+    ///
+    /// # Errors
+    /// Why the server refuses it, or [`Error::Closed`].
+    ///
+    /// # Cancel safety
+    /// It only waits.
+    pub async fn ready(&self) -> Result<(), Error> {
+        let mut shown = self.shown.clone();
+        loop {
+            let view = shown.borrow_and_update().1.clone();
+            match view.state {
+                SubscriptionState::Live | SubscriptionState::Behind => return Ok(()),
+                SubscriptionState::Refused => return Err(refusal(view)),
+                SubscriptionState::Loading => {}
+            }
+            shown.changed().await.map_err(|_| Error::Closed)?;
+        }
+    }
+
+    /// How it is: `loading`, `live`, `behind` or `refused`.
+    pub fn state(&self) -> SubscriptionState {
+        self.shown.borrow().1.state
+    }
+
+    /// Why it is refused, if it is.
+    pub fn refused(&self) -> Option<Error> {
+        let view = self.shown.borrow().1.clone();
+        (view.state == SubscriptionState::Refused).then(|| refusal(view))
+    }
+
+    /// Waits until its state or progress is another one, and gives the state.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    ///
+    /// # Cancel safety
+    /// It only waits.
+    pub async fn changed(&mut self) -> Result<SubscriptionState, Error> {
+        self.shown.changed().await.map_err(|_| Error::Closed)?;
+        Ok(self.shown.borrow_and_update().1.state)
+    }
+
+    /// How far its load is.
+    pub fn progress(&self) -> Progress {
+        let view = self.shown.borrow().1.clone();
+        let is_loading = view.state == SubscriptionState::Loading;
+        let (rows, remaining) = (view.rows_loaded, view.remaining);
+        let fraction = match remaining {
+            _ if !is_loading => Some(1.0),
+            Some(remaining) => {
+                #[expect(clippy::cast_precision_loss, reason = "it is an estimate")]
+                let (rows, all) = (rows as f64, (rows + remaining) as f64);
+                // What is left may have none that match, and then it is over at once.
+                Some(if all > 0.0 { (rows / all).min(0.99) } else { 0.0 })
+            }
+            None => None,
+        };
+        Progress { rows, remaining: remaining.filter(|_| is_loading), fraction }
+    }
+
+    /// Makes its window wider by so many older rows. They come when the server sends them.
+    pub fn load_older(&self, rows: u64) {
+        self.tell(|id| Command::LoadOlder(id, rows));
+    }
+
+    /// Loads it anew. Its rows stay until the new ones are here; nothing else is touched.
+    pub fn reset(&self) {
+        self.tell(Command::Reset);
+    }
+
+    /// Ends it. Its rows leave the device, but for those that another subscription has.
+    pub fn unsubscribe(self) {
+        self.tell(Command::Unsubscribe);
+    }
+
+    fn tell(&self, command: impl FnOnce(SubscriptionId) -> Command) {
+        let id = self.shown.borrow().0;
+        // A client that is closed does nothing more.
+        let _ = self.commands.send(command(id));
+    }
+}
+
+fn refusal(view: SubscriptionView) -> Error {
+    let refused = view.refusal.map(Error::from);
+    refused.unwrap_or_else(|| Error::Server {
+        code: ErrorCode::Unknown,
+        message: "the server refuses the subscription".to_owned(),
+        retry_after_ms: None,
+    })
+}

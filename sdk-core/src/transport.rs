@@ -1,0 +1,3 @@
+//! Sockets of the platforms.
+
+pub(crate) mod native;

@@ -1,0 +1,215 @@
+//! WebSockets on tokio; `wss` by rustls, with a provider that a C compiler alone can build.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use futures::{SinkExt, StreamExt};
+use protocol::frame::v1::{Received, read_server};
+use protocol::limits::SERVER_FRAME_BYTES_MAX;
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tokio::select;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::http::Uri;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::{
+    Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config,
+};
+
+use crate::error::Error;
+use crate::ports::{Socket, SocketEvent, SocketEvents, Transport};
+
+/// How much is read at once, in bytes. A load comes in batches of some hundred kilobytes.
+const READ_BYTES: usize = 16 * 1024;
+
+/// How much small frames are gathered for one write, in bytes.
+const WRITE_BYTES: usize = 8 * 1024;
+
+/// How many frames are written before anything else is looked at.
+const WRITES_AT_ONCE: usize = 64;
+
+/// Dials these servers.
+pub(crate) struct Native {
+    servers: Vec<Uri>,
+    roots: Vec<Vec<u8>>,
+    /// Made when it is first needed: reading the system's certificates takes a while.
+    tls: Arc<OnceLock<Result<Arc<ClientConfig>, String>>>,
+}
+
+impl Native {
+    /// # Errors
+    /// [`Error::Config`] names the address that is none.
+    pub(crate) fn new(servers: &[String], roots: Vec<Vec<u8>>) -> Result<Self, Error> {
+        if servers.is_empty() {
+            return Err(Error::Config("there is no server: give an address".to_owned()));
+        }
+        let servers = servers.iter().map(|server| address(server)).collect::<Result<_, _>>()?;
+        Ok(Self { servers, roots, tls: Arc::default() })
+    }
+}
+
+/// The address of the live connection of a server.
+fn address(server: &str) -> Result<Uri, Error> {
+    let wrong = |why: &str| {
+        Error::Config(format!(
+            "{server:?} is no address of a server ({why}): write it as wss://host or ws://host:port"
+        ))
+    };
+    let (scheme, rest) = server.split_once("://").ok_or_else(|| wrong("it has no scheme"))?;
+    let scheme = match scheme {
+        "ws" | "http" => "ws",
+        "wss" | "https" => "wss",
+        _ => return Err(wrong("its scheme is another one")),
+    };
+    let rest = rest.trim_end_matches('/');
+    let path = if rest.ends_with("/v1/sync") { "" } else { "/v1/sync" };
+    let uri: Uri =
+        format!("{scheme}://{rest}{path}").parse().map_err(|_| wrong("it cannot be read"))?;
+    match uri.host() {
+        Some(host) if !host.is_empty() => Ok(uri),
+        _ => Err(wrong("it has no host")),
+    }
+}
+
+struct NativeSocket {
+    frames: mpsc::UnboundedSender<Bytes>,
+    task: JoinHandle<()>,
+}
+
+impl Socket for NativeSocket {
+    fn send(&self, frame: Vec<u8>) {
+        // One that has ended says so by itself.
+        let _ = self.frames.send(frame.into());
+    }
+}
+
+impl Drop for NativeSocket {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Transport for Native {
+    fn dial(&self, server: usize, events: SocketEvents) -> Box<dyn Socket> {
+        let (frames, outgoing) = mpsc::unbounded_channel();
+        let uri = self.servers[server % self.servers.len()].clone();
+        let (roots, tls) = (self.roots.clone(), Arc::clone(&self.tls));
+        let task = tokio::spawn(async move {
+            let ended = serve(uri, roots, tls, outgoing, &events).await;
+            let why = ended.err().unwrap_or_else(|| "the server has closed it".to_owned());
+            // Whoever hung up listens no more.
+            let _ = events.send(SocketEvent::Disconnected(why)).await;
+        });
+        Box::new(NativeSocket { frames, task })
+    }
+}
+
+async fn serve(
+    uri: Uri,
+    roots: Vec<Vec<u8>>,
+    tls: Arc<OnceLock<Result<Arc<ClientConfig>, String>>>,
+    outgoing: mpsc::UnboundedReceiver<Bytes>,
+    events: &SocketEvents,
+) -> Result<(), String> {
+    let connector = match uri.scheme_str() {
+        Some("wss") => {
+            let made =
+                tokio::task::spawn_blocking(move || tls.get_or_init(|| config(roots)).clone());
+            Connector::Rustls(made.await.map_err(|error| error.to_string())??)
+        }
+        _ => Connector::Plain,
+    };
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BYTES)
+        .write_buffer_size(WRITE_BYTES)
+        .max_message_size(Some(SERVER_FRAME_BYTES_MAX))
+        .max_frame_size(Some(SERVER_FRAME_BYTES_MAX));
+    let dialled = connect_async_tls_with_config(uri, Some(config), true, Some(connector));
+    let (socket, _) = dialled.await.map_err(|error| error.to_string())?;
+    if events.send(SocketEvent::Connected).await.is_err() {
+        return Ok(());
+    }
+    talk(socket, outgoing, events).await
+}
+
+async fn talk(
+    mut socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    mut outgoing: mpsc::UnboundedReceiver<Bytes>,
+    events: &SocketEvents,
+) -> Result<(), String> {
+    let mut frames = Vec::new();
+    loop {
+        select! {
+            count = outgoing.recv_many(&mut frames, WRITES_AT_ONCE) => {
+                if count == 0 {
+                    return Ok(());
+                }
+                for frame in frames.drain(..) {
+                    let written = socket.feed(Message::Binary(frame)).await;
+                    written.map_err(|error| error.to_string())?;
+                }
+                socket.flush().await.map_err(|error| error.to_string())?;
+            }
+            message = socket.next() => {
+                let bytes = match message {
+                    Some(Ok(Message::Binary(bytes))) => bytes,
+                    Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
+                    Some(Ok(Message::Text(_))) => return Err("the server sent text".to_owned()),
+                    Some(Ok(Message::Close(_))) | None => return Ok(()),
+                    Some(Err(error)) => return Err(error.to_string()),
+                };
+                match read_server(&bytes).map_err(|error| error.to_string())? {
+                    Received::Known(frame) => {
+                        if events.send(SocketEvent::Frame(Box::new(frame))).await.is_err() {
+                            return Ok(());
+                        }
+                    }
+                    // Of a later version.
+                    Received::Unknown { .. } => {}
+                }
+            }
+        }
+    }
+}
+
+fn config(roots: Vec<Vec<u8>>) -> Result<Arc<ClientConfig>, String> {
+    let mut store = RootCertStore::empty();
+    // What of the system cannot be read is left out.
+    store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    for root in roots {
+        let added = store.add(CertificateDer::from(root));
+        added.map_err(|error| format!("a root certificate cannot be read: {error}"))?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(store)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_those_of_the_live_connection() {
+        for (server, expected) in [
+            ("ws://127.0.0.1:7420", "ws://127.0.0.1:7420/v1/sync"),
+            ("http://localhost:1/", "ws://localhost:1/v1/sync"),
+            ("https://sync.example", "wss://sync.example/v1/sync"),
+            ("wss://sync.example/app/", "wss://sync.example/app/v1/sync"),
+            ("wss://sync.example/v1/sync", "wss://sync.example/v1/sync"),
+        ] {
+            assert_eq!(address(server).unwrap().to_string(), expected);
+        }
+        for server in ["", "localhost", "ftp://x", "ws://", "ws://a b", "ws://:80"] {
+            let error = address(server).unwrap_err().to_string();
+            assert!(error.contains(&format!("{server:?}")), "{error}");
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The SDK through its public face, on a server of the test's that says what it is told to.
+
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+
+mod fake;
+
+mod connecting;
+mod statements;
+mod watching;
