@@ -9,13 +9,16 @@
 //! | the data directory, the log, tokens | `home.rs` |
 //! | a running process | `server.rs`; which binary that is: `binary.rs` |
 //! | requests and typed answers | `client.rs` |
+//! | a network that breaks | `proxy.rs` |
 
 mod binary;
 mod client;
 mod home;
+mod proxy;
 mod server;
 
 pub use binary::binary;
 pub use client::{Answer, Client, Failure, Refusal};
 pub use home::{Home, Role};
+pub use proxy::Proxy;
 pub use server::{Ended, Server};

@@ -2,7 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
+mod raw;
+
 mod hostile;
 mod kills;
 mod lifecycle;
+mod live;
+mod sdk;
+mod sdk_faults;
+mod sockets;
 mod tenants;

@@ -98,7 +98,9 @@ impl Client {
                         return self.crash(nodes);
                     }
                 }
-                Instruction::SubscriptionChanged(_) | Instruction::StatusChanged => {}
+                Instruction::SubscriptionChanged(_)
+                | Instruction::StatusChanged
+                | Instruction::StatementEnded(..) => {}
                 Instruction::Same { asked, is } => {
                     assert!(self.machine.subscription(asked).is_none());
                     assert!(self.machine.subscription(is).is_some());

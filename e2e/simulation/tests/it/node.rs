@@ -225,7 +225,7 @@ impl Node {
         };
         match frame {
             ClientFrame::Hello(hello) => self.hello(connection, hello),
-            ClientFrame::Token(_) => {}
+            ClientFrame::Token(_) | ClientFrame::Sql(_) => {}
             ClientFrame::Subscribe(subscribe) => {
                 let subscribing = self.compile(subscribe);
                 self.worker.subscribe(connection, SHARD, subscribing);
@@ -241,8 +241,9 @@ impl Node {
 
     fn compile(&self, subscribe: Subscribe) -> Subscribing {
         let query = self.queries.compile(asked(&subscribe.sql));
-        let Subscribe { request, held, fetch_last, batch_rows, .. } = subscribe;
-        Subscribing { request, query, held, fetch_last, batch_rows }
+        let Subscribe { request, sql, held, fetch_last, batch_rows, .. } = subscribe;
+        let text = sql.into();
+        Subscribing { request, query, text, held, fetch_last, batch_rows }
     }
 
     fn hello(&mut self, connection: ConnectionId, hello: Hello) {
