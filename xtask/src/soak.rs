@@ -56,6 +56,12 @@ pub(crate) const SOAKS: &[Soak] = &[
         about: "frames come back as what they were",
     },
     Soak {
+        name: "gateway-frames",
+        package: "server-gateway",
+        test: "socket_bounds::hostile_frames_do_no_harm",
+        about: "broken frames on live connections, and the gateway goes on",
+    },
+    Soak {
         name: "gateway-hostile",
         package: "server-gateway",
         test: "hostile::no_hostile_request_hangs_or_ends_the_gateway_or_comes_in_as_somebody",
@@ -122,6 +128,12 @@ pub(crate) const SOAKS: &[Soak] = &[
         about: "a client follows a small honest server through cuts, crashes and restores",
     },
     Soak {
+        name: "machine-statements",
+        package: "sdk-machine",
+        test: "statements::each_statement_is_answered_once_and_done_once",
+        about: "statements through cuts and crashes are answered once and done once",
+    },
+    Soak {
         name: "overlay",
         package: "server-storage",
         test: "model::an_overlay_reads_what_its_batch_writes",
@@ -146,6 +158,12 @@ pub(crate) const SOAKS: &[Soak] = &[
         about: "after a power cut the log is applied again, and ends the same",
     },
     Soak {
+        name: "replica-histories",
+        package: "sdk-replica",
+        test: "histories::the_file_shows_what_the_memory_does",
+        about: "random steps, and the file shows what the replica in memory does",
+    },
+    Soak {
         name: "select-reads",
         package: "server-query",
         test: "select::a_query_reads_no_more_than_it_needs",
@@ -168,6 +186,12 @@ pub(crate) const SOAKS: &[Soak] = &[
         package: "server-replication",
         test: "snapshots::rows_are_sent_in_bounded_memory",
         about: "rows go to another node in bounded memory: 16 MB at seed 0, then 500 MB",
+    },
+    Soak {
+        name: "socket-hostile",
+        package: "scenarios",
+        test: "sockets::hostile_frames_do_no_harm",
+        about: "broken frames on live connections of the real server, which does no harm",
     },
     Soak {
         name: "storage-kill",

@@ -56,12 +56,23 @@ const RULES: &[Rule] = &[
             "server-storage",
             "server-engine",
             "server-replication",
+            "server-subscriptions",
             "server-query",
             "server-gateway",
         ],
         never: &[],
     },
     Rule { package: "sdk-machine", ours: &["protocol"], never: &["tokio", "rand", "rusqlite"] },
+    Rule {
+        package: "sdk-replica",
+        ours: &["protocol", "sdk-machine"],
+        never: &["tokio", "rand", "rustls"],
+    },
+    Rule {
+        package: "sdk-core",
+        ours: &["protocol", "sdk-machine", "sdk-replica"],
+        never: &["aws-lc-sys", "openssl-sys", "bindgen"],
+    },
     Rule { package: "xtask", ours: &[], never: &["tokio"] },
     Rule { package: "seeds", ours: &[], never: &["tokio"] },
 ];
@@ -76,6 +87,7 @@ const ENGINES: &[(&str, &str)] = &[
     ("hyper", "server-gateway"),
     ("jsonwebtoken", "server-gateway"),
     ("rusqlite", "sdk-replica"),
+    ("rustls", "sdk-core"),
     ("uniffi", "sdk-mobile"),
     ("wasm-bindgen", "sdk-wasm"),
 ];
