@@ -1,7 +1,7 @@
 //! A feed: all subscriptions of one connection in one lane, which advance together.
 //!
 //! ```text
-//!              ┌────────────────── waiting ◄─────────┐ the node is behind the client
+//!              ┌────── waiting ◄── asking ◄──────────┐ the node is not where the client was
 //!              ▼                                     │
 //!  ──────► lagging ──── room in the queue ────► registering ── a piece that is not the last ──┐
 //!              ▲ ▲                                   │  ▲                                     │
@@ -59,11 +59,15 @@ pub(crate) enum State {
     Lagging {
         position: Option<SeqId>,
     },
-    /// The node has not come as far as the client, or could not read.
-    Waiting {
+    /// The node is not where the client was, and the leader is asked who of them is right.
+    Asking {
         position: Option<SeqId>,
         /// The epoch that the node has.
         local: Option<Epoch>,
+    },
+    /// The node has not come as far as the client, or could not read.
+    Waiting {
+        position: Option<SeqId>,
     },
     /// Held while what lies between its position and now is read.
     Registering {
@@ -122,6 +126,7 @@ impl State {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Lagging { .. } => "lagging",
+            Self::Asking { .. } => "asking",
             Self::Waiting { .. } => "waiting",
             Self::Registering { .. } => "registering",
             Self::Ahead { .. } => "ahead",

@@ -89,7 +89,19 @@ impl<O: Outbox> Worker<O> {
     pub fn begin_anew(&mut self) {
         let fresh = Self::new(self.settings, Arc::clone(&self.queries));
         let (last_read, last_subscription) = (self.last_read, self.last_subscription);
-        *self = Self { last_read, last_subscription, ..fresh };
+        let shards = std::mem::take(&mut self.shards).into_iter();
+        let shards = shards
+            .map(|(shard, known)| {
+                (shard, ShardState { catalog: known.catalog, ..ShardState::default() })
+            })
+            .collect();
+        *self = Self { last_read, last_subscription, shards, ..fresh };
+    }
+
+    /// The tables of a shard before the first entry that it hears of: from then on it notices
+    /// by itself when one is gone.
+    pub fn tables(&mut self, shard: ShardNumber, catalog: Arc<Catalog>) {
+        self.shards.entry(shard).or_default().catalog = Some(catalog);
     }
 
     /// Whether feeds wait for this node: then [`Worker::tick`] is wanted in a while.
@@ -212,7 +224,7 @@ impl<O: Outbox> Worker<O> {
     pub fn tick(&mut self) {
         for key in std::mem::take(&mut self.waiting) {
             let Some(feed) = self.feeds.get_mut(key) else { continue };
-            if let State::Waiting { position, .. } = feed.state {
+            if let State::Waiting { position } = feed.state {
                 feed.state = State::Lagging { position };
                 self.agenda.push(key);
             }

@@ -76,7 +76,10 @@ impl<O: Outbox> Worker<O> {
                     let position = *seq;
                     self.lag(key, position);
                 }
-                State::Ahead { .. } | State::Lagging { .. } | State::Waiting { .. } => {}
+                State::Ahead { .. }
+                | State::Lagging { .. }
+                | State::Asking { .. }
+                | State::Waiting { .. } => {}
             }
         }
         let feeds = self.feeds.iter().filter(|(_, feed)| feed.shard == shard);
@@ -146,7 +149,7 @@ impl<O: Outbox> Worker<O> {
             }
             // It has what is in this commit.
             State::Ahead { .. } => {}
-            State::Live | State::Lagging { .. } | State::Waiting { .. } => {}
+            State::Live | State::Lagging { .. } | State::Asking { .. } | State::Waiting { .. } => {}
         }
     }
 

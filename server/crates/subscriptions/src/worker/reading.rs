@@ -63,8 +63,7 @@ impl<O: Outbox> Worker<O> {
                 _ => continue,
             };
             self.unregister_all(key);
-            self.feeds[key].state = State::Waiting { position, local: None };
-            self.waiting.push(key);
+            self.wait(key, position);
         }
     }
 

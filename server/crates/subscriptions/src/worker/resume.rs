@@ -70,10 +70,12 @@ impl<O: Outbox> Worker<O> {
                 }
                 self.again(key, position);
             }
-            Found::CatchUp(Caught::OtherEpoch(lane)) => self.wait(key, position, Some(lane.epoch)),
+            Found::CatchUp(Caught::OtherEpoch(lane)) => {
+                self.ask_leader(key, position, Some(lane.epoch))
+            }
             Found::CatchUp(Caught::Behind) => {
                 let epoch = feed.epoch;
-                self.wait(key, position, epoch);
+                self.ask_leader(key, position, epoch);
             }
             Found::Load(_) => {}
         }
@@ -131,11 +133,10 @@ impl<O: Outbox> Worker<O> {
     }
 
     /// This node is not where the client was: it is behind, or the client's history is no more.
-    fn wait(&mut self, key: FeedKey, position: Option<SeqId>, local: Option<Epoch>) {
+    fn ask_leader(&mut self, key: FeedKey, position: Option<SeqId>, local: Option<Epoch>) {
         self.unregister_all(key);
         let feed = &mut self.feeds[key];
-        feed.state = State::Waiting { position, local };
-        self.waiting.push(key);
+        feed.state = State::Asking { position, local };
         let (connection, shard, lane) = (feed.connection, feed.shard, feed.lane.clone());
         self.actions.push(Action::AskLeader { connection, shard, lane });
     }
@@ -152,16 +153,25 @@ impl<O: Outbox> Worker<O> {
     /// knows of a new history would be followed by another.
     fn led(&mut self, key: FeedKey, leader: Option<LaneView>) {
         let feed = &self.feeds[key];
-        let (State::Waiting { position, local }, Some(leader)) = (&feed.state, leader) else {
-            return;
-        };
-        let (position, local) = (*position, *local);
-        let is_other = feed.epoch != Some(leader.epoch);
-        let is_lost = !is_other && position > Some(leader.seq);
-        if is_lost || (is_other && local == Some(leader.epoch)) {
+        let State::Asking { position, local } = feed.state else { return };
+        let is_ours = leader.is_some_and(|leader| {
+            let is_other = feed.epoch != Some(leader.epoch);
+            let is_lost = !is_other && position > Some(leader.seq);
+            is_lost || (is_other && local == Some(leader.epoch))
+        });
+        if is_ours {
             self.reset_all(key);
             self.again(key, None);
+        } else {
+            self.wait(key, position);
         }
+    }
+
+    /// Until the next [`Worker::tick`].
+    pub(super) fn wait(&mut self, key: FeedKey, position: Option<SeqId>) {
+        self.unregister_all(key);
+        self.feeds[key].state = State::Waiting { position };
+        self.waiting.push(key);
     }
 
     /// Loads these queries anew.

@@ -1,11 +1,13 @@
 //! What happens at each bound, and what sends nothing.
 
+use std::sync::Arc;
+
 use protocol::error_code::ErrorCode;
 use protocol::frame::v1::{RowChange, ServerFrame};
 use protocol::ids::{Floor, RequestNumber, SeqId};
 use protocol::value::Value;
 use server_engine::{CatchUpLimits, Command};
-use server_subscriptions::{Asked, ConnectionId, Settings, Subscribing};
+use server_subscriptions::{Asked, ConnectionId, Settings, Subscribing, Worker};
 
 use crate::world::{BODY, CONNECTION, EPOCH, NOTES, SHARD, World, asked};
 
@@ -202,6 +204,29 @@ fn a_dropped_table_ends_its_subscriptions() {
     world.settle();
     let gone = (Some(RequestNumber(2)), ErrorCode::NotFound);
     assert_eq!(refusals(&world.queue.take()), [gone]);
+}
+
+/// Also when that is the first that a worker hears of its shard.
+#[test]
+fn a_table_that_is_dropped_first_of_all_ends_its_subscriptions() {
+    for is_fresh in [true, false] {
+        let mut world = World::new(Settings::default());
+        if is_fresh {
+            world.worker = Worker::new(Settings::default(), Arc::clone(&world.queries));
+            world.worker.tables(SHARD, Arc::clone(world.shard.catalog()));
+        } else {
+            world.worker.begin_anew();
+        }
+        world.jump();
+        world.worker.open(CONNECTION, world.queue.clone());
+        world.subscribe(1, None, None);
+        world.settle();
+        world.queue.take();
+        world.run(vec![Command::Drop(NOTES)]);
+        world.handle();
+        let gone = (Some(RequestNumber(1)), ErrorCode::NotFound);
+        assert_eq!(refusals(&world.queue.take()), [gone], "fresh: {is_fresh}");
+    }
 }
 
 #[test]

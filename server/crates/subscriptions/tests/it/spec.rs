@@ -8,11 +8,12 @@ use protocol::frame::v1::ServerFrame;
 use protocol::ids::{Epoch, RequestNumber, SeqId};
 use server_subscriptions::{Outbox, Settings};
 
-use crate::world::{CONNECTION, EPOCH, World};
+use crate::world::{CONNECTION, EPOCH, World, lane};
 
-const STATES: [&str; 6] = ["lagging", "waiting", "registering", "ahead", "live", "loading"];
+const STATES: [&str; 7] =
+    ["lagging", "asking", "waiting", "registering", "ahead", "live", "loading"];
 
-const EVENTS: [&str; 12] = [
+const EVENTS: [&str; 13] = [
     "commit",
     "large commit",
     "jump",
@@ -21,6 +22,7 @@ const EVENTS: [&str; 12] = [
     "unread",
     "tick",
     "leader",
+    "no leader",
     "subscribe",
     "unsubscribe",
     "load_older",
@@ -44,7 +46,7 @@ fn in_state(state: &str) -> World {
             world.write([3], 7, 1);
             world.handle();
         }
-        "waiting" => world.resume(EPOCH_OF_OTHERS, SeqId::new(1).unwrap()),
+        "asking" | "waiting" => world.resume(EPOCH_OF_OTHERS, SeqId::new(1).unwrap()),
         "registering" => world.resume(EPOCH, SeqId::new(3).unwrap()),
         "ahead" => {
             world.resume(EPOCH, SeqId::new(3).unwrap());
@@ -60,7 +62,8 @@ fn in_state(state: &str) -> World {
         other => panic!("{other} is no state"),
     }
     match state {
-        "waiting" | "ahead" => world.answer(),
+        "asking" | "ahead" => world.answer(),
+        "waiting" => world.unread(),
         "live" => world.settle(),
         _ => {}
     }
@@ -108,6 +111,7 @@ fn act(world: &mut World, event: &str) {
         "unread" => world.unread(),
         "tick" => world.worker.tick(),
         "leader" => world.lead(),
+        "no leader" => world.worker.leader(CONNECTION, &lane(), None),
         "subscribe" => world.subscribe(2, Some(7), None),
         "unsubscribe" => world.worker.unsubscribe(CONNECTION, RequestNumber(1)),
         "load_older" => world.worker.load_older(CONNECTION, RequestNumber(1), 1),

@@ -61,7 +61,7 @@ impl Queue {
 
 pub(crate) struct World {
     store: MemoryStore,
-    shard: Shard,
+    pub(crate) shard: Shard,
     pub(crate) index: u64,
     /// Applied, and not handled yet.
     pub(crate) unhandled: VecDeque<Arc<Entry>>,
