@@ -1,14 +1,21 @@
 //! `system.live_queries` and `KILL LIVE QUERY`, of this node.
 
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use protocol::ids::{RequestNumber, TenantId};
-use server_query::{LiveQueries, RunningQuery};
+use server_query::{LiveQueries, RunningQuery, TooBusy};
 use server_subscriptions::{ConnectionId, Listed};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
 
 use super::Live;
 use super::worker::Message;
+
+/// How long the workers may take to answer. Each may be busy with what a client wants; who asks
+/// holds a place that others want.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
 /// The live queries, for SQL, which is there before them.
 #[derive(Debug, Default)]
@@ -27,8 +34,9 @@ impl Listing {
 }
 
 impl LiveQueries for Listing {
-    fn list(&self, of: Option<&TenantId>) -> Vec<RunningQuery> {
-        let Some(live) = self.live() else { return Vec::new() };
+    fn list(&self, of: Option<&TenantId>) -> Result<Vec<RunningQuery>, TooBusy> {
+        let Some(live) = self.live() else { return Ok(Vec::new()) };
+        let until = Instant::now() + ANSWERS_WITHIN;
         let asked: Vec<_> = live
             .workers
             .iter()
@@ -38,17 +46,26 @@ impl LiveQueries for Listing {
                 listed
             })
             .collect();
-        // A worker that is gone has none.
-        let listed = asked.into_iter().filter_map(|listed| listed.blocking_recv().ok());
-        listed.flatten().map(|(user, listed)| shown(user, listed)).collect()
+        let mut all = Vec::new();
+        for listed in asked {
+            let listed = answer(listed, until)?.unwrap_or_default();
+            all.extend(listed.into_iter().map(|(user, listed)| shown(user, listed)));
+        }
+        Ok(all)
     }
 
-    fn kill(&self, id: &str, of: Option<&TenantId>) -> bool {
-        let (Some(live), Some((id, request))) = (self.live(), parse(id)) else { return false };
+    fn kill(&self, id: &str, of: Option<&TenantId>) -> Result<bool, TooBusy> {
+        let (Some(live), Some((id, request))) = (self.live(), parse(id)) else { return Ok(false) };
         let (done, was_there) = oneshot::channel();
         live.worker_of(id).tell(Message::Kill { id, request, of: of.cloned(), done });
-        was_there.blocking_recv().unwrap_or(false)
+        Ok(answer(was_there, Instant::now() + ANSWERS_WITHIN)?.unwrap_or(false))
     }
+}
+
+/// What a worker says; nothing when it is gone. Called on a thread that may wait.
+fn answer<T>(told: oneshot::Receiver<T>, until: Instant) -> Result<Option<T>, TooBusy> {
+    let told = Handle::current().block_on(timeout_at(until, told));
+    told.map(Result::ok).map_err(|_| TooBusy)
 }
 
 fn shown(user: TenantId, listed: Listed) -> RunningQuery {

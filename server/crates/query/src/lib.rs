@@ -50,7 +50,7 @@ mod system;
 
 pub use error::SqlError;
 pub use limits::{JOINED_ROWS_MAX, PARAMS_MAX, SQL_BYTES_MAX};
-pub use ports::{LiveQueries, RunningQuery, ShardError, Shards};
+pub use ports::{LiveQueries, RunningQuery, ShardError, Shards, TooBusy};
 pub use request::{Answer, Param, Position, Request, ResultColumn};
 pub use settings::Settings;
 pub use sql::Sql;

@@ -37,20 +37,30 @@ pub trait Shards: fmt::Debug + Send + Sync + 'static {
 /// The live queries of this node. Both calls may wait a moment: they are made where that is no harm.
 pub trait LiveQueries: fmt::Debug + Send + Sync + 'static {
     /// Those of a user; all without.
-    fn list(&self, of: Option<&TenantId>) -> Vec<RunningQuery>;
+    ///
+    /// # Errors
+    /// When they cannot be asked now.
+    fn list(&self, of: Option<&TenantId>) -> Result<Vec<RunningQuery>, TooBusy>;
 
     /// Ends one of them, and says whether it was there.
-    fn kill(&self, id: &str, of: Option<&TenantId>) -> bool;
+    ///
+    /// # Errors
+    /// When there was no answer in time: it may end all the same.
+    fn kill(&self, id: &str, of: Option<&TenantId>) -> Result<bool, TooBusy>;
 }
+
+/// What has the live queries did not answer in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooBusy;
 
 /// None at all.
 impl LiveQueries for () {
-    fn list(&self, _: Option<&TenantId>) -> Vec<RunningQuery> {
-        Vec::new()
+    fn list(&self, _: Option<&TenantId>) -> Result<Vec<RunningQuery>, TooBusy> {
+        Ok(Vec::new())
     }
 
-    fn kill(&self, _: &str, _: Option<&TenantId>) -> bool {
-        false
+    fn kill(&self, _: &str, _: Option<&TenantId>) -> Result<bool, TooBusy> {
+        Ok(false)
     }
 }
 

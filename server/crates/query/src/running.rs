@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::constant::Binding;
 use crate::error::SqlError;
 use crate::ids::Ids;
-use crate::ports::ShardError;
+use crate::ports::{ShardError, TooBusy};
 use crate::request::Param;
 
 /// A statement that is being run.
@@ -69,6 +69,13 @@ impl From<ShardError> for SqlError {
             ShardError::Failed => ErrorCode::Internal,
         };
         Self::new(code, error.to_string())
+    }
+}
+
+impl From<TooBusy> for SqlError {
+    fn from(TooBusy: TooBusy) -> Self {
+        let told = "the live queries are too busy to be listed or ended now: try again";
+        Self::new(ErrorCode::Overloaded, told)
     }
 }
 

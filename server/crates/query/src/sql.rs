@@ -194,7 +194,7 @@ impl Sql {
 
 /// Ends a live query. One that the actor does not see is not there.
 fn kill(live: &dyn LiveQueries, actor: &Actor, id: &str) -> Result<Answer, SqlError> {
-    if live.kill(id, whose(actor)) {
+    if live.kill(id, whose(actor))? {
         return Ok(Answer::written(1));
     }
     let told = "there is no such live query of yours: look for its id in system.live_queries";

@@ -64,8 +64,8 @@ pub(crate) fn table(
         (SYSTEM, "tables") => Some(batch(TABLES, readable.map(table_row))),
         (SYSTEM, "columns") => Some(batch(COLUMNS, readable.flat_map(column_rows))),
         (SYSTEM, "live_queries") => {
-            let shown = live.list(whose(actor));
-            Some(batch(LIVE_QUERIES, shown.iter().map(live_row)))
+            let shown = live.list(whose(actor)).map_err(SqlError::from);
+            Some(shown.and_then(|shown| batch(LIVE_QUERIES, shown.iter().map(live_row))))
         }
         _ => None,
     }
