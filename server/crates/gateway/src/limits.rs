@@ -31,8 +31,8 @@ pub struct Limits {
     /// For running a statement: what the port is told as the deadline. Behind it the answer is
     /// `timeout`.
     pub statement_timeout: Duration,
-    /// For an answer to be taken by the client, from when it stops taking bytes at once. The
-    /// connection is closed.
+    /// For an answer to be taken by the client, from when it stops taking bytes at once; on a live
+    /// connection for all of one answer, from when it is its turn. The connection is closed.
     pub write_timeout: Duration,
     /// For the first message of a live connection. Behind it the client is told `timeout`, and the
     /// connection closed.
@@ -82,6 +82,11 @@ pub(crate) const SOCKET_READ_BYTES: usize = 1_024;
 
 /// How many bytes of small frames are gathered for one write.
 pub(crate) const SOCKET_WRITE_BYTES: usize = 8 * 1_024;
+
+/// How many bytes that could not be written yet the WebSocket library keeps. Frames of ours are
+/// written before the next; this bounds the answers to the Pings of who does not read: beyond it
+/// only the last Ping is answered.
+pub(crate) const SOCKET_UNWRITTEN_BYTES_MAX: usize = 64 * 1_024;
 
 /// The largest piece of a frame that is written at once, in bytes. The WebSocket library copies it
 /// into a buffer that never becomes smaller again.

@@ -24,7 +24,9 @@ use super::send_queue::{Item, Outgoing, SendQueue};
 use super::statements::Running;
 use crate::auth::{Caller, Verified};
 use crate::gateway::{Gateway, Number};
-use crate::limits::{SOCKET_READ_BYTES, SOCKET_TURN_BYTES, SOCKET_WRITE_BYTES};
+use crate::limits::{
+    SOCKET_READ_BYTES, SOCKET_TURN_BYTES, SOCKET_UNWRITTEN_BYTES_MAX, SOCKET_WRITE_BYTES,
+};
 use crate::ports::LiveConnection;
 
 /// How long what has come already may take to be seen: once around the runtime's own loop.
@@ -54,6 +56,7 @@ pub(crate) async fn serve(
     let config = WebSocketConfig::default()
         .read_buffer_size(SOCKET_READ_BYTES)
         .write_buffer_size(SOCKET_WRITE_BYTES)
+        .max_write_buffer_size(SOCKET_UNWRITTEN_BYTES_MAX)
         .max_message_size(Some(CLIENT_FRAME_BYTES_MAX))
         .max_frame_size(Some(CLIENT_FRAME_BYTES_MAX));
     let (role, read) = (Role::Server, read.to_vec());
@@ -169,6 +172,7 @@ impl Session {
     ) -> End {
         let limits = &self.gateway.limits;
         let (keep_alive, peer_silence_max) = (limits.keep_alive, limits.peer_silence_max());
+        let write_timeout = limits.write_timeout;
         let mut heard = Instant::now();
         let mut alive_at = heard + keep_alive;
         let (mut is_stopping, mut has_said_so) = (false, false);
@@ -223,11 +227,12 @@ impl Session {
                 if heard.elapsed() > peer_silence_max {
                     return End::Gone;
                 }
-                // It goes out with the sign of life.
-                if socket.feed(Message::Ping(Bytes::new())).await.is_err() {
-                    return End::Gone;
-                }
                 self.live.progress();
+                // At once: a worker that is busy gives its sign of life later.
+                let ping = socket.send(Message::Ping(Bytes::new()));
+                if let Err(end) = in_time(write_timeout, ping).await {
+                    return end;
+                }
             }
         }
     }
@@ -241,11 +246,14 @@ impl Session {
 
     /// The same. A new token that has come and was not read yet counts.
     async fn until_expiry_or_token(&mut self, socket: &mut Socket) -> Option<Duration> {
+        // For all of it: signs of life may come without an end.
+        let until = Instant::now() + UNREAD_WITHIN;
         loop {
             if let Some(left) = self.until_expiry() {
                 return Some(left);
             }
-            match timeout(UNREAD_WITHIN, next(socket)).await.ok()?.ok()? {
+            match timeout_at(until, next(socket)).await.ok()?.ok()? {
+                Heard::Life if Instant::now() > until => return None,
                 Heard::Life => {}
                 Heard::Frame(bytes) => match read(&bytes).ok()? {
                     Received::Known(ClientFrame::Token(token)) => self.renew(&token).ok()?,

@@ -97,12 +97,10 @@ pub(super) fn start(
         let answered = without_panic(run(&gateway, caller, sql)).await;
         match answered.unwrap_or_else(|_| Err(Refusal::internal())) {
             Ok(answer) => {
+                let _one = running.0.answers.lock().await;
                 // It holds a place that others may want.
-                let sent = async {
-                    let _turn = running.0.answers.lock().await;
-                    asker.answer(answer).await;
-                };
-                if timeout(gateway.limits.write_timeout, sent).await.is_err() {
+                let sent = timeout(gateway.limits.write_timeout, asker.answer(answer)).await;
+                if sent.is_err() {
                     let told = "an answer was not taken in time: connect again, and ask for less";
                     asker.queue.close(said(ErrorCode::Timeout, told));
                 }

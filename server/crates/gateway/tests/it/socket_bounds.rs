@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use futures::{SinkExt, StreamExt};
 use proptest::prelude::*;
 use protocol::codec;
 use protocol::frame::v1::{ClientFrame, ServerFrame};
 use protocol::testing;
 use server_gateway::Limits;
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::socket::{Live, Told, filler, hello, quiet, subscribe};
 use crate::world::{World, patiently, token};
@@ -57,6 +59,34 @@ async fn nothing_more_is_heard_of_who_does_not_read() {
         live.next().await;
     }
     world.live.until(50, |told| matches!(told, Told::Subscribed(_))).await;
+}
+
+/// The answers to Pings wait in a buffer of the library, which nobody else looks at.
+#[tokio::test]
+async fn who_does_not_read_is_not_answered_every_ping() {
+    let world = World::new(quiet()).await;
+    let mut live = Live::connect(&world).await;
+    let ping = |number: u32| Message::Ping([&number.to_be_bytes()[..], &[0; 121]].concat().into());
+    // More than the buffers of both ends of a socket.
+    const PINGS: u32 = 200_000;
+    for number in 1..=PINGS {
+        patiently(live.0.feed(ping(number))).await.unwrap();
+    }
+    patiently(live.0.flush()).await.unwrap();
+    let mut answers = 0;
+    loop {
+        answers += 1;
+        let Message::Pong(payload) = patiently(live.0.next()).await.unwrap().unwrap() else {
+            panic!("no answer to a Ping")
+        };
+        // The last one is answered in any case.
+        if payload[..4] == PINGS.to_be_bytes() {
+            break;
+        }
+    }
+    assert!(answers < PINGS, "all of {answers} were kept");
+    live.send(ClientFrame::Hello(hello(&token("alice")))).await;
+    assert!(matches!(live.next().await, ServerFrame::Welcome(_)));
 }
 
 #[tokio::test]

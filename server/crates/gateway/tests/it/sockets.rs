@@ -3,11 +3,13 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use protocol::codec;
 use protocol::error_code::ErrorCode;
 use protocol::frame::v1::{
-    ClientFrame, Goodbye, Hello, LaneCursor, LoadOlder, Progress, ServerFrame, Token, Unsubscribe,
+    ClientFrame, Goodbye, Hello, LaneCursor, LoadOlder, Progress, Received, ServerFrame, Token,
+    Unsubscribe, read_server,
 };
 use protocol::ids::{Epoch, RequestNumber, SeqId};
 use protocol::limits::CLIENT_FRAME_BYTES_MAX;
@@ -247,6 +249,33 @@ async fn nothing_is_sent_to_who_may_not_have_it_any_more() {
     world.live.queue().push(filler(500));
     let goodbye = live.ends_with(ErrorCode::NeedsAuth).await;
     assert!(goodbye.message.contains("expired"));
+}
+
+/// However much is heard of it.
+#[tokio::test]
+async fn a_token_ends_its_connection_while_pings_come_without_an_end() {
+    let world = World::new(Limits { keep_alive: Duration::from_millis(20), ..quiet() }).await;
+    let (live, _) = Live::open(&world).await;
+    let (mut pings, mut heard) = live.0.split();
+    let flood = tokio::spawn(async move {
+        while pings.send(Message::Ping(Bytes::new())).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    });
+    world.clock.0.store(NOW + 3_600, Ordering::Relaxed);
+    let goodbye = loop {
+        let Message::Binary(frame) = patiently(heard.next()).await.unwrap().unwrap() else {
+            continue;
+        };
+        match read_server(&frame).unwrap() {
+            Received::Known(ServerFrame::Progress(_)) => {}
+            Received::Known(ServerFrame::Goodbye(goodbye)) => break goodbye,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(goodbye.code, ErrorCode::NeedsAuth);
+    world.live.until(1, |told| *told == Told::Closed).await;
+    flood.abort();
 }
 
 #[tokio::test]
