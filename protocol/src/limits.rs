@@ -53,7 +53,7 @@ pub const SQL_PARAMS_MAX: usize = 32_766;
 pub const SQL_RESULT_ROWS_MAX: usize = BATCH_ROWS_MAX;
 
 /// Most statements of one connection that run at once. One more is refused for now.
-pub const CONNECTION_STATEMENTS_MAX: usize = 32;
+pub const CONNECTION_STATEMENTS_MAX: usize = 8;
 
 /// Largest encoded row, in bytes: half of a commit, so that a row fits one together with its key
 /// and what is said about it. Files belong beside rows, not in them.
