@@ -6,9 +6,9 @@
 //!   storage ◄── reads ────────└────────┘── frames ──► the queue of a socket
 //! ```
 //!
-//! A connection belongs to one worker, which has a thread to itself. Entries come through a bounded queue that
-//! apply never waits for: what does not fit is lost, the worker is told so when it has handled the
-//! rest, and goes on from storage.
+//! A connection belongs to one worker, which has a thread to itself. Entries come through a bounded
+//! queue that apply never waits for: what does not fit is lost, the worker is told so when it has
+//! handled the rest of that shard, and goes on from storage.
 //!
 //! | to find | look in |
 //! | --- | --- |
@@ -74,8 +74,12 @@ impl Live {
         // First they hear of what comes, and then where it begins: so nothing is between.
         entries.start(node, workers.clone());
         for shard in node.placement().shards() {
+            let catalog = node.catalog(shard);
             let index = node.read(shard, |_, index| index.unwrap_or(0))?;
             for worker in &workers {
+                if let Some(catalog) = &catalog {
+                    worker.tell(Message::Tables(shard, Arc::clone(catalog)));
+                }
                 worker.tell(Message::Jumped(shard, index));
             }
         }

@@ -30,6 +30,9 @@ pub(super) struct Entered {
 #[derive(Debug, Default)]
 struct State {
     bytes: usize,
+    /// How many of a shard are in.
+    inside: BTreeMap<ShardNumber, usize>,
+    /// The last entry of a shard that did not get in.
     lost: BTreeMap<ShardNumber, u64>,
 }
 
@@ -48,6 +51,7 @@ impl EntryQueue {
         let has_room = state.bytes == 0 || bytes <= BYTES_MAX;
         if has_room && self.entries.try_send(Arc::clone(entry)).is_ok() {
             state.bytes = bytes;
+            *state.inside.entry(entry.shard).or_default() += 1;
         } else {
             state.lost.insert(entry.shard, entry.index);
         }
@@ -59,13 +63,20 @@ impl Entered {
         let entry = self.entries.recv().await?;
         let mut state = lock(&self.state);
         state.bytes = state.bytes.saturating_sub(entry.bytes);
+        if let Some(inside) = state.inside.get_mut(&entry.shard) {
+            *inside = inside.saturating_sub(1);
+        }
         Some(entry)
     }
 
-    /// What was lost, by the last entry of each shard, once all that came in is out.
+    /// What was lost, by the last entry of each shard, once all that came in of it is out.
     pub(super) fn take_lost(&self) -> BTreeMap<ShardNumber, u64> {
         let mut state = lock(&self.state);
-        if self.entries.is_empty() { std::mem::take(&mut state.lost) } else { BTreeMap::new() }
+        let State { inside, lost, .. } = &mut *state;
+        let still_in = |shard: &ShardNumber| inside.get(shard).is_some_and(|count| *count > 0);
+        let (later, now) = std::mem::take(lost).into_iter().partition(|(shard, _)| still_in(shard));
+        *lost = later;
+        now
     }
 }
 
@@ -80,10 +91,27 @@ mod tests {
     use super::*;
 
     const SHARD: ShardNumber = ShardNumber(1);
+    const QUIET: ShardNumber = ShardNumber(2);
 
     fn entry(index: u64, bytes: usize) -> Arc<Entry> {
+        entry_of(SHARD, index, bytes)
+    }
+
+    fn entry_of(shard: ShardNumber, index: u64, bytes: usize) -> Arc<Entry> {
         let catalog = Arc::new(Catalog::default());
-        Arc::new(Entry { shard: SHARD, index, catalog, commits: Vec::new(), bytes })
+        Arc::new(Entry { shard, index, catalog, commits: Vec::new(), bytes })
+    }
+
+    #[tokio::test]
+    async fn a_shard_does_not_wait_for_another_to_know_what_it_lost() {
+        let (queue, mut entered) = EntryQueue::new();
+        queue.push(&entry_of(QUIET, 1, 1));
+        queue.push(&entry(1, BYTES_MAX - 1));
+        queue.push(&entry_of(QUIET, 2, 1));
+        assert_eq!(entered.take_lost(), BTreeMap::new(), "one of it is still in");
+        assert_eq!(entered.next().await.unwrap().shard, QUIET);
+        assert_eq!(entered.take_lost(), BTreeMap::from([(QUIET, 2)]));
+        assert_eq!(entered.take_lost(), BTreeMap::new(), "told once");
     }
 
     #[tokio::test]

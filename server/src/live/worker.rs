@@ -10,7 +10,7 @@ use bytes::Bytes;
 use protocol::error_code::ErrorCode;
 use protocol::frame::v1::Goodbye;
 use protocol::ids::{Lane, RequestNumber, TenantId};
-use server_engine::{LaneView, ShardNumber};
+use server_engine::{Catalog, LaneView, ShardNumber};
 use server_gateway::SendQueue;
 use server_subscriptions::{
     Action, Answer, ConnectionId, Cursor, Entry, Listed, Outbox, Queries, ReadId, Settings,
@@ -62,6 +62,8 @@ pub(super) enum Message {
     Leader(ConnectionId, Lane, Option<LaneView>),
     /// Entries up to this one are not told.
     Jumped(ShardNumber, u64),
+    /// The tables of a shard, before anything else of it.
+    Tables(ShardNumber, Arc<Catalog>),
     /// Which subscriptions are there, of a user or of all?
     List { of: Option<TenantId>, done: oneshot::Sender<Vec<(TenantId, Listed)>> },
     /// Somebody wants a subscription to end, of a user or of anybody. Is answered whether there was
@@ -184,17 +186,22 @@ impl Task {
     }
 
     fn applied(&mut self, entry: &Arc<Entry>) {
-        self.handled.insert(entry.shard, entry.index);
+        self.has_handled(entry.shard, entry.index);
         if let Err(error) = self.worker.applied(entry) {
             tracing::error!(shard = entry.shard.0, %error, "what was applied cannot be told");
         }
     }
 
     fn jumped(&mut self, shard: ShardNumber, index: u64) {
-        // What was lost may be told later than what came after it.
+        self.has_handled(shard, index);
+        self.worker.jumped(shard, index);
+    }
+
+    /// What was lost may be told later than what came after it, and what was skipped earlier than
+    /// what came before.
+    fn has_handled(&mut self, shard: ShardNumber, index: u64) {
         let handled = self.handled.entry(shard).or_default();
         *handled = index.max(*handled);
-        self.worker.jumped(shard, index);
     }
 
     fn told(&mut self, message: Message) {
@@ -229,6 +236,7 @@ impl Task {
             Message::Read(id, None) => self.worker.unread(id),
             Message::Leader(id, lane, leader) => self.worker.leader(id, &lane, leader),
             Message::Jumped(shard, index) => self.jumped(shard, index),
+            Message::Tables(shard, catalog) => self.worker.tables(shard, catalog),
             Message::List { of, done } => {
                 // Whoever asked may have gone.
                 let _ = done.send(self.list(of.as_ref()));
