@@ -172,7 +172,6 @@ impl Session {
     ) -> End {
         let limits = &self.gateway.limits;
         let (keep_alive, peer_silence_max) = (limits.keep_alive, limits.peer_silence_max());
-        let write_timeout = limits.write_timeout;
         let mut heard = Instant::now();
         let mut alive_at = heard + keep_alive;
         let (mut is_stopping, mut has_said_so) = (false, false);
@@ -227,14 +226,19 @@ impl Session {
                 if heard.elapsed() > peer_silence_max {
                     return End::Gone;
                 }
-                self.live.progress();
-                // At once: a worker that is busy gives its sign of life later.
-                let ping = socket.send(Message::Ping(Bytes::new()));
-                if let Err(end) = in_time(write_timeout, ping).await {
+                if let Err(end) = self.ping(socket).await {
                     return end;
                 }
             }
         }
+    }
+
+    /// Gives a sign of life, and wants one.
+    async fn ping(&self, socket: &mut Socket) -> Result<(), End> {
+        self.live.progress();
+        // At once: a worker that is busy gives its own later.
+        let ping = socket.send(Message::Ping(Bytes::new()));
+        in_time(self.gateway.limits.write_timeout, ping).await
     }
 
     /// How long the token is still good for; `None` when it is not.
