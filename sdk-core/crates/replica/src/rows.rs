@@ -60,8 +60,9 @@ impl Rows<'_> {
         }
         let present = self.present(table, &key)?;
         let present = present.ok_or(ReplicaError::Inconsistent("a row is there and is not"))?;
-        // Another birth is another row: the old one is gone, for whoever held it.
-        let is_same = present.seq == seq;
+        // Another birth is another row: the old one is gone, for whoever held it. One that nobody
+        // holds any more is gone at the end of the step, and what it had is not kept up to date.
+        let is_same = present.seq == seq && present.set != SetId(0);
         let set = if is_same { self.sets.add(present.set, member) } else { alone };
         let unknown = if is_same {
             Vec::new()

@@ -54,6 +54,24 @@ fn columns_that_no_holder_knows_are_null() {
     assert_eq!(sets, 0, "nothing is left of them");
 }
 
+/// Nor of a row that somebody else takes at the moment when its last holder lets it go.
+#[test]
+fn a_row_that_is_taken_over_has_what_its_new_holder_knows() {
+    let place = Place::new();
+    let mut replica = place.with_messages();
+    let short: Row = [Value::Integer(1), Value::Integer(7)].into_iter().collect();
+    let left = RowChange::Left(birth(6), [Value::Integer(2)].into_iter().collect());
+    replica
+        .apply(&step(vec![
+            Write::Changes { subscription: SubscriptionId(1), changes: vec![left] },
+            put(2, known(messages(), &[1, 2])),
+            Write::RemoveSubscription(SubscriptionId(1)),
+            batch(2, &[5], vec![short]),
+        ]))
+        .unwrap();
+    assert_eq!(rows(&replica, "SELECT id, room, body FROM chat.messages"), ["1 7 NULL"]);
+}
+
 #[test]
 fn like_is_that_of_the_server() {
     let place = Place::new();
