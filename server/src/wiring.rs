@@ -142,19 +142,23 @@ pub(crate) fn role(role: server_gateway::Role) -> server_engine::Role {
 fn to_query(request: SqlRequest) -> server_query::Request {
     let SqlRequest { caller, sql, params, request_id, deadline } = request;
     let role = role(caller.role);
-    let to_param = |param| match param {
+    server_query::Request {
+        actor: Actor { user: caller.user, role },
+        sql,
+        params: params.into_iter().map(param).collect(),
+        id: request_id,
+        deadline,
+    }
+}
+
+/// A parameter, as SQL takes it.
+pub(crate) fn param(param: server_gateway::Param) -> server_query::Param {
+    match param {
         server_gateway::Param::Null => server_query::Param::Null,
         server_gateway::Param::Boolean(value) => server_query::Param::Boolean(value),
         server_gateway::Param::Number(text) => server_query::Param::Number(text),
         server_gateway::Param::Text(text) => server_query::Param::Text(text),
         server_gateway::Param::Bytes(bytes) => server_query::Param::Bytes(bytes),
-    };
-    server_query::Request {
-        actor: Actor { user: caller.user, role },
-        sql,
-        params: params.into_iter().map(to_param).collect(),
-        id: request_id,
-        deadline,
     }
 }
 

@@ -10,17 +10,16 @@ use protocol::frame::v1::{
     Goodbye, LaneCursor, LoadOlder, Refused, ServerFrame, Subscribe, Unsubscribe,
 };
 use protocol::ids::{Lane, RequestNumber, TableId};
-use protocol::value::Value;
 use server_engine::{Actor, ShardNumber};
 use server_gateway::{Caller, LiveConnection, LiveFuture, SendQueue};
-use server_query::{Param, SqlError, Subscribed};
+use server_query::{SqlError, Subscribed};
 use server_subscriptions::{Asked, ConnectionId, Cursor, Subscribing};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
 use super::worker::Message;
 use super::{Live, starting};
-use crate::wiring::role;
+use crate::wiring::{param, role};
 
 /// How long a shard may take to hear of a table that was created just before.
 const TOLD_WITHIN: Duration = Duration::from_secs(10);
@@ -64,7 +63,7 @@ impl Connection {
     async fn compile(&self, subscribe: Subscribe) -> Result<Option<Compiled>, Ended> {
         let Subscribe { request, sql, params, fetch_last, batch_rows, held } = subscribe;
         let actor = Actor { user: self.caller.user.clone(), role: role(self.caller.role) };
-        let params: Vec<Param> = params.into_iter().map(param).collect();
+        let params: Vec<_> = params.into_iter().map(|value| param(value.into())).collect();
         let asked = match self.live.sql.subscription(actor, &sql, &params).await {
             Ok(asked) => asked,
             // Its description of the tables may be one of before.
@@ -173,19 +172,6 @@ impl LiveConnection for Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.live.worker_of(self.id).tell(Message::Close(self.id));
-    }
-}
-
-/// The value of a parameter as SQL takes it: by its text, so that it reads back exactly.
-fn param(value: Value) -> Param {
-    match value {
-        Value::Null => Param::Null,
-        Value::Boolean(value) => Param::Boolean(value),
-        Value::Integer(number) => Param::Number(number.to_string()),
-        Value::Double(number) => Param::Number(format!("{:?}", number.get())),
-        Value::Text(text) => Param::Text(text.into_string()),
-        Value::Bytes(bytes) => Param::Bytes(bytes),
-        Value::Uuid(uuid) => Param::Text(protocol::literal::uuid_text(uuid)),
     }
 }
 

@@ -6,7 +6,7 @@ pub(crate) mod sql;
 
 mod answer;
 mod body;
-mod statement;
+pub(crate) mod statement;
 
 use axum::http::HeaderValue;
 

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use protocol::frame::v1::{LaneCursor, LoadOlder, Subscribe, Unsubscribe};
 use protocol::ids::{Epoch, Lane, RequestId, SeqId};
-use protocol::value::{ColumnType, Row};
+use protocol::literal::uuid_text;
+use protocol::value::{ColumnType, Row, Value};
 use tokio::time::Instant;
 
 use crate::auth::{Caller, SigningKey};
@@ -43,6 +44,21 @@ pub enum Param {
     Text(String),
     /// Bytes.
     Bytes(Vec<u8>),
+}
+
+/// By its text, so that it reads back exactly.
+impl From<Value> for Param {
+    fn from(value: Value) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::Boolean(value) => Self::Boolean(value),
+            Value::Integer(number) => Self::Number(number.to_string()),
+            Value::Double(number) => Self::Number(format!("{:?}", number.get())),
+            Value::Text(text) => Self::Text(text.into_string()),
+            Value::Bytes(bytes) => Self::Bytes(bytes),
+            Value::Uuid(uuid) => Self::Text(uuid_text(uuid)),
+        }
+    }
 }
 
 /// What a statement gave.

@@ -52,13 +52,7 @@ impl Statement {
         })?;
         let written: Written<'_> =
             serde_json::from_str(text).map_err(|error| not_json("the body", &error))?;
-        if written.sql.len() > limits.sql_bytes_max {
-            let max = limits.sql_bytes_max;
-            return Err(Refusal::new(
-                ErrorCode::TooLarge,
-                format!("`sql` has at most {max} bytes: send values as `params`, or split it"),
-            ));
-        }
+        check_sql(&written.sql, limits)?;
         let request_id = written.request_id.map(|id| id.parse()).transpose().map_err(|_| {
             Refusal::invalid("`request_id`: write 32 hexadecimal digits, drawn at random")
         })?;
@@ -77,13 +71,27 @@ fn params(raw: &RawValue, limits: &Limits) -> Result<Vec<Param>, Refusal> {
     let mut deserializer = serde_json::Deserializer::from_str(raw.get());
     let list = AtMost(limits.params_max).deserialize(&mut deserializer).map_err(|error| {
         if error.to_string().starts_with(TOO_MANY) {
-            let max = limits.params_max;
-            let told = format!("a statement has at most {max} parameters: split it");
-            return Refusal::new(ErrorCode::TooLarge, told);
+            return too_many_params(limits);
         }
         not_json("`params`", &error)
     })?;
     list.into_iter().enumerate().map(|(index, raw)| param(raw.get(), index + 1)).collect()
+}
+
+/// Whether a statement's text is of a length that is run.
+pub(crate) fn check_sql(sql: &str, limits: &Limits) -> Result<(), Refusal> {
+    let max = limits.sql_bytes_max;
+    if sql.len() <= max {
+        return Ok(());
+    }
+    let told = format!("`sql` has at most {max} bytes: send values as `params`, or split it");
+    Err(Refusal::new(ErrorCode::TooLarge, told))
+}
+
+pub(crate) fn too_many_params(limits: &Limits) -> Refusal {
+    let max = limits.params_max;
+    let told = format!("a statement has at most {max} parameters: split it");
+    Refusal::new(ErrorCode::TooLarge, told)
 }
 
 /// Reads a list, and stops behind its last allowed element.

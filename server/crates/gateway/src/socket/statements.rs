@@ -14,7 +14,6 @@ use protocol::limits::{
     COLUMNS_MAX, CONNECTION_LANES_MAX, CONNECTION_STATEMENTS_MAX, SERVER_FRAME_BYTES_MAX,
     SQL_RESULT_ROWS_MAX,
 };
-use protocol::literal::uuid_text;
 use protocol::value::{Row, Value};
 use tokio::sync::{Mutex, Notify};
 use tokio::time::{Instant, timeout};
@@ -27,6 +26,7 @@ use crate::error::Refusal;
 use crate::gateway::Gateway;
 use crate::http::observe::without_panic;
 use crate::http::sql::ask;
+use crate::http::statement::{check_sql, too_many_params};
 use crate::limits::{Limits, RESULT_PIECE_BYTES};
 use crate::ports::{Param, SqlAnswer, SqlRequest};
 
@@ -119,36 +119,17 @@ async fn run(gateway: &Gateway, caller: Caller, sql: Sql) -> Result<SqlAnswer, R
     let wanted =
         timeout_ms.map_or(longest, |milliseconds| Duration::from_millis(milliseconds.into()));
     let deadline = Instant::now() + wanted.min(longest);
-    let params = params.into_iter().map(param).collect();
+    let params = params.into_iter().map(Param::from).collect();
     let request = SqlRequest { caller, sql, params, request_id, deadline };
     ask(gateway, request, deadline).await
 }
 
 fn check(limits: &Limits, sql: &str, params: &[Value]) -> Result<(), Refusal> {
-    let max = limits.sql_bytes_max;
-    if sql.len() > max {
-        let told = format!("`sql` has at most {max} bytes: send values as `params`, or split it");
-        return Err(Refusal::new(ErrorCode::TooLarge, told));
-    }
-    let max = limits.params_max;
-    if params.len() > max {
-        let told = format!("a statement has at most {max} parameters: split it");
-        return Err(Refusal::new(ErrorCode::TooLarge, told));
+    check_sql(sql, limits)?;
+    if params.len() > limits.params_max {
+        return Err(too_many_params(limits));
     }
     Ok(())
-}
-
-/// A value as a parameter: by its text, so that it reads back exactly.
-fn param(value: Value) -> Param {
-    match value {
-        Value::Null => Param::Null,
-        Value::Boolean(value) => Param::Boolean(value),
-        Value::Integer(number) => Param::Number(number.to_string()),
-        Value::Double(number) => Param::Number(format!("{:?}", number.get())),
-        Value::Text(text) => Param::Text(text.into_string()),
-        Value::Bytes(bytes) => Param::Bytes(bytes),
-        Value::Uuid(uuid) => Param::Text(uuid_text(uuid)),
-    }
 }
 
 impl Asker {

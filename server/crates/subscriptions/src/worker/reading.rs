@@ -62,7 +62,6 @@ impl<O: Outbox> Worker<O> {
                 Some(State::Loading { position, hold, .. }) if hold.read == id => Some(*position),
                 _ => continue,
             };
-            self.unregister_all(key);
             self.wait(key, position);
         }
     }
