@@ -83,10 +83,7 @@ impl Client {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let begun =
                 runtime.map_err(|error| Error::Config(error.to_string())).and_then(|runtime| {
-                    let mut fresh = [0; 16];
-                    getrandom::fill(&mut fresh)
-                        .map_err(|error| Error::Config(format!("no randomness: {error}")))?;
-                    let replica = Replica::open(&path, ClientId::from_bytes(fresh))?;
+                    let replica = Replica::open(&path, ClientId::from_bytes(random()?))?;
                     let readers = Readers::start(&replica)?;
                     let driver =
                         Driver::new(config, Box::new(transport), replica, readers.clone())?;
@@ -207,15 +204,7 @@ impl Client {
         options: RemoteOptions,
     ) -> Result<RemoteAnswer, Error> {
         let within = options.timeout.unwrap_or(REMOTE_WITHIN).min(REMOTE_WITHIN_MAX);
-        let id = match options.request_id {
-            Some(id) => id,
-            None => {
-                let mut id = [0; 16];
-                getrandom::fill(&mut id)
-                    .map_err(|error| Error::Config(format!("no randomness: {error}")))?;
-                id
-            }
-        };
+        let id = options.request_id.map_or_else(random, Ok)?;
         let ask = SqlAsk {
             sql: sql.to_owned(),
             params: params.to_vec(),
@@ -321,4 +310,12 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("status", &self.status()).finish_non_exhaustive()
     }
+}
+
+/// Bytes that nobody else draws.
+fn random() -> Result<[u8; 16], Error> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Error::Config(format!("no randomness: {error}")))?;
+    Ok(bytes)
 }

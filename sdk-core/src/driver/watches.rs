@@ -108,13 +108,13 @@ impl Watches {
 
     /// Tells what was read.
     pub(super) fn finished(&mut self, Finished { results, then }: Finished, machine: &Machine) {
-        let now = Freshness::of(machine);
+        let (now, awaits_tables) = (Freshness::of(machine), awaits_tables(machine));
         for (id, result) in results {
             let Some(watched) = self.all.get_mut(&id) else { continue };
             watched.is_read = false;
             // Rows that have changed since are not here yet, and may be what it is `live` by.
             let freshness = if watched.is_dirty { &then } else { &now };
-            watched.take(result, freshness, awaits_tables(machine));
+            watched.take(result, freshness, awaits_tables);
         }
     }
 }
@@ -183,10 +183,7 @@ impl Freshness {
     fn of(machine: &Machine) -> Self {
         let of = machine.subscriptions().filter_map(|stored| {
             let table = match &stored.known {
-                Some(known) => {
-                    let name = &known.table.name;
-                    Some(format!("{}__{}", name.namespace, name.table))
-                }
+                Some(known) => Some(known.table.name.in_replica()),
                 // The server has not answered yet.
                 None => stored.texts.first().and_then(|text| subscribed_table(&text.sql)),
             };

@@ -15,6 +15,7 @@ use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::types::ValueRef;
 
 use crate::error::ReplicaError;
+use crate::names::rewrite;
 
 /// The function that the triggers of replicated tables call.
 pub(crate) const MAY_WRITE: &str = "tidewire_may_write";
@@ -134,8 +135,10 @@ impl Guard {
         replicated.contains(&table.to_ascii_lowercase())
     }
 
-    pub(crate) fn replicated(&self) -> BTreeSet<String> {
-        self.replicated.read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// An application's statement, as it is prepared.
+    pub(crate) fn rewrite(&self, sql: &str) -> String {
+        let replicated = self.replicated.read().unwrap_or_else(PoisonError::into_inner);
+        rewrite(sql, &replicated)
     }
 
     fn decide(&self, context: &AuthContext<'_>) -> Authorization {
@@ -283,6 +286,6 @@ fn text(value: ValueRef<'_>) -> Option<String> {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

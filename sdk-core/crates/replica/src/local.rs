@@ -6,7 +6,7 @@ use rusqlite::{Connection, params_from_iter};
 
 use crate::error::ReplicaError;
 use crate::guard::Guard;
-use crate::names::{is_after, quoted, rewrite};
+use crate::names::{is_after, quoted};
 use crate::reader::while_wanted;
 use crate::replica::{Changed, Replica};
 use crate::values::Bound;
@@ -41,7 +41,7 @@ impl Replica {
         params: &[Value],
         is_wanted: impl Fn() -> bool + Send + 'static,
     ) -> Result<Executed, ReplicaError> {
-        let sql = rewrite(sql, &self.guard.replicated());
+        let sql = self.guard.rewrite(sql);
         let guard = self.guard.clone();
         let (rows_affected, is_ddl, written) = self.transaction(|replica| {
             let before = schema_version(replica)?;

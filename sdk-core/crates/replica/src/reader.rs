@@ -10,7 +10,6 @@ use rusqlite::{Connection, OpenFlags, params_from_iter};
 
 use crate::error::ReplicaError;
 use crate::guard::{Guard, HIDDEN, Replicated};
-use crate::names::rewrite;
 use crate::replica::strict_quotes;
 use crate::values::{Bound, read};
 
@@ -86,7 +85,7 @@ fn one(
     sql: &str,
     params: &[Value],
 ) -> Result<QueryResult, ReplicaError> {
-    let sql = rewrite(sql, &guard.replicated());
+    let sql = guard.rewrite(sql);
     guard.as_app(|| {
         let mut statement = connection.prepare(&sql)?;
         if !statement.readonly() || statement.column_count() == 0 {

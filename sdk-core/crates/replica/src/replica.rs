@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension};
 use sdk_machine::{Known, Stored, SubscriptionId};
 
 use crate::error::ReplicaError;
-use crate::guard::Guard;
+use crate::guard::{Guard, lock};
 use crate::reader::Reader;
 use crate::sets::{Columns, Sets};
 use crate::stored;
@@ -70,8 +70,8 @@ impl Replica {
         }
         let mut lock_path = path.as_os_str().to_owned();
         lock_path.push(".lock");
-        let lock = private(Path::new(&lock_path)).map_err(file)?;
-        match lock.try_lock() {
+        let held = private(Path::new(&lock_path)).map_err(file)?;
+        match held.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(ReplicaError::InUse),
             Err(TryLockError::Error(error)) => return Err(file(error)),
@@ -89,7 +89,7 @@ impl Replica {
         let touched = Arc::<Mutex<BTreeSet<String>>>::default();
         let seen = Arc::clone(&touched);
         connection.update_hook(Some(move |_, _: &str, table: &str, _| {
-            let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut seen = lock(&seen);
             if !seen.contains(table) {
                 seen.insert(table.to_ascii_lowercase());
             }
@@ -106,7 +106,7 @@ impl Replica {
             touched,
             path: path.to_owned(),
             client: ClientId::from_bytes(client),
-            _lock: lock,
+            _lock: held,
         };
         replica.remember()?;
         Ok(replica)
@@ -308,10 +308,6 @@ fn migrate(connection: &Connection, fresh: ClientId) -> Result<(), ReplicaError>
         )?;
     }
     Ok(())
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for Replica {

@@ -60,15 +60,15 @@ impl Rows<'_> {
         }
         let present = self.present(table, &key)?;
         let present = present.ok_or(ReplicaError::Inconsistent("a row is there and is not"))?;
-        // Another birth is another row: the old one is gone, for whoever held it. One that nobody
-        // holds any more is gone at the end of the step, and what it had is not kept up to date.
-        let is_same = present.seq == seq && present.set != SetId(0);
-        let set = if is_same { self.sets.add(present.set, member) } else { alone };
-        let unknown = if is_same {
-            Vec::new()
-        } else {
+        // Another birth is another row: nobody holds that one yet. Of a row that nobody holds, what
+        // it had is not kept up to date.
+        let held = if present.seq == seq { present.set } else { SetId(0) };
+        let set = self.sets.add(held, member);
+        let unknown = if held == SetId(0) {
             let columns = table.schema.columns.iter().map(|column| column.id);
             columns.filter(|column| !known.columns.contains(column)).collect()
+        } else {
+            Vec::new()
         };
         self.update(table, known, row, (seq, set, expiry), &unknown, &key)
     }
@@ -119,7 +119,7 @@ impl Rows<'_> {
             .zip(1..)
             .map(|(name, place)| format!("{name} = ?{place}"))
             .collect();
-        sets.extend(names(table, unknown).into_iter().map(|name| format!("{name} = NULL")));
+        sets.extend(table.names(unknown).into_iter().map(|name| format!("{name} = NULL")));
         let ours: [(&str, &dyn ToSql); 3] =
             [("_seq", &seq), ("_set", &set.0), ("_expires", &expiry)];
         for (name, value) in &ours[..if table.has_expiry() { 3 } else { 2 }] {
@@ -206,7 +206,7 @@ impl Rows<'_> {
         let known = self.sets.columns(to, self.columns);
         let mut gone = self.sets.columns(from, self.columns);
         gone.retain(|column| !known.contains(column) && !table.schema.primary_key.contains(column));
-        names(table, &gone).into_iter().map(|name| format!("{name} = NULL")).collect()
+        table.names(&gone).into_iter().map(|name| format!("{name} = NULL")).collect()
     }
 
     fn deleted(&self, table: TableId, birth: Birth, key: &Row) -> Result<(), ReplicaError> {
@@ -285,11 +285,6 @@ fn pairs<'r>(table: &Table, known: &Known, row: &'r Row) -> (Vec<String>, Vec<Bo
         Some((quoted(column.name.as_str()), Bound(value)))
     });
     named.unzip()
-}
-
-fn names(table: &Table, columns: &[ColumnId]) -> Vec<String> {
-    let name = |id: &ColumnId| table.schema.column(*id).map(|c| quoted(c.name.as_str()));
-    columns.iter().filter_map(name).collect()
 }
 
 /// The key equals the parameters behind `before`.

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::error::ReplicaError;
 use crate::guard::MAY_WRITE;
-use crate::names::{quoted, sqlite_name};
+use crate::names::quoted;
 use crate::values::sqlite_type;
 
 /// A replicated table.
@@ -28,7 +28,7 @@ pub(crate) struct Tables(pub(crate) BTreeMap<TableId, Table>);
 
 impl Table {
     fn new(schema: TableSchema) -> Self {
-        let name = sqlite_name(schema.name.namespace.as_str(), schema.name.table.as_str());
+        let name = schema.name.in_replica();
         Self { schema, name }
     }
 
@@ -43,8 +43,13 @@ impl Table {
 
     /// The quoted names of the columns of its key.
     pub(crate) fn key(&self) -> Vec<String> {
-        let column = |id: &ColumnId| self.schema.column(*id).map(|c| quoted(c.name.as_str()));
-        self.schema.primary_key.iter().filter_map(column).collect()
+        self.names(&self.schema.primary_key)
+    }
+
+    /// The quoted names of columns; those that it does not have are left out.
+    pub(crate) fn names(&self, columns: &[ColumnId]) -> Vec<String> {
+        let name = |id: &ColumnId| self.schema.column(*id).map(|c| quoted(c.name.as_str()));
+        columns.iter().filter_map(name).collect()
     }
 
     pub(crate) fn has_expiry(&self) -> bool {
@@ -195,12 +200,10 @@ fn surroundings(table: &Table) -> String {
         );
     }
     for index in &table.schema.indexes {
-        let column = |id: &ColumnId| table.schema.column(*id).map(|c| quoted(c.name.as_str()));
-        let columns: Vec<String> = index.columns.iter().filter_map(column).collect();
         sql += &format!(
             "CREATE INDEX IF NOT EXISTS tw_index_{number}_{} ON {name} ({}, _seq);\n",
             index.id.0,
-            columns.join(", ")
+            table.names(&index.columns).join(", ")
         );
     }
     if table.has_expiry() {
