@@ -9,12 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use protocol::ids::ClientId;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension};
-use sdk_machine::{Known, Stored, SubscriptionId};
+use sdk_machine::{Known, Stored, StoredSubscription, SubscriptionId};
 
 use crate::error::ReplicaError;
 use crate::guard::{Guard, lock};
 use crate::reader::Reader;
-use crate::sets::{Columns, Sets};
+use crate::sets::Sets;
 use crate::stored;
 use crate::tables::Tables;
 
@@ -37,7 +37,6 @@ pub struct Replica {
     pub(crate) tables: Tables,
     pub(crate) sets: Sets,
     pub(crate) known: HashMap<SubscriptionId, Known>,
-    pub(crate) columns: Columns,
     replicated: Arc<RwLock<BTreeSet<String>>>,
     /// The tables that were written since it was last asked.
     touched: Arc<Mutex<BTreeSet<String>>>,
@@ -101,7 +100,6 @@ impl Replica {
             tables: Tables::default(),
             sets: Sets::default(),
             known: HashMap::new(),
-            columns: Columns::new(),
             replicated,
             touched,
             path: path.to_owned(),
@@ -123,8 +121,10 @@ impl Replica {
     /// [`ReplicaError`] when the file cannot be read.
     pub fn load(&mut self) -> Result<Stored, ReplicaError> {
         self.transaction(|replica| {
-            replica.remember()?;
-            stored::load(&replica.connection)
+            replica.connection.execute("DELETE FROM tw_staged", [])?;
+            let subscriptions = replica.remember()?;
+            let lanes = stored::lanes(&replica.connection)?;
+            Ok(Stored { client: replica.client, lanes, subscriptions })
         })
     }
 
@@ -201,30 +201,24 @@ impl Replica {
         done
     }
 
-    /// What is in memory becomes what is stored.
-    fn remember(&mut self) -> Result<(), ReplicaError> {
+    /// What is in memory becomes what is stored. Gives the subscriptions.
+    fn remember(&mut self) -> Result<Vec<StoredSubscription>, ReplicaError> {
         self.tables = Tables::load(&self.connection)?;
         self.sets = Sets::load(&self.connection)?;
         self.known.clear();
-        self.columns.clear();
-        for stored in stored::subscriptions(&self.connection)? {
-            self.know(stored.id, stored.known);
+        let subscriptions = stored::subscriptions(&self.connection)?;
+        for stored in &subscriptions {
+            self.know(stored.id, stored.known.clone());
         }
         self.publish();
-        Ok(())
+        Ok(subscriptions)
     }
 
     pub(crate) fn know(&mut self, id: SubscriptionId, known: Option<Known>) {
         match known {
-            Some(known) => {
-                self.columns.insert(id, known.columns.clone());
-                self.known.insert(id, known);
-            }
-            None => {
-                self.columns.remove(&id);
-                self.known.remove(&id);
-            }
-        }
+            Some(known) => self.known.insert(id, known),
+            None => self.known.remove(&id),
+        };
     }
 
     /// Tells the other connections which tables are replicated.

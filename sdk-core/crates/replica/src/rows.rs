@@ -3,7 +3,7 @@
 //! [`MemoryReplica`](../../machine/src/replica.rs) says the same in fewer words; tests hold the two
 //! against each other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use protocol::frame::v1::RowChange;
 use protocol::ids::{Birth, ColumnId, TableId};
@@ -13,7 +13,7 @@ use sdk_machine::{Known, SubscriptionId};
 
 use crate::error::ReplicaError;
 use crate::names::quoted;
-use crate::sets::{Columns, Member, SetId, Sets};
+use crate::sets::{Member, SetId, Sets};
 use crate::stored::stored_seq;
 use crate::tables::{Table, Tables};
 use crate::values::Bound;
@@ -23,11 +23,17 @@ pub(crate) struct Rows<'a> {
     pub(crate) connection: &'a Connection,
     pub(crate) tables: &'a Tables,
     pub(crate) sets: &'a mut Sets,
-    pub(crate) columns: &'a Columns,
-    /// Rows that nobody held at some point of the step, by their keys.
-    pub(crate) emptied: BTreeMap<TableId, Vec<Row>>,
-    /// Tables in which very many rows may have none.
-    pub(crate) swept: BTreeSet<TableId>,
+    pub(crate) known: &'a HashMap<SubscriptionId, Known>,
+    pub(crate) unheld: &'a mut Unheld,
+}
+
+/// Where a step may have left rows that nobody holds.
+#[derive(Default)]
+pub(crate) struct Unheld {
+    /// Their keys.
+    keys: BTreeMap<TableId, Vec<Row>>,
+    /// Tables in which there may be very many.
+    tables: BTreeSet<TableId>,
 }
 
 /// A row as it is stored.
@@ -36,7 +42,12 @@ struct Present {
     set: SetId,
 }
 
-impl Rows<'_> {
+impl<'a> Rows<'a> {
+    pub(crate) fn known(&self, id: SubscriptionId) -> Result<&'a Known, ReplicaError> {
+        let known = self.known.get(&id);
+        known.ok_or(ReplicaError::Inconsistent("rows of a subscription that is not known"))
+    }
+
     /// A subscription holds this row.
     pub(crate) fn put(
         &mut self,
@@ -147,9 +158,9 @@ impl Rows<'_> {
     pub(crate) fn change(
         &mut self,
         id: SubscriptionId,
-        known: &Known,
         changes: &[RowChange],
     ) -> Result<(), ReplicaError> {
+        let known = self.known(id)?;
         for change in changes {
             match change {
                 RowChange::Row(birth, row) => self.put(id, known, *birth, row, None)?,
@@ -192,7 +203,7 @@ impl Rows<'_> {
         values.extend(bound.iter().map(|value| value as &dyn ToSql));
         self.connection.prepare_cached(&sql)?.execute(params_from_iter(values))?;
         if set == SetId(0) {
-            self.emptied.entry(table_id).or_default().push(key.clone());
+            self.unheld.keys.entry(table_id).or_default().push(key.clone());
         }
         Ok(())
     }
@@ -203,8 +214,8 @@ impl Rows<'_> {
         if to == SetId(0) {
             return Vec::new();
         }
-        let known = self.sets.columns(to, self.columns);
-        let mut gone = self.sets.columns(from, self.columns);
+        let known = self.sets.columns(to, self.known);
+        let mut gone = self.sets.columns(from, self.known);
         gone.retain(|column| !known.contains(column) && !table.schema.primary_key.contains(column));
         table.names(&gone).into_iter().map(|name| format!("{name} = NULL")).collect()
     }
@@ -246,7 +257,7 @@ impl Rows<'_> {
             );
             let rows = self.connection.execute(&sql, [])?;
             if rows > 0 && set == SetId(0) {
-                self.swept.insert(table_id);
+                self.unheld.tables.insert(table_id);
             }
         }
         Ok(())
@@ -255,12 +266,12 @@ impl Rows<'_> {
     /// Rows that nothing holds go. At the end of a step: what one subscription lets go within it,
     /// another may take.
     pub(crate) fn drop_unheld(&mut self) -> Result<(), ReplicaError> {
-        for table in &self.swept {
+        for table in &self.unheld.tables {
             let name = self.tables.get(*table)?.quoted();
             self.connection.execute(&format!("DELETE FROM {name} WHERE _set = 0"), [])?;
         }
-        for (table, keys) in &self.emptied {
-            if self.swept.contains(table) {
+        for (table, keys) in &self.unheld.keys {
+            if self.unheld.tables.contains(table) {
                 continue;
             }
             let table = self.tables.get(*table)?;

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use protocol::ids::ColumnId;
 use rusqlite::{Connection, params};
-use sdk_machine::SubscriptionId;
+use sdk_machine::{Known, SubscriptionId};
 
 use crate::error::ReplicaError;
 
@@ -145,17 +145,18 @@ fn member(text: &str) -> Option<Member> {
     Some(Member { subscription, is_ghost: number % 2 == 1 })
 }
 
-/// The columns of each subscription.
-pub(crate) type Columns = HashMap<SubscriptionId, Vec<ColumnId>>;
-
 impl Sets {
     /// The columns that are known of a row with this set.
-    pub(crate) fn columns(&self, id: SetId, columns: &Columns) -> Vec<ColumnId> {
-        let of = |member: &Member| columns.get(&member.subscription);
-        let mut known: Vec<ColumnId> =
+    pub(crate) fn columns(
+        &self,
+        id: SetId,
+        known: &HashMap<SubscriptionId, Known>,
+    ) -> Vec<ColumnId> {
+        let of = |member: &Member| Some(&known.get(&member.subscription)?.columns);
+        let mut columns: Vec<ColumnId> =
             self.members(id).iter().filter_map(of).flatten().copied().collect();
-        known.sort_unstable();
-        known.dedup();
-        known
+        columns.sort_unstable();
+        columns.dedup();
+        columns
     }
 }

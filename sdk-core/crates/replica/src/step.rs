@@ -1,14 +1,12 @@
 //! A step of the machine: one transaction, all of it or nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use protocol::ids::{Birth, TableId};
 use protocol::value::Row;
-use sdk_machine::{Known, Step, SubscriptionId, Write};
+use sdk_machine::{Staged, Step, SubscriptionId, Write};
 
 use crate::error::ReplicaError;
 use crate::replica::{Changed, Replica};
-use crate::rows::Rows;
+use crate::rows::{Rows, Unheld};
 use crate::sets::{Member, SetId, Sets};
 use crate::stored;
 
@@ -34,12 +32,12 @@ impl Replica {
                 is_new |= self.tables.ensure(&self.connection, &known.table)?;
             }
         }
-        let (mut emptied, mut swept) = (BTreeMap::new(), BTreeSet::new());
+        let mut unheld = Unheld::default();
         let mut gone = Vec::new();
         for write in &step.writes {
-            self.write(write, &mut emptied, &mut swept, &mut gone)?;
+            self.write(write, &mut unheld, &mut gone)?;
         }
-        self.with_rows(&mut emptied, &mut swept, |rows| rows.drop_unheld())?;
+        self.with_rows(&mut unheld, |rows| rows.drop_unheld())?;
         for id in gone {
             self.sets.forget(&self.connection, |member| member.subscription == id)?;
         }
@@ -50,8 +48,7 @@ impl Replica {
     fn write(
         &mut self,
         write: &Write,
-        emptied: &mut BTreeMap<TableId, Vec<Row>>,
-        swept: &mut BTreeSet<TableId>,
+        unheld: &mut Unheld,
         gone: &mut Vec<SubscriptionId>,
     ) -> Result<(), ReplicaError> {
         match write {
@@ -63,26 +60,24 @@ impl Replica {
             Write::RemoveSubscription(id) => {
                 let id = *id;
                 self.connection.execute("DELETE FROM tw_subscriptions WHERE id = ?1", [id.0])?;
-                self.connection.execute("DELETE FROM tw_staged WHERE subscription = ?1", [id.0])?;
-                self.release(id, emptied, swept, |member| member.subscription == id)?;
+                stored::drop_staged(&self.connection, &Staged::OfSubscription(id))?;
+                self.release(id, unheld, |member| member.subscription == id)?;
                 self.know(id, None);
                 gone.push(id);
                 Ok(())
             }
             Write::Batch { subscription, births, rows, expiries } => {
-                self.batch(*subscription, births, rows, expiries, emptied, swept)
+                self.batch(*subscription, births, rows, expiries, unheld)
             }
             Write::Changes { subscription, changes } => {
-                let (id, known) = (*subscription, self.known(*subscription)?.clone());
-                self.with_rows(emptied, swept, |rows| rows.change(id, &known, changes))
+                self.with_rows(unheld, |rows| rows.change(*subscription, changes))
             }
             Write::Stage { lane, subscription, changes } => {
                 stored::stage(&self.connection, lane, *subscription, changes)
             }
             Write::ShowStaged { lane } => {
                 for (id, changes) in stored::unstage(&self.connection, lane)? {
-                    let known = self.known(id)?.clone();
-                    self.with_rows(emptied, swept, |rows| rows.change(id, &known, &changes))?;
+                    self.with_rows(unheld, |rows| rows.change(id, &changes))?;
                 }
                 Ok(())
             }
@@ -97,11 +92,11 @@ impl Replica {
                     sets.add(others, ghost)
                 };
                 let is_it = |member: &Member| *member == holder;
-                self.with_rows(emptied, swept, |rows| rows.move_all(table, is_it, to))
+                self.with_rows(unheld, |rows| rows.move_all(table, is_it, to))
             }
             Write::DropGhosts(id) => {
                 let ghost = Member { subscription: *id, is_ghost: true };
-                self.release(*id, emptied, swept, |member| *member == ghost)
+                self.release(*id, unheld, |member| *member == ghost)
             }
             Write::PutLane(lane) => stored::put_lane(&self.connection, lane),
             Write::RemoveLane(lane) => {
@@ -118,13 +113,12 @@ impl Replica {
         births: &[Birth],
         rows: &[Row],
         expiries: &[i64],
-        emptied: &mut BTreeMap<TableId, Vec<Row>>,
-        swept: &mut BTreeSet<TableId>,
+        unheld: &mut Unheld,
     ) -> Result<(), ReplicaError> {
-        let known = self.known(id)?.clone();
-        self.with_rows(emptied, swept, |into| {
+        self.with_rows(unheld, |into| {
+            let known = into.known(id)?;
             for (place, (birth, row)) in births.iter().zip(rows).enumerate() {
-                into.put(id, &known, *birth, row, expiries.get(place).copied())?;
+                into.put(id, known, *birth, row, expiries.get(place).copied())?;
             }
             Ok(())
         })
@@ -134,18 +128,12 @@ impl Replica {
     fn release(
         &mut self,
         id: SubscriptionId,
-        emptied: &mut BTreeMap<TableId, Vec<Row>>,
-        swept: &mut BTreeSet<TableId>,
+        unheld: &mut Unheld,
         goes: impl Fn(&Member) -> bool,
     ) -> Result<(), ReplicaError> {
         let Some(table) = self.table_of(id) else { return Ok(()) };
         let to = |sets: &mut Sets, from: SetId| sets.without(from, &goes);
-        self.with_rows(emptied, swept, |rows| rows.move_all(table, &goes, to))
-    }
-
-    fn known(&self, id: SubscriptionId) -> Result<&Known, ReplicaError> {
-        let known = self.known.get(&id);
-        known.ok_or(ReplicaError::Inconsistent("rows of a subscription that is not known"))
+        self.with_rows(unheld, |rows| rows.move_all(table, &goes, to))
     }
 
     fn table_of(&self, id: SubscriptionId) -> Option<TableId> {
@@ -154,20 +142,15 @@ impl Replica {
 
     fn with_rows(
         &mut self,
-        emptied: &mut BTreeMap<TableId, Vec<Row>>,
-        swept: &mut BTreeSet<TableId>,
+        unheld: &mut Unheld,
         work: impl FnOnce(&mut Rows<'_>) -> Result<(), ReplicaError>,
     ) -> Result<(), ReplicaError> {
-        let mut rows = Rows {
+        work(&mut Rows {
             connection: &self.connection,
             tables: &self.tables,
             sets: &mut self.sets,
-            columns: &self.columns,
-            emptied: std::mem::take(emptied),
-            swept: std::mem::take(swept),
-        };
-        let done = work(&mut rows);
-        (*emptied, *swept) = (rows.emptied, rows.swept);
-        done
+            known: &self.known,
+            unheld,
+        })
     }
 }

@@ -2,32 +2,24 @@
 
 use protocol::codec;
 use protocol::frame::v1::RowChange;
-use protocol::ids::{Basis, ClientId, ColumnId, Epoch, Floor, Lane, SeqId};
+use protocol::ids::{Basis, ColumnId, Epoch, Floor, Lane, SeqId};
 use protocol::limits::{FRAME_BYTES_MAX, SERVER_FRAME_BYTES_MAX};
 use protocol::predicate::Predicate;
 use protocol::schema::TableSchema;
 use protocol::value::Value;
 use rusqlite::{Connection, Row, params};
-use sdk_machine::{Known, SqlText, Staged, Stored, StoredLane, StoredSubscription, SubscriptionId};
+use sdk_machine::{Known, SqlText, Staged, StoredLane, StoredSubscription, SubscriptionId};
 
 use crate::error::ReplicaError;
 
-/// All of it. Staged pieces are none of it, and are dropped.
-pub(crate) fn load(connection: &Connection) -> Result<Stored, ReplicaError> {
-    connection.execute("DELETE FROM tw_staged", [])?;
-    let client: [u8; 16] =
-        connection.query_row("SELECT client FROM tw_replica", [], |row| row.get(0))?;
+pub(crate) fn lanes(connection: &Connection) -> Result<Vec<StoredLane>, ReplicaError> {
     let mut statement = connection.prepare("SELECT lane, epoch, seq, cut FROM tw_lanes")?;
     let mut rows = statement.query([])?;
     let mut lanes = Vec::new();
     while let Some(row) = rows.next()? {
         lanes.push(lane(row)?);
     }
-    Ok(Stored {
-        client: ClientId::from_bytes(client),
-        lanes,
-        subscriptions: subscriptions(connection)?,
-    })
+    Ok(lanes)
 }
 
 fn lane(row: &Row<'_>) -> Result<StoredLane, ReplicaError> {
