@@ -76,6 +76,15 @@ impl TableName {
     pub fn in_replica(&self) -> String {
         format!("{}__{}", self.namespace, self.table)
     }
+
+    /// The table that is called this in the replica, if any can be. SQLite does not tell upper from
+    /// lower case in names.
+    pub fn of_replica(name: &str) -> Option<Self> {
+        let name = name.to_ascii_lowercase();
+        // The last one: a namespace may end with `_`, and a table does not begin with it.
+        let (namespace, table) = name.rsplit_once("__")?;
+        format!("{namespace}.{table}").parse().ok()
+    }
 }
 
 /// The user id that owns a partition: 1 to [`TENANT_ID_BYTES_MAX`] bytes without control
@@ -275,6 +284,7 @@ mod tests {
             for table in parts {
                 let name: TableName = format!("{namespace}.{table}").parse().unwrap();
                 assert!(seen.insert(name.in_replica()), "{name}");
+                assert_eq!(TableName::of_replica(&name.in_replica()), Some(name));
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What can go wrong with a replica.
 
 use protocol::error_code::ErrorCode;
+use protocol::ids::TableName;
 use thiserror::Error;
 
 /// Why a replica did not do something. No text has a value of a row in it.
@@ -109,8 +110,13 @@ impl ReplicaError {
             other => other.to_string(),
         };
         match text.strip_prefix("no such table: ") {
-            Some(table) => Self::NoSuchTable(table.replacen("__", ".", 1)),
+            Some(table) => Self::NoSuchTable(told(table)),
             None => Self::Sql(text),
         }
     }
+}
+
+/// A table as it is called in messages: one of a server as the server calls it.
+pub(crate) fn told(table: &str) -> String {
+    TableName::of_replica(table).map_or_else(|| table.to_owned(), |name| name.to_string())
 }

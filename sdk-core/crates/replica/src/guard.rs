@@ -14,7 +14,7 @@ use rusqlite::functions::FunctionFlags;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::types::ValueRef;
 
-use crate::error::ReplicaError;
+use crate::error::{ReplicaError, told};
 use crate::names::rewrite;
 
 /// The function that the triggers of replicated tables call.
@@ -226,7 +226,7 @@ impl Guard {
             return refuse(format!("{table} is the SDK's own: it is not written"));
         }
         if self.is_replicated(table) {
-            let name = table.replacen("__", ".", 1);
+            let name = told(table);
             return refuse(format!(
                 "{name} is replicated, and written by the server's word alone: send it with `remote`"
             ));

@@ -129,7 +129,7 @@ fn check_schema(connection: &Connection, guard: &Guard) -> Result<(), ReplicaErr
     for Object { kind, name, table, sql } in objects(connection)? {
         let is_replicated = guard.is_replicated(&table);
         let is_table = kind == "table" || kind == "view";
-        if is_table && !is_replicated && is_of_server(&name) {
+        if is_table && !is_replicated && TableName::of_replica(&name).is_some() {
             return Err(ReplicaError::Refused(format!(
                 "{name} is how a table of the server is called here: choose another name"
             )));
@@ -143,14 +143,6 @@ fn check_schema(connection: &Connection, guard: &Guard) -> Result<(), ReplicaErr
         }
     }
     Ok(())
-}
-
-/// Whether a table of a server can be called so here.
-fn is_of_server(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    name.split_once("__").is_some_and(|(namespace, table)| {
-        format!("{namespace}.{table}").parse::<TableName>().is_ok()
-    })
 }
 
 fn schema_version(replica: &Replica) -> Result<i64, ReplicaError> {

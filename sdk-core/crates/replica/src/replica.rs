@@ -19,7 +19,8 @@ use crate::stored;
 use crate::tables::Tables;
 
 /// The formats of the file, in their order. A released one is never edited.
-const MIGRATIONS: &[&str] = &[include_str!("../sql/001_init.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("../sql/001_init.sql"), include_str!("../sql/002_synced_at.sql")];
 
 /// How many expired rows go at once.
 const EXPIRED_AT_ONCE_MAX: i64 = 10_000;
@@ -113,6 +114,25 @@ impl Replica {
     /// Who it is.
     pub fn client(&self) -> ClientId {
         self.client
+    }
+
+    /// When all that was subscribed to was here and live for the last time, as it was noted.
+    ///
+    /// # Errors
+    /// [`ReplicaError`] when the file cannot be read.
+    pub fn synced_at(&self) -> Result<Option<i64>, ReplicaError> {
+        let sql = "SELECT synced_at FROM tw_replica";
+        Ok(self.connection.query_row(sql, [], |row| row.get(0))?)
+    }
+
+    /// Notes it, in microseconds since 1970. It never goes back.
+    ///
+    /// # Errors
+    /// [`ReplicaError`]; nothing was noted.
+    pub fn note_synced(&mut self, at: i64) -> Result<(), ReplicaError> {
+        let sql = "UPDATE tw_replica SET synced_at = max(coalesce(synced_at, ?1), ?1)";
+        self.connection.prepare_cached(sql)?.execute([at])?;
+        Ok(())
     }
 
     /// What a machine starts from. Staged pieces are dropped.

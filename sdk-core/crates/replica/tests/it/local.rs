@@ -65,6 +65,7 @@ fn what_is_replicated_or_the_sdks_is_not_written() {
         "CREATE UNIQUE INDEX one_lane ON tw_lanes (cut)",
         "CREATE TRIGGER lanes AFTER UPDATE ON tw_lanes BEGIN SELECT 1; END",
         "CREATE TABLE Chat__rooms (id)",
+        "CREATE TABLE chat___rooms (id)",
         "CREATE VIEW chat__rooms AS SELECT 1",
         "ALTER TABLE own RENAME TO chat__rooms",
         "CREATE TRIGGER t BEFORE INSERT ON chat.messages BEGIN SELECT RAISE(IGNORE); END",
