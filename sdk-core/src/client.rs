@@ -15,12 +15,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::command::Command;
 use crate::config::Config;
-use crate::driver::Driver;
+use crate::driver::{Driver, ShownOfAll};
 use crate::error::Error;
 use crate::readers::{Readers, Waited, WaitedHere};
 use crate::rows::Rows;
 use crate::status::Status;
-use crate::subscription::{SubscribeOptions, Subscription};
+use crate::subscription::{Progress, SubscribeOptions, Subscription};
 use crate::transport::native::Native;
 use crate::watch::Watch;
 
@@ -40,7 +40,7 @@ pub struct Client {
 struct Inner {
     commands: mpsc::UnboundedSender<Command>,
     readers: Readers,
-    status: watch::Receiver<Status>,
+    shown: ShownOfAll,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -91,9 +91,9 @@ impl Client {
                 });
             match begun {
                 Ok((runtime, driver, readers)) => {
-                    let status = driver.status();
+                    let shown = driver.shown();
                     // Nobody may wait for it any more; then there is nobody to command it, either.
-                    let _ = opened.send(Ok((status, readers)));
+                    let _ = opened.send(Ok((shown, readers)));
                     runtime.block_on(driver.run(received));
                     // Looking up an address may take long, and nobody waits for it.
                     runtime.shutdown_background();
@@ -105,9 +105,9 @@ impl Client {
         });
         let thread = thread
             .map_err(|error| Error::Config(format!("the system gives no thread: {error}")))?;
-        let (status, readers) = is_open.await.map_err(|_| Error::Closed)??;
+        let (shown, readers) = is_open.await.map_err(|_| Error::Closed)??;
         let thread = Mutex::new(Some(thread));
-        Ok(Self { inner: Arc::new(Inner { commands, readers, status, thread }) })
+        Ok(Self { inner: Arc::new(Inner { commands, readers, shown, thread }) })
     }
 
     /// Subscribes: the rows of `SELECT columns FROM namespace.table WHERE …` come to this device
@@ -241,12 +241,24 @@ impl Client {
 
     /// How it is with the connection.
     pub fn status(&self) -> Status {
-        self.inner.status.borrow().clone()
+        self.inner.shown.status.borrow().clone()
+    }
+
+    /// How far all loads are together.
+    pub fn progress(&self) -> Progress {
+        *self.inner.shown.progress.borrow()
+    }
+
+    /// When all that is subscribed to was here and live for the last time, in microseconds since
+    /// 1970 by the server's clock. It never goes back, and is kept over restarts; `None` when it
+    /// never was.
+    pub fn last_synced_at(&self) -> Option<i64> {
+        *self.inner.shown.synced_at.borrow()
     }
 
     /// The status, and each one that follows. Whoever is slow gets the latest one.
     pub fn statuses(&self) -> impl Stream<Item = Status> + Send + Unpin + use<> {
-        let first = (self.inner.status.clone(), true);
+        let first = (self.inner.shown.status.clone(), true);
         let stream = futures::stream::unfold(first, |(mut status, is_first)| async move {
             if !is_first {
                 status.changed().await.ok()?;

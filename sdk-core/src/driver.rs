@@ -20,7 +20,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::frame::v1::{ServerFrame, Token};
-use sdk_machine::{Ask, Attempt, Event, Machine, Millis, Moment, SubscriptionId};
+use sdk_machine::{
+    Ask, Attempt, Event, Machine, Millis, Moment, StatusWord as Word, SubscriptionId,
+};
 use sdk_replica::{Changed, Executed, Replica, ReplicaError};
 use tokio::select;
 use tokio::sync::{mpsc, watch};
@@ -35,6 +37,7 @@ use crate::error::Error;
 use crate::ports::{Socket, SocketEvent, Transport};
 use crate::readers::Readers;
 use crate::status::{Status, StatusReason, StatusWord};
+use crate::subscription::Progress;
 
 /// How many frames wait between the socket and this loop.
 const FRAMES_WAITING_MAX: usize = 16;
@@ -43,6 +46,9 @@ const FRAMES_WAITING_MAX: usize = 16;
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 const TRY_AGAIN_MAX: Duration = Duration::from_secs(30);
 
+/// How often it is stored that all is live, in microseconds.
+const SYNCED_STORED_EVERY: i64 = 60_000_000;
+
 /// Something has happened besides.
 enum Happened {
     Command(Option<Command>),
@@ -50,6 +56,14 @@ enum Happened {
     Token(Attempt, TokenOutcome),
     Read(Finished),
     Time,
+}
+
+/// What is shown of the client as a whole.
+#[derive(Clone, Debug)]
+pub(crate) struct ShownOfAll {
+    pub(crate) status: watch::Receiver<Status>,
+    pub(crate) progress: watch::Receiver<Progress>,
+    pub(crate) synced_at: watch::Receiver<Option<i64>>,
 }
 
 pub(crate) struct Driver {
@@ -72,11 +86,17 @@ pub(crate) struct Driver {
     subscriptions: HashMap<SubscriptionId, watch::Sender<Shown>>,
     watches: Watches,
     waiting: Waiting,
+    /// Subscriptions are not as they were, and not everybody was told of it yet.
+    has_shown: bool,
     /// What steps have changed, and nobody was told of yet.
     changed: Changed,
     next_expiry: Option<i64>,
 
     status: watch::Sender<Status>,
+    progress: watch::Sender<Progress>,
+    /// When all was live for the last time, and what of that is stored.
+    synced_at: watch::Sender<Option<i64>>,
+    synced_at_stored: Option<i64>,
     /// The application does not want to be connected for now.
     is_paused: bool,
     /// The machine has something in mind that could not be stored. There is none to replace it yet.
@@ -104,6 +124,7 @@ impl Driver {
         let (finished, reads) = mpsc::unbounded_channel();
         let (token_answers, tokens) = mpsc::unbounded_channel();
         let next_expiry = replica.next_expiry()?;
+        let synced_at_stored = replica.synced_at()?;
         let status = Status { word: StatusWord::Connecting, reason: None };
         Ok(Self {
             config,
@@ -120,9 +141,13 @@ impl Driver {
             reads,
             subscriptions: HashMap::new(),
             waiting: Waiting::default(),
+            has_shown: true,
             changed: Changed::default(),
             next_expiry,
             status: watch::Sender::new(status),
+            progress: watch::Sender::new(Progress::of(&[])),
+            synced_at: watch::Sender::new(synced_at_stored),
+            synced_at_stored,
             is_paused: false,
             is_stale: false,
             trouble: None,
@@ -134,8 +159,12 @@ impl Driver {
         })
     }
 
-    pub(crate) fn status(&self) -> watch::Receiver<Status> {
-        self.status.subscribe()
+    pub(crate) fn shown(&self) -> ShownOfAll {
+        ShownOfAll {
+            status: self.status.subscribe(),
+            progress: self.progress.subscribe(),
+            synced_at: self.synced_at.subscribe(),
+        }
     }
 
     /// Runs until it is closed, or nobody could command it any more.
@@ -153,6 +182,7 @@ impl Driver {
                 Happened::Time => self.time(),
             }
         };
+        self.store_synced(0);
         self.event(Event::Close);
         self.readers.close();
         self.waiting.close();
@@ -282,9 +312,11 @@ impl Driver {
                     });
                 }
                 self.event(Event::Frame { attempt, frame: *frame });
+                self.note_synced();
             }
             SocketEvent::Disconnected(why) => {
                 self.socket = None;
+                self.store_synced(0);
                 self.log(LogLevel::Info, || format!("disconnected: {why}"));
                 self.event(Event::Disconnected { attempt });
             }
@@ -334,6 +366,26 @@ impl Driver {
         match next {
             Ok(next) => self.next_expiry = next,
             Err(error) => self.fail(error),
+        }
+    }
+
+    /// Whatever comes while all is live says that it is.
+    fn note_synced(&mut self) {
+        let is_synced = self.machine.status().word == Word::Connected && self.trouble.is_none();
+        let now = self.server_micros().filter(|_| is_synced);
+        if now > *self.synced_at.borrow() {
+            self.synced_at.send_replace(now);
+            self.store_synced(SYNCED_STORED_EVERY);
+        }
+    }
+
+    /// Stores it, if it is so many microseconds later than what is stored.
+    fn store_synced(&mut self, later: i64) {
+        let Some(at) = *self.synced_at.borrow() else { return };
+        let is_later = self.synced_at_stored.is_none_or(|stored| at - stored > later);
+        // It is no reason to stop: the next one may be possible.
+        if is_later && self.replica.note_synced(at).is_ok() {
+            self.synced_at_stored = Some(at);
         }
     }
 

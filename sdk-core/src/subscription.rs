@@ -34,6 +34,26 @@ pub struct Progress {
     pub fraction: Option<f64>,
 }
 
+impl Progress {
+    /// Of all of them together.
+    pub(crate) fn of(views: &[SubscriptionView]) -> Self {
+        let rows = views.iter().map(|view| view.rows_loaded).sum();
+        let loading = || views.iter().filter(|view| view.state == SubscriptionState::Loading);
+        if loading().next().is_none() {
+            return Self { rows, remaining: None, fraction: Some(1.0) };
+        }
+        // Where one does not know, nobody does.
+        let remaining = loading().map(|view| view.remaining).sum::<Option<u64>>();
+        let fraction = remaining.map(|remaining| {
+            #[expect(clippy::cast_precision_loss, reason = "it is an estimate")]
+            let (rows, all) = (rows as f64, (rows + remaining) as f64);
+            // What is left may have none that match, and then it is over at once.
+            if all > 0.0 { (rows / all).min(0.99) } else { 0.0 }
+        });
+        Self { rows, remaining, fraction }
+    }
+}
+
 /// A live query that the replica is kept in step with. It goes on when this is dropped, and when
 /// the client is closed and opened again: [`Subscription::unsubscribe`] ends it. Whoever asks for
 /// the same text again has the same one.
@@ -96,20 +116,7 @@ impl Subscription {
 
     /// How far its load is.
     pub fn progress(&self) -> Progress {
-        let view = self.shown.borrow().1.clone();
-        let is_loading = view.state == SubscriptionState::Loading;
-        let (rows, remaining) = (view.rows_loaded, view.remaining);
-        let fraction = match remaining {
-            _ if !is_loading => Some(1.0),
-            Some(remaining) => {
-                #[expect(clippy::cast_precision_loss, reason = "it is an estimate")]
-                let (rows, all) = (rows as f64, (rows + remaining) as f64);
-                // What is left may have none that match, and then it is over at once.
-                Some(if all > 0.0 { (rows / all).min(0.99) } else { 0.0 })
-            }
-            None => None,
-        };
-        Progress { rows, remaining: remaining.filter(|_| is_loading), fraction }
+        Progress::of(&[self.shown.borrow().1.clone()])
     }
 
     /// Makes its window wider by so many older rows. They come when the server sends them.

@@ -9,6 +9,7 @@ use super::{Driver, FRAMES_WAITING_MAX, TRY_AGAIN, TRY_AGAIN_MAX, token};
 use crate::config::LogLevel;
 use crate::error::Error;
 use crate::status::{Status, StatusReason, StatusWord};
+use crate::subscription::Progress;
 
 impl Driver {
     /// Tells the machine that something has happened, and does what it wants. Says whether that was
@@ -152,12 +153,19 @@ impl Driver {
             }
             self.watches.changed(&changed);
         }
+        if std::mem::take(&mut self.has_shown) {
+            self.watches.states_changed();
+            let ids = self.machine.subscriptions().map(|stored| stored.id);
+            let views: Vec<_> = ids.filter_map(|id| self.machine.subscription(id)).collect();
+            self.progress.send_replace(Progress::of(&views));
+        }
         self.watches.run(&self.machine);
         self.waiting.look_at(&self.machine);
         self.show_status();
     }
 
     fn show(&mut self, id: SubscriptionId) {
+        self.has_shown = true;
         let Some(shown) = self.subscriptions.get(&id) else { return };
         match self.machine.subscription(id) {
             Some(view) => {
@@ -172,7 +180,6 @@ impl Driver {
                 self.subscriptions.remove(&id);
             }
         }
-        self.watches.states_changed();
     }
 
     /// Two subscriptions have turned out to be one.

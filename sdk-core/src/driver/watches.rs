@@ -112,6 +112,10 @@ impl Watches {
         for (id, result) in results {
             let Some(watched) = self.all.get_mut(&id) else { continue };
             watched.is_read = false;
+            // Its table may have come since, and then it is read again.
+            if watched.is_dirty && matches!(result, Err(ReplicaError::NoSuchTable(_))) {
+                continue;
+            }
             // Rows that have changed since are not here yet, and may be what it is `live` by.
             let freshness = if watched.is_dirty { &then } else { &now };
             watched.take(result, freshness, awaits_tables);

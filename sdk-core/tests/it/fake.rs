@@ -62,10 +62,13 @@ impl Fake {
     }
 }
 
+/// What time it is at the server when it welcomes somebody.
+pub(crate) const WELCOME_AT: i64 = 1_800_000_000_000_000;
+
 pub(crate) fn welcome() -> ServerFrame {
     ServerFrame::Welcome(Welcome {
         version: 1,
-        time: 1_800_000_000_000_000,
+        time: WELCOME_AT,
         silence_ms_max: 60_000,
         token_expires_ms: None,
     })

@@ -6,7 +6,9 @@ use protocol::frame::v1::{Refused, ServerFrame};
 use protocol::ids::RequestNumber;
 use sdk_core::{ResultState, SubscribeOptions, SubscriptionState, Value, Watch, WatchResult};
 
-use crate::fake::{Device, Fake, batch, delta, frontier, ids, row, soon, subscribed, table};
+use crate::fake::{
+    Device, Fake, WELCOME_AT, batch, delta, frontier, ids, row, soon, subscribed, table,
+};
 
 async fn next(watch: &mut Watch) -> WatchResult {
     let result = soon(watch.next()).await.expect("the client lives");
@@ -49,6 +51,7 @@ async fn a_result_says_how_fresh_it_is() {
     .await;
     let progress = subscription.progress();
     assert_eq!((progress.rows, progress.remaining, progress.fraction), (1, Some(3), Some(0.25)));
+    assert_eq!((client.progress(), client.last_synced_at()), (progress, None));
     session.send(batch(query, 10, &[(1, row(1))])).await;
     soon(async {
         loop {
@@ -60,6 +63,9 @@ async fn a_result_says_how_fresh_it_is() {
     })
     .await;
     assert_eq!(subscription.progress().fraction, Some(1.0));
+    assert_eq!(client.progress().fraction, Some(1.0));
+    let synced_at = client.last_synced_at();
+    assert!(synced_at.is_some_and(|at| (0..60_000_000).contains(&(at - WELCOME_AT))));
     drop(session);
     let behind = next(&mut watch).await;
     assert_eq!((ids(&behind.rows), behind.state), (vec![1, 5], ResultState::Behind));
@@ -69,6 +75,12 @@ async fn a_result_says_how_fresh_it_is() {
     assert_eq!(next(&mut local).await.state, ResultState::Live);
     client.execute("INSERT INTO mine VALUES (3)", &[]).await.unwrap();
     assert_eq!(ids(&next(&mut local).await.rows), [3]);
+    // O1: it is known offline, too.
+    soon(client.close()).await;
+    let url = fake.url();
+    drop(fake);
+    let client = device.open(&url).await;
+    assert_eq!(client.last_synced_at(), synced_at);
 }
 
 #[tokio::test]
