@@ -1,24 +1,46 @@
 //! The command `demo`.
 
+use std::io::IsTerminal;
 use std::process::Command;
 
-use crate::shell::{Outcome, cargo, run as run_command, say};
+use crate::shell::{self, Failure, Outcome, cargo, run as run_command, say};
 use crate::{cache, machine, places};
 
-/// The command `demo`.
-pub(crate) fn run() -> Outcome {
-    let _lock = cache::lock()?;
+/// The command `demo`, and with `--as` the one that comes to it.
+pub(crate) fn run(options: &[&str]) -> Outcome {
+    if !matches!(options, [] | ["--as", _]) {
+        return Err(Failure("demo takes nothing but --as USER".to_owned()));
+    }
+    let lock = cache::lock()?;
     machine::for_rocksdb()?;
-    check()
+    build()?;
+    // Others may build while it runs.
+    drop(lock);
+    let mut demo = demo(options);
+    if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
+        return shell::hand_over(&mut demo);
+    }
+    run_command(&mut demo)
 }
 
-/// Builds and runs the demo. It ends by itself, and fails when it does not find what it should.
+/// Builds and runs the demo without a terminal. It ends by itself, and fails when it does not find
+/// what it should.
 pub(crate) fn check() -> Outcome {
+    build()?;
+    run_command(demo(&[]).stdin(std::process::Stdio::null()))
+}
+
+fn build() -> Outcome {
     say("building the server and the demo; the first time this includes RocksDB and DataFusion, \
          and takes a while");
-    run_command(&mut everything())?;
-    // Beside it is the server that it starts.
-    run_command(&mut Command::new(places::target().join("debug/demo")))
+    run_command(&mut everything())
+}
+
+/// Beside it are the server and the chat that it starts.
+fn demo(options: &[&str]) -> Command {
+    let mut demo = Command::new(places::target().join("debug/demo"));
+    demo.arg("--note").arg(places::folder().join("demo")).args(options);
+    demo
 }
 
 /// Builds all there is, and always all: cargo builds what crates have in common anew for every

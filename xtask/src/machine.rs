@@ -19,6 +19,11 @@ pub(crate) fn for_rocksdb() -> Outcome {
     install(&missing, "to build RocksDB")
 }
 
+/// What tests need beside: the program `sqlite3`, by which they read replicas like anybody else.
+pub(crate) fn for_tests() -> Outcome {
+    install(if exists("sqlite3") { &[] } else { &["sqlite3"] }, "to test what other programs read")
+}
+
 fn has_libclang() -> bool {
     if variable("LIBCLANG_PATH").is_some() {
         return true;

@@ -20,7 +20,10 @@ use shell::{Failure, Outcome};
 const HELP: &str = "\
 cargo xtask COMMAND
 
-  demo      shows what there is, for real; stops all it started
+  demo      a server and a chat, for real; stops all it started. Without a terminal it plays a
+            conversation, and ends by itself
+  demo --as USER
+            opens the chat as somebody else, while a demo runs in another terminal
   test      everything that must pass, with the seconds of each stage
   verify    reads only: format, lints, documentation, the rules of this repository
   fix       formats, and applies what the lints propose
@@ -64,7 +67,7 @@ fn run(words: &[&str]) -> Outcome {
         }
         ["bench"] => bench::run(None),
         ["bench", name] => bench::run(Some(name)),
-        ["demo"] => demo::run(),
+        ["demo", options @ ..] => demo::run(options),
         ["test"] => test::run(),
         ["verify"] => verify::run(),
         ["fix"] => verify::fix(),
@@ -73,7 +76,7 @@ fn run(words: &[&str]) -> Outcome {
         ["soak", name, options @ ..] => soak::run(name, options),
         ["mutants"] => mutants::run(None),
         ["mutants", name] => mutants::run(Some(name)),
-        ["demo" | "test" | "verify" | "fix" | "tidy", ..] => {
+        ["test" | "verify" | "fix" | "tidy", ..] => {
             Err(Failure(format!("`{}` takes nothing behind it", words[0])))
         }
         _ => Err(Failure(format!("there is no command {:?}\n\n{HELP}", words.join(" ")))),

@@ -67,6 +67,16 @@ pub(crate) fn run(command: &mut Command) -> Outcome {
     watch(command, None, |_| {})
 }
 
+/// Runs a command to its end, which has the terminal meanwhile.
+pub(crate) fn hand_over(command: &mut Command) -> Outcome {
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        // It has said why.
+        Ok(_) => Err(Failure::told()),
+        Err(error) => Err(failed(error, command)),
+    }
+}
+
 /// Runs a command and returns what it printed.
 pub(crate) fn output(command: &mut Command) -> Outcome<String> {
     let output =

@@ -2,9 +2,12 @@
 //! set here through the crate `seeds`.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use crate::shell::{Failure, Outcome, cargo, output, say, watch};
+use serde_json::Value;
+
+use crate::demo::everything;
+use crate::shell::{Failure, Outcome, output, say, watch};
 use crate::{cache, machine, places};
 
 /// A randomised test that can run for long.
@@ -20,6 +23,12 @@ pub(crate) struct Soak {
 /// All of them; `tidy` holds this table against the sources.
 pub(crate) const SOAKS: &[Soak] = &[
     Soak {
+        name: "cut-loads",
+        package: "scenarios",
+        test: "loads::a_load_that_is_cut_goes_on_and_ends_complete",
+        about: "a load of the SDK is cut 6 times at seed 0, then 30 times in 100,000 rows",
+    },
+    Soak {
         name: "damaged-logs",
         package: "server-replication",
         test: "damage::a_damaged_log_is_noticed",
@@ -30,6 +39,12 @@ pub(crate) const SOAKS: &[Soak] = &[
         package: "protocol",
         test: "hostile::mutated_messages_do_no_harm",
         about: "messages with changed bytes are refused, or sound",
+    },
+    Soak {
+        name: "device-kills",
+        package: "scenarios",
+        test: "devices::after_kills_of_server_and_devices_all_have_the_same",
+        about: "kill -9 of the server 50 times and of 20 devices 200 times; seed 0 is small",
     },
     Soak {
         name: "disk-failures",
@@ -93,9 +108,15 @@ pub(crate) const SOAKS: &[Soak] = &[
     },
     Soak {
         name: "kills",
-        package: SCENARIOS,
+        package: "scenarios",
         test: "kills::a_kill_loses_nothing_that_was_acknowledged_and_doubles_nothing",
         about: "kill -9 of a server ten times a seed, under 32 writers; seed 0 is small",
+    },
+    Soak {
+        name: "last-rows",
+        package: "server-engine",
+        test: "work::the_last_rows_of_a_large_partition_are_read_alone",
+        about: "what the last 10 of a room read among 10,000 rows, and 1,000,000 from seed 1 on",
     },
     Soak {
         name: "like",
@@ -219,9 +240,6 @@ pub(crate) const SOAKS: &[Soak] = &[
     },
 ];
 
-/// The package whose tests start the server, which is built before.
-const SCENARIOS: &str = "scenarios";
-
 /// Minutes that a soak runs when nothing limits it.
 const MINUTES_DEFAULT: u64 = 10;
 
@@ -242,8 +260,10 @@ pub(crate) fn run(name: &str, options: &[&str]) -> Outcome {
     })?;
     let wish = Wish::parse(options)?;
     let _lock = cache::lock()?;
-    let mut test = cargo(["test", "--locked", "--test", "it"]);
-    test.args(["--package", soak.package, "--", soak.test, "--exact", "--nocapture"]);
+    machine::for_rocksdb()?;
+    machine::for_tests()?;
+    let mut test = soak.binary()?;
+    test.args([soak.test, "--exact", "--nocapture"]).stdin(Stdio::null());
     let mut set = |name: &str, number: u64| {
         test.env(name, number.to_string());
     };
@@ -273,18 +293,31 @@ pub(crate) fn run(name: &str, options: &[&str]) -> Outcome {
             test.env("TIDEWIRE_SOAK_PROGRESS", progress);
         }
     }
-    if soak.package.starts_with("server-") || [SCENARIOS, "simulation"].contains(&soak.package) {
-        machine::for_rocksdb()?;
-    }
-    if soak.package == SCENARIOS {
-        crate::shell::run(&mut crate::demo::everything())?;
-    }
     let mut ran = false;
     watch(test.env("TIDEWIRE_SOAK", soak.name), None, |line| ran |= line == "running 1 test")?;
     if ran { Ok(()) } else { Err(Failure(format!("there is no test {}", soak.test))) }
 }
 
 impl Soak {
+    /// Its test binary, from a build of all there is: of one crate alone, cargo would build what it
+    /// depends on with other features, and that is RocksDB once more.
+    fn binary(&self) -> Outcome<Command> {
+        let built = output(everything().arg("--message-format=json-render-diagnostics"))?;
+        let mut artifacts = built.lines().filter_map(|line| serde_json::from_str(line).ok());
+        let found = artifacts.find_map(|artifact: Value| {
+            if package_of(artifact["package_id"].as_str()?) != self.package
+                || artifact["target"]["name"] != "it"
+            {
+                return None;
+            }
+            let folder = Path::new(artifact["manifest_path"].as_str()?).parent()?.to_owned();
+            let mut test = Command::new(artifact["executable"].as_str()?);
+            test.current_dir(folder);
+            Some(test)
+        });
+        found.ok_or_else(|| Failure(format!("{} has no test binary `it`", self.package)))
+    }
+
     /// The file that holds how far the seeds from `from` on have come.
     fn progress(&self, folder: &Path, from: u64) -> PathBuf {
         folder.join(self.name).join(from.to_string())
@@ -325,6 +358,16 @@ impl Wish {
     }
 }
 
+/// The name in an id that cargo gives a package of a workspace, `path+file:///folder#name@0.1.0`;
+/// without the name where that of the folder is the same.
+fn package_of(id: &str) -> &str {
+    let (place, version) = id.split_once('#').unwrap_or((id, ""));
+    match version.split_once('@') {
+        Some((name, _)) => name,
+        None => place.rsplit('/').next().unwrap_or(place),
+    }
+}
+
 /// Where it is noted how far soaks have come with the code of this commit. Nowhere while something
 /// is changed: what passed then says nothing of what is there now.
 fn progress_folder() -> Outcome<Option<PathBuf>> {
@@ -351,6 +394,17 @@ fn create_parent(file: &Path) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn packages_are_known_by_their_ids() {
+        for (id, name) in [
+            ("path+file:///a/e2e/scenarios#0.1.0", "scenarios"),
+            ("path+file:///a/crates/engine#server-engine@0.1.0", "server-engine"),
+            ("registry+https://example.org/index#serde@1.0.0", "serde"),
+        ] {
+            assert_eq!(package_of(id), name);
+        }
+    }
 
     #[test]
     fn options_are_seed_or_a_range_limited_in_time() {

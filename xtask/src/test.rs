@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::shell::{self, Outcome, cargo, watch};
 use crate::stages::Stages;
-use crate::{cache, demo, verify};
+use crate::{cache, demo, machine, verify};
 
 /// A test that says nothing for this long hangs. libtest names a slow test after a minute.
 const SILENCE_MAX: Duration = Duration::from_secs(10 * 60);
@@ -13,6 +13,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(10 * 60);
 pub(crate) fn run() -> Outcome {
     let _lock = cache::lock()?;
     verify::needs()?;
+    machine::for_tests()?;
     let mut stages = Stages::new();
     verify::run_stages(&mut stages);
     stages.run("build of the tests", &|| {
