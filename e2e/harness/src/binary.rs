@@ -1,21 +1,20 @@
-//! Which binary is tested: the one that cargo built beside the test.
+//! Which binaries are tested: those that cargo built beside the test.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-const BUILD: &str = "cargo build --package server";
+const BUILD: &str = "cargo build --workspace";
 
-/// The server that was built in the folder in which this test was.
+/// The program of this name that was built in the folder in which this test was.
 ///
 /// # Panics
 /// There is none, or it is older than its sources.
-pub fn binary() -> PathBuf {
+pub fn binary(name: &str) -> PathBuf {
     let this = std::env::current_exe().unwrap_or_else(|error| panic!("the test's place: {error}"));
-    let found =
-        this.ancestors().skip(1).map(|folder| folder.join("tidewire")).find(|p| p.is_file());
+    let found = this.ancestors().skip(1).map(|folder| folder.join(name)).find(|p| p.is_file());
     let Some(found) = found else {
-        panic!("there is no server beside {}: {BUILD}", this.display());
+        panic!("there is no {name} beside {}: {BUILD}", this.display());
     };
     if let Some(newer) = newer_source(&found) {
         panic!("{} is older than {}: {BUILD}", found.display(), newer.display());

@@ -26,6 +26,7 @@ pub enum Role {
 pub struct Home {
     directory: TempDir,
     binary: PathBuf,
+    listen: Mutex<String>,
     url: Arc<Mutex<String>>,
     log: Arc<Mutex<Vec<String>>>,
     allowed: Mutex<Vec<String>>,
@@ -41,7 +42,8 @@ impl Home {
     pub fn new() -> Self {
         Self {
             directory: TempDir::new().unwrap_or_else(|error| panic!("no place for data: {error}")),
-            binary: binary(),
+            binary: binary("tidewire"),
+            listen: Mutex::new("127.0.0.1:0".to_owned()),
             url: Arc::default(),
             log: Arc::default(),
             allowed: Mutex::default(),
@@ -64,6 +66,17 @@ impl Home {
     /// The data directory. The first start makes it.
     pub fn data(&self) -> PathBuf {
         self.directory.path().join("data")
+    }
+
+    /// A folder for what else belongs to it. It goes with it.
+    pub fn folder(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// From now on servers start at the port that the present one has.
+    pub fn keep_port(&self) {
+        let address = lock(&self.url).trim_start_matches("http://").to_owned();
+        *lock(&self.listen) = address;
     }
 
     /// Lines of the log with this text in them are expected.
@@ -92,7 +105,8 @@ impl Home {
     /// The binary cannot be run.
     pub fn launch(&self) -> Server {
         let mut command = Command::new(&self.binary);
-        command.arg("serve").arg("--data").arg(self.data()).args(["--listen", "127.0.0.1:0"]);
+        command.arg("serve").arg("--data").arg(self.data());
+        command.arg("--listen").arg(&*lock(&self.listen));
         if let Some(settings) = &self.settings {
             command.arg("--config").arg(settings);
         }
@@ -115,16 +129,7 @@ impl Home {
     /// # Panics
     /// There is no key.
     pub fn client(&self, user: &str, role: Role) -> Client {
-        let role = match role {
-            Role::User => "user",
-            Role::Service => "service",
-            Role::Admin => "admin",
-        };
-        let data = self.data();
-        let output = self.command(&["token", "--user", user, "--role", role, "--data"], &data);
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "no token for {user}: {told}");
-        let token = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        let token = token(&self.binary, &self.data(), user, role);
         Client::new(Arc::clone(&self.url), token)
     }
 
@@ -166,6 +171,21 @@ impl Drop for Home {
         let unexpected = self.unexpected();
         assert!(unexpected.is_empty(), "the server's log has {unexpected:#?}");
     }
+}
+
+/// A token of this user, for servers with their data there.
+pub(crate) fn token(binary: &Path, data: &Path, user: &str, role: Role) -> String {
+    let role = match role {
+        Role::User => "user",
+        Role::Service => "service",
+        Role::Admin => "admin",
+    };
+    let mut command = Command::new(binary);
+    command.args(["token", "--user", user, "--role", role, "--data"]).arg(data);
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "no token for {user}: {told}");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
 /// Whether somebody should have to look at a line of the log.

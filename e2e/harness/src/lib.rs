@@ -8,16 +8,19 @@
 //! | --- | --- |
 //! | the data directory, the log, tokens | `home.rs` |
 //! | a running process | `server.rs`; which binary that is: `binary.rs` |
+//! | the chat of `examples/chat`, as a process | `chat.rs` |
 //! | requests and typed answers | `client.rs` |
 //! | a network that breaks | `proxy.rs` |
 
 mod binary;
+mod chat;
 mod client;
 mod home;
 mod proxy;
 mod server;
 
 pub use binary::binary;
+pub use chat::{Chat, ChatCommand, chat};
 pub use client::{Answer, Client, Failure, Refusal};
 pub use home::{Home, Role};
 pub use proxy::Proxy;

@@ -141,24 +141,12 @@ impl Server {
     /// # Panics
     /// It does not end.
     pub fn wait(&mut self) -> Ended {
-        let status = self.exit_status();
+        let status = exit_status(&mut self.child);
         for reader in self.readers.drain(..) {
             // One that has panicked has shown so.
             let _ = reader.join();
         }
         Ended { code: status.code(), told: lock(&self.told).join("\n") }
-    }
-
-    fn exit_status(&mut self) -> ExitStatus {
-        let mut waited = Duration::ZERO;
-        while waited < END_WITHIN {
-            if let Ok(Some(status)) = self.child.try_wait() {
-                return status;
-            }
-            std::thread::sleep(LOOK_EVERY);
-            waited += LOOK_EVERY;
-        }
-        panic!("the server does not end");
     }
 }
 
@@ -173,7 +161,23 @@ impl Drop for Server {
     }
 }
 
-fn read(
+/// Waits for the end of a process.
+///
+/// # Panics
+/// It does not end.
+pub(crate) fn exit_status(child: &mut Child) -> ExitStatus {
+    let mut waited = Duration::ZERO;
+    while waited < END_WITHIN {
+        if let Ok(Some(status)) = child.try_wait() {
+            return status;
+        }
+        std::thread::sleep(LOOK_EVERY);
+        waited += LOOK_EVERY;
+    }
+    panic!("process {} does not end", child.id());
+}
+
+pub(crate) fn read(
     output: impl Read + Send + 'static,
     mut take: impl FnMut(String) + Send + 'static,
 ) -> JoinHandle<()> {

@@ -317,15 +317,15 @@ fn check_sums(data: &Path) {
 
 /// Chance that a seed decides. What runs at the same time does not come out the same twice all the
 /// same: a seed says when something is killed, not what else happens then.
-struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
     /// A number below `end`. (xorshift64*, Vigna 2016)
-    fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;

@@ -4,10 +4,14 @@
 
 mod raw;
 
+mod chat;
+mod devices;
 mod hostile;
 mod kills;
 mod lifecycle;
 mod live;
+mod loads;
+mod outside;
 mod sdk;
 mod sdk_faults;
 mod sockets;

@@ -218,41 +218,6 @@ async fn the_last_rows_and_older_ones() {
 }
 
 #[tokio::test]
-async fn a_load_that_is_cut_goes_on_and_ends_complete() {
-    let world = World::new();
-    for part in 0..20 {
-        let values: Vec<_> = (0..1_000)
-            .map(|id| format!("({}, 7, '{}', 'x')", part * 1_000 + id, "b".repeat(80)))
-            .collect();
-        world.ann.ok(&format!("INSERT INTO app.notes VALUES {}", values.join(", ")));
-    }
-    let client = world.client("ann").await;
-    world.proxy.cut_after(100_000);
-    let options = SubscribeOptions { batch_rows: Some(500), ..SubscribeOptions::default() };
-    let subscription = client.subscribe("SELECT * FROM app.notes", &[], options).await.unwrap();
-    let mut cuts = 0;
-    let mut before = 0;
-    while subscription.state() != SubscriptionState::Live {
-        if !world.proxy.will_cut() && cuts < 8 {
-            cuts += 1;
-            // Before the first answer there is no table.
-            let counted = client.query("SELECT count(*) AS n FROM app.notes", &[]).await;
-            let count: i64 = counted.map_or(0, |rows| rows.get(0).unwrap().get("n").unwrap());
-            assert!(count >= before, "it never begins again");
-            before = count;
-            world.proxy.cut_after(150_000 + cuts * 10_000);
-            client.network_changed();
-        }
-        client.network_changed();
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    assert!(cuts >= 5, "{cuts} cuts");
-    assert!(world.proxy.bytes_down() < 6_000_000, "{} bytes", world.proxy.bytes_down());
-    let sum = "SELECT count(*), sum(id), count(DISTINCT id) FROM app.notes";
-    assert_eq!(rows(&client, sum).await, ["20000 199990000 20000"]);
-}
-
-#[tokio::test]
 async fn a_statement_over_a_cut_is_answered_and_done_once() {
     let world = World::new();
     let client = world.client("ann").await;
