@@ -8,17 +8,27 @@
 //! | --- | --- |
 //! | `write-path` | proposer to applied, in process |
 //! | `write-sql` | single-row INSERTs over HTTP, each synced before its answer |
+//! | `fanout-paced`, `fanout-saturated` | a row to thousands of sockets with one query |
+//! | `fanout-distinct`, `tenants-flat` | a write beside subscriptions that it does not concern |
+//! | `idle-memory` | what a socket takes on which nothing happens |
+//! | `first-load`, `catch-up` | rows come to a device: all, and what has changed |
+//! | `slow-reader` | one of a thousand does not read |
 //! | `hot-row` | a million updates of one row, then a catch-up |
 //! | `start` | a server with a million rows starts; memory and size |
 
 #![expect(clippy::disallowed_methods, reason = "what is measured here is time")]
 #![expect(clippy::print_stdout, reason = "the table is what this is for")]
 
+mod beside;
 mod client;
+mod crowd;
+mod fanout;
 mod hot_row;
 mod limits;
+mod loading;
 mod report;
 mod server;
+mod slow_reader;
 mod start;
 mod write_path;
 mod write_sql;
@@ -33,9 +43,17 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 type Benchmark = fn(&mut Report) -> Result<()>;
 
-const BENCHMARKS: [(&str, Benchmark); 4] = [
+const BENCHMARKS: [(&str, Benchmark); 12] = [
     ("write-path", write_path::run),
     ("write-sql", write_sql::run),
+    ("fanout-paced", fanout::paced),
+    ("fanout-saturated", fanout::saturated),
+    ("fanout-distinct", beside::distinct),
+    ("tenants-flat", beside::tenants),
+    ("idle-memory", beside::idle_memory),
+    ("first-load", loading::first_load),
+    ("catch-up", loading::catch_up),
+    ("slow-reader", slow_reader::run),
     ("hot-row", hot_row::run),
     ("start", start::run),
 ];
@@ -46,6 +64,7 @@ fn main() -> Result<()> {
     let chosen: Vec<_> = match *words {
         // Itself again, as the process whose costs are compared.
         ["echo"] => return limits::echo::serve(),
+        ["broadcast"] => return limits::broadcast::serve(),
         [] => BENCHMARKS.to_vec(),
         [name] => BENCHMARKS.into_iter().filter(|(known, _)| *known == name).collect(),
         _ => bail!("give one benchmark, or none for all of them"),

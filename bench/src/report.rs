@@ -54,7 +54,7 @@ impl Report {
     /// One line for each figure: median, least and most; the limit; the median of the ratios.
     pub(crate) fn table(&self) -> String {
         let mut table = format!(
-            "\n{:<10} {:<44} {:>32} {:>12} {:>7}  {}\n",
+            "\n{:<16} {:<56} {:>32} {:>12} {:>7}  {}\n",
             "benchmark", "what", "median (min – max)", "limit", "ratio", "to reach"
         );
         for figure in &self.figures {
@@ -77,7 +77,7 @@ impl Report {
             };
             let _ = writeln!(
                 table,
-                "{:<10} {:<44} {range:>32} {:>12} {:>7}  {verdict}",
+                "{:<16} {:<56} {range:>32} {:>12} {:>7}  {verdict}",
                 figure.benchmark,
                 figure.what,
                 of(&limits),

@@ -1,0 +1,206 @@
+//! Very many sockets that cost little: each counts what it is sent, and when.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use futures::{SinkExt as _, StreamExt as _};
+use protocol::codec;
+use protocol::frame::v1::{
+    ClientFrame, Hello, LaneCursor, Received, ServerFrame, Subscribe, Token, read_server,
+};
+use protocol::ids::{ClientId, Floor, RequestNumber};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+
+/// What takes longer hangs.
+const WITHIN: Duration = Duration::from_secs(120);
+
+/// How a frame with changes begins: a map of one, with this name.
+pub(crate) const DELTA: &[u8] = b"\x81\xa5delta";
+
+/// How many sockets are opened at the same time.
+const OPENED_AT_ONCE: usize = 64;
+
+/// A connection to `/v1/sync` that is told frame by frame what to do.
+pub(crate) struct Socket(WebSocketStream<TcpStream>);
+
+impl Socket {
+    /// One on which nothing was said.
+    pub(crate) async fn connect(address: &str) -> Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        // As small as those of the server.
+        let config = WebSocketConfig::default().read_buffer_size(1024).write_buffer_size(1024);
+        let url = format!("ws://{address}/v1/sync");
+        Ok(Self(client_async_with_config(url, stream, Some(config)).await?.0))
+    }
+
+    /// One that is welcome, and goes on where it was.
+    pub(crate) async fn resume(
+        address: &str,
+        token: &str,
+        lanes: Vec<LaneCursor>,
+        subscriptions: Vec<Subscribe>,
+    ) -> Result<Self> {
+        let mut socket = Self::connect(address).await?;
+        let (token, client) = (Token(token.to_owned()), ClientId::from_bytes([7; 16]));
+        let hello = Hello { versions: vec![1], token, client, lanes, subscriptions };
+        socket.send(ClientFrame::Hello(hello)).await?;
+        match socket.next().await? {
+            ServerFrame::Welcome(_) => Ok(socket),
+            other => bail!("not welcome: {other:?}"),
+        }
+    }
+
+    pub(crate) async fn open(address: &str, token: &str) -> Result<Self> {
+        Self::resume(address, token, vec![], vec![]).await
+    }
+
+    pub(crate) async fn send(&mut self, frame: ClientFrame) -> Result<()> {
+        Ok(self.0.send(Message::Binary(codec::encode(&frame).into())).await?)
+    }
+
+    /// The next frame.
+    pub(crate) async fn next(&mut self) -> Result<ServerFrame> {
+        loop {
+            let message = tokio::time::timeout(WITHIN, self.0.next()).await?;
+            if let Message::Binary(bytes) = message.context("the connection has ended")?? {
+                match read_server(&bytes)? {
+                    Received::Known(frame) => return Ok(frame),
+                    Received::Unknown { name } => bail!("an unknown message {name}"),
+                }
+            }
+        }
+    }
+
+    /// Subscribes, and takes all that is there. Gives the frame that says what it is.
+    pub(crate) async fn load(&mut self, subscribe: Subscribe) -> Result<Loaded> {
+        let window = subscribe.fetch_last;
+        self.send(ClientFrame::Subscribe(subscribe)).await?;
+        let mut loaded = Loaded::default();
+        loop {
+            match self.next().await? {
+                ServerFrame::Subscribed(subscribed) => loaded.subscribed = Some(*subscribed),
+                ServerFrame::Frontier(frontier) => loaded.frontier = Some(frontier),
+                ServerFrame::InitialDataBatch(batch) => {
+                    loaded.rows += batch.rows.len() as u64;
+                    loaded.cursor_at = Some(batch.seq);
+                    if batch.floor == Floor::COMPLETE || window.is_some_and(|w| loaded.rows >= w) {
+                        return Ok(loaded);
+                    }
+                }
+                ServerFrame::Refused(refused) => bail!("refused: {}", refused.message),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// What a load brought.
+#[derive(Debug, Default)]
+pub(crate) struct Loaded {
+    pub(crate) subscribed: Option<protocol::frame::v1::Subscribed>,
+    pub(crate) frontier: Option<protocol::frame::v1::Frontier>,
+    pub(crate) cursor_at: Option<protocol::ids::SeqId>,
+    pub(crate) rows: u64,
+}
+
+/// A subscription that has nothing yet.
+pub(crate) fn subscribe(request: u64, sql: impl Into<String>) -> Subscribe {
+    Subscribe {
+        request: RequestNumber(request),
+        sql: sql.into(),
+        params: vec![],
+        fetch_last: None,
+        batch_rows: None,
+        held: None,
+    }
+}
+
+/// Sockets that only listen.
+pub(crate) struct Crowd {
+    /// What came to all of them together.
+    delivered: Arc<AtomicU64>,
+    members: JoinSet<Vec<Instant>>,
+    end: watch::Sender<bool>,
+}
+
+impl Crowd {
+    /// So many sockets, each of which `open` makes.
+    pub(crate) async fn gather<F>(count: usize, open: impl Fn(usize) -> F) -> Result<Self>
+    where
+        F: Future<Output = Result<Socket>> + Send + 'static,
+    {
+        let (delivered, end) = (Arc::<AtomicU64>::default(), watch::Sender::new(false));
+        let (mut opening, mut members) = (JoinSet::new(), JoinSet::new());
+        for number in 0..count {
+            opening.spawn(open(number));
+            while opening.len() >= OPENED_AT_ONCE || (number + 1 == count && !opening.is_empty()) {
+                let socket = opening.join_next().await.context("none is being opened")???;
+                members.spawn(listen(socket, Arc::clone(&delivered), end.subscribe()));
+            }
+        }
+        Ok(Self { delivered, members, end })
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.members.len() as u64
+    }
+
+    pub(crate) fn delivered(&self) -> u64 {
+        self.delivered.load(Ordering::Relaxed)
+    }
+
+    /// Waits until so many were delivered, and that is all.
+    pub(crate) async fn wait_for(&self, delivered: u64) -> Result<()> {
+        let start = Instant::now();
+        while self.delivered() < delivered {
+            let present = self.delivered();
+            ensure!(start.elapsed() < WITHIN, "only {present} of {delivered} were delivered");
+            tokio::time::sleep(Duration::from_micros(200)).await;
+        }
+        let present = self.delivered();
+        ensure!(present == delivered, "{present} were delivered, and not {delivered}");
+        Ok(())
+    }
+
+    /// Ends all; gives when each was sent what.
+    pub(crate) async fn leave(mut self) -> Result<Vec<Vec<Instant>>> {
+        self.end.send_replace(true);
+        let mut times = Vec::new();
+        while let Some(member) = self.members.join_next().await {
+            times.push(member?);
+        }
+        Ok(times)
+    }
+}
+
+/// Takes what comes until the end.
+async fn listen(
+    mut socket: Socket,
+    delivered: Arc<AtomicU64>,
+    mut end: watch::Receiver<bool>,
+) -> Vec<Instant> {
+    let mut times = Vec::new();
+    loop {
+        let message = tokio::select! {
+            message = socket.0.next() => message,
+            _ = end.changed() => return times,
+        };
+        match message {
+            Some(Ok(Message::Binary(bytes))) if bytes.starts_with(DELTA) => {
+                times.push(Instant::now());
+                delivered.fetch_add(1, Ordering::Relaxed);
+            }
+            Some(Ok(_)) => {}
+            // Whoever waits for what is missing says so.
+            Some(Err(_)) | None => return times,
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! How rows come to a device: all of them at first, and what has changed afterwards.
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use protocol::frame::v1::{Held, LaneCursor, ServerFrame, Subscribe};
+use protocol::ids::Floor;
+use sdk_core::{Client, Config, SubscribeOptions};
+
+use crate::client::Connection;
+use crate::crowd::{Socket, subscribe};
+use crate::fanout::{block_on, make_tables};
+use crate::limits::sqlite;
+use crate::report::{Figure, Reach, Report, Round};
+use crate::server::{Process, token};
+
+const ROUNDS: usize = 5;
+
+/// Rows of the first load.
+const ROWS: u64 = 100_000;
+
+/// Rows of a small and a large partition, and how many of them change meanwhile.
+const PARTITIONS: [u64; 2] = [10_000, 1_000_000];
+const CHANGED: u64 = 1_000;
+
+/// Bytes of the text of a row; with the other columns that makes about 100.
+const BODY_BYTES: usize = 80;
+
+const SQL: &str = "SELECT * FROM bench.notes";
+
+pub(crate) fn first_load(report: &mut Report) -> Result<()> {
+    block_on(async {
+        let folder = tempfile::tempdir()?;
+        let process = Process::tidewire(&folder.path().join("server"))?;
+        make_tables(&process, &token(&folder.path().join("server"), "root", "admin")?).await?;
+        let user = token(&folder.path().join("server"), "u0", "user")?;
+        fill(&process, &user, ROWS).await?;
+        let mut rounds = Vec::new();
+        for round in 0..ROUNDS {
+            let limit = sqlite::rows_per_second(folder.path(), ROWS, BODY_BYTES)?;
+            let replica = folder.path().join(format!("replica-{round}"));
+            let value = load(&process.address, &user, &replica).await?;
+            rounds.push(Round { value, limit: Some(limit) });
+        }
+        report.add(Figure {
+            benchmark: "first-load",
+            what: "100,000 rows into an empty replica, against sqlite".to_owned(),
+            unit: "rows/s",
+            rounds,
+            reach: Some(Reach::AtLeast(0.5)),
+        });
+        Ok(())
+    })
+}
+
+/// Rows a second, from the subscription on.
+async fn load(address: &str, token: &str, directory: &Path) -> Result<f64> {
+    let token = token.to_owned();
+    let config = Config::new(format!("ws://{address}"), "u0", directory, move || {
+        let token = token.clone();
+        async move { Ok(token) }
+    });
+    let client = Client::open(config).await?;
+    let start = Instant::now();
+    client.subscribe(SQL, &[], SubscribeOptions::default()).await?.ready().await?;
+    let seconds = start.elapsed().as_secs_f64();
+    let rows = client.query("SELECT count(*) AS n FROM bench.notes", &[]).await?;
+    let count: i64 = rows.get(0).context("no count")?.get("n")?;
+    ensure!(count.cast_unsigned() == ROWS, "{count} rows have come");
+    client.close().await;
+    Ok(ROWS as f64 / seconds)
+}
+
+pub(crate) fn catch_up(report: &mut Report) -> Result<()> {
+    block_on(async {
+        let mut sides = Vec::new();
+        for rows in PARTITIONS {
+            let folder = tempfile::tempdir()?;
+            let process = Process::tidewire(folder.path())?;
+            make_tables(&process, &token(folder.path(), "root", "admin")?).await?;
+            let user = token(folder.path(), "u0", "user")?;
+            fill(&process, &user, rows).await?;
+            let resumed = go_away(&process, &user).await?;
+            let mut writer = Connection::open(&process.address).await?;
+            // All over the partition.
+            let step = rows / CHANGED;
+            for place in 0..CHANGED {
+                let id = place * step;
+                let sql = format!("UPDATE bench.notes SET body = 'changed' WHERE id = {id}");
+                writer.ask(&user, &format!(r#"{{"sql":"{sql}"}}"#)).await?;
+            }
+            sides.push((folder, process, user, resumed));
+        }
+        let mut rounds = Vec::new();
+        for _ in 0..ROUNDS {
+            let mut times = Vec::new();
+            for (_, process, user, resumed) in &sides {
+                times.push(come_back(process, user, resumed).await?);
+            }
+            rounds.push(Round { value: times[1], limit: Some(times[0]) });
+        }
+        report.add(Figure {
+            benchmark: "catch-up",
+            what: "1,000 changed of 1,000,000 rows, against of 10,000".to_owned(),
+            unit: "ms",
+            rounds,
+            reach: Some(Reach::AtMost(1.3)),
+        });
+        Ok(())
+    })
+}
+
+/// What a client says that has everything up to now.
+async fn go_away(process: &Process, user: &str) -> Result<(LaneCursor, Subscribe)> {
+    let mut socket = Socket::open(&process.address, user).await?;
+    let loaded = socket.load(Subscribe { fetch_last: Some(1), ..subscribe(1, SQL) }).await?;
+    let known = loaded.subscribed.context("it is not said what it is")?;
+    let cursor = LaneCursor {
+        lane: known.lane,
+        epoch: loaded.frontier.context("no frontier")?.epoch,
+        since_seq: loaded.cursor_at.context("no rows")?,
+        cut: 0,
+    };
+    let held = Held { basis: known.basis, floor: Floor::COMPLETE, missing: None };
+    Ok((cursor, Subscribe { held: Some(held), ..subscribe(1, SQL) }))
+}
+
+/// Milliseconds until it has all that has changed.
+async fn come_back(
+    process: &Process,
+    user: &str,
+    (cursor, resumed): &(LaneCursor, Subscribe),
+) -> Result<f64> {
+    let start = Instant::now();
+    let (lanes, subscriptions) = (vec![cursor.clone()], vec![resumed.clone()]);
+    let mut socket = Socket::resume(&process.address, user, lanes, subscriptions).await?;
+    let mut changes = 0;
+    loop {
+        match socket.next().await? {
+            ServerFrame::CatchUp(piece) => changes += piece.changes.len() as u64,
+            ServerFrame::Frontier(_) => break,
+            ServerFrame::Subscribed(_) | ServerFrame::Progress(_) => {}
+            other => bail!("not of a catch-up: {other:?}"),
+        }
+    }
+    ensure!(changes == CHANGED, "{changes} changes have come");
+    Ok(start.elapsed().as_secs_f64() * 1e3)
+}
+
+/// Writes so many rows.
+async fn fill(process: &Process, user: &str, rows: u64) -> Result<()> {
+    const AT_ONCE: u64 = 1_000;
+    let body = "x".repeat(BODY_BYTES);
+    let mut writer = Connection::open(&process.address).await?;
+    for first in (0..rows).step_by(1_000) {
+        let row = |id: u64| format!("({id}, {}, '{body}')", id % 100);
+        let values: Vec<String> = (first..first + AT_ONCE).map(row).collect();
+        let sql = format!("INSERT INTO bench.notes VALUES {}", values.join(", "));
+        writer.ask(user, &format!(r#"{{"sql":"{sql}"}}"#)).await?;
+    }
+    Ok(())
+}
