@@ -48,20 +48,7 @@ pub(crate) fn play() -> Outcome {
     arrives(&mut alice, "bob", still);
     arrives(&mut bob, "bob", still);
 
-    println!("\nBob goes through a tunnel. What he has is there.\n");
-    bob.enter("/offline");
-    bob.until("* paused");
-    for body in [ferry, pier] {
-        alice.enter(body);
-        arrives(&mut alice, "alice", body);
-    }
-    bob.enter(tunnel);
-    check("bob, in the tunnel,", &bob.messages(), 3)?;
-    println!("\nHe comes out of it.\n");
-    bob.enter("/online");
-    arrives(&mut bob, "alice", pier);
-    bob.until("* alice mentioned you in lobby");
-    arrives(&mut alice, "bob", tunnel);
+    through_a_tunnel(&mut alice, &mut bob, [ferry, pier, tunnel])?;
 
     println!("\nThe chat of Alice is killed with kill -9, and opened again.\n");
     alice.kill9();
@@ -86,6 +73,25 @@ pub(crate) fn play() -> Outcome {
         return Err(format!("the server did not stop: {}", ended.told).into());
     }
     println!("Asked to stop, the server has stopped.");
+    Ok(())
+}
+
+/// Bob is without a network for a while, and both go on.
+fn through_a_tunnel(alice: &mut Chat, bob: &mut Chat, [ferry, pier, tunnel]: [&str; 3]) -> Outcome {
+    println!("\nBob goes through a tunnel. What he has is there.\n");
+    bob.enter("/offline");
+    bob.until("* paused");
+    for body in [ferry, pier] {
+        alice.enter(body);
+        arrives(alice, "alice", body);
+    }
+    bob.enter(tunnel);
+    check("bob, in the tunnel,", &bob.messages(), 3)?;
+    println!("\nHe comes out of it.\n");
+    bob.enter("/online");
+    arrives(bob, "alice", pier);
+    bob.until("* alice mentioned you in lobby");
+    arrives(alice, "bob", tunnel);
     Ok(())
 }
 

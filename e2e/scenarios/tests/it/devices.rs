@@ -143,7 +143,7 @@ impl Device {
         let pairs = device.client.watch(PAIRS_SQL, &[]).unwrap();
         let notes = device.client.watch(NOTES_SQL, &[]).unwrap();
         select! {
-            wrong = device.look(pairs, |rows| wrong_pairs(rows)) => say(&format!("wrong {wrong}")),
+            wrong = device.look(pairs, wrong_pairs) => say(&format!("wrong {wrong}")),
             wrong = device.look(notes, |rows| wrong_notes(&device.user, rows)) => {
                 say(&format!("wrong {wrong}"));
             }
