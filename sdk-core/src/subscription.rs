@@ -35,15 +35,17 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Of all of them together.
+    /// Of all of them together: of those that are loading, while some are.
     pub(crate) fn of(views: &[SubscriptionView]) -> Self {
-        let rows = views.iter().map(|view| view.rows_loaded).sum();
-        let loading = || views.iter().filter(|view| view.state == SubscriptionState::Loading);
-        if loading().next().is_none() {
+        let loading = views.iter().filter(|view| view.state == SubscriptionState::Loading);
+        let loading: Vec<_> = loading.collect();
+        if loading.is_empty() {
+            let rows = views.iter().map(|view| view.rows_loaded).sum();
             return Self { rows, remaining: None, fraction: Some(1.0) };
         }
+        let rows = loading.iter().map(|view| view.rows_loaded).sum();
         // Where one does not know, nobody does.
-        let remaining = loading().map(|view| view.remaining).sum::<Option<u64>>();
+        let remaining = loading.iter().map(|view| view.remaining).sum::<Option<u64>>();
         let fraction = remaining.map(|remaining| {
             #[expect(clippy::cast_precision_loss, reason = "it is an estimate")]
             let (rows, all) = (rows as f64, (rows + remaining) as f64);

@@ -32,6 +32,7 @@ async fn an_address_or_user_that_is_none_is_told_at_once() {
     }
 }
 
+/// A1: what goes wrong in the callback is told, and ends nothing.
 #[tokio::test]
 async fn a_callback_that_fails_or_panics_is_told_and_asked_again() {
     let fake = Fake::new().await;
@@ -76,6 +77,7 @@ async fn a_token_of_somebody_else_is_not_sent() {
     assert_eq!(client.status().reason.unwrap().code, ErrorCode::NeedsAuth);
 }
 
+/// A2: a refused token is not sent twice.
 #[tokio::test]
 async fn a_refused_token_is_asked_for_anew_once_for_each_refusal() {
     let fake = Fake::new().await;

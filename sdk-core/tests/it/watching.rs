@@ -16,6 +16,7 @@ async fn next(watch: &mut Watch) -> WatchResult {
     result
 }
 
+/// R1, L1, O1: `loading` is not empty, and how far it is is known.
 #[tokio::test]
 async fn a_result_says_how_fresh_it_is() {
     let fake = Fake::new().await;
@@ -252,7 +253,7 @@ async fn rows_go_when_they_expire() {
     soon(async { while ids(&next(&mut watch).await.rows) != [2] {} }).await;
 }
 
-/// Two texts of which the server says that they are one query.
+/// E5: two texts of which the server says that they are one query.
 #[tokio::test]
 async fn two_subscriptions_that_are_one_are_told_the_same() {
     let fake = Fake::new().await;
@@ -331,6 +332,7 @@ async fn what_is_refused_leaves_and_can_be_asked_for_again() {
     soon(again.ready()).await.unwrap();
 }
 
+/// R5, L2: reads do not wait for what is applied.
 #[tokio::test]
 async fn reading_does_not_wait_for_rows_that_come() {
     let fake = Fake::new().await;

@@ -3,8 +3,9 @@
 /// The bound of the first wait, in milliseconds.
 const FIRST_MS: u64 = 500;
 
-/// The bound of every wait, in milliseconds.
-const MAX_MS: u64 = 60_000;
+/// The bound of every wait, in milliseconds: half a minute behind the end of a trouble, everybody
+/// is back. A server for which that is too soon says so.
+const MAX_MS: u64 = 20_000;
 
 /// Full jitter: each wait is anywhere between nothing and a bound that doubles. When a server
 /// restarts, its clients come back spread over the whole of it.

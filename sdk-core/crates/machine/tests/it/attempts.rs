@@ -49,6 +49,7 @@ fn each_attempt_has_a_number_of_its_own() {
     assert_eq!(client.attempt, Attempt(2));
 }
 
+/// O7: no token is ever printed.
 #[test]
 fn nobody_sees_a_token() {
     let mut client = Client::new();
