@@ -8,7 +8,7 @@ use sdk_core::{Client, Error, ResultState, Status, StatusWord, WatchResult};
 use tokio::select;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until};
 
 use crate::chat::{self, Lists, RoomFeed, Write, Written};
 use crate::view::{Face, Mention, Message, Room, View, Wish};
@@ -34,6 +34,9 @@ pub(crate) struct App<F> {
     writer: JoinHandle<()>,
     /// What the user is writing, and when it is stored.
     draft: Option<(String, Instant)>,
+    /// What the server was told last of the draft of this room. What the replica shows may be
+    /// older.
+    told_draft: Option<String>,
     told_typing: Option<Instant>,
     /// Up to where the room was read, as far as the server was told.
     seen: i64,
@@ -89,6 +92,7 @@ impl<F: Face> App<F> {
             written,
             writer,
             draft: None,
+            told_draft: None,
             told_typing: None,
             seen: 0,
         };
@@ -96,13 +100,17 @@ impl<F: Face> App<F> {
         Ok(app)
     }
 
-    /// Runs until the user leaves.
-    pub(crate) async fn run(mut self) -> anyhow::Result<()> {
+    /// Runs until the user leaves. Gives what he has said and was not sent.
+    pub(crate) async fn run(mut self) -> anyhow::Result<Vec<String>> {
         loop {
             self.face.show(&self.view)?;
             match self.next().await {
                 Happened::Wish(None | Some(Wish::Quit)) => break,
-                Happened::Wish(Some(wish)) => self.wish(wish).await?,
+                Happened::Wish(Some(wish)) => {
+                    if let Err(error) = self.wish(wish).await {
+                        self.tell(error.to_string());
+                    }
+                }
                 Happened::Rooms(result) => {
                     if let Some(rooms) = self.read(&result, Room::read) {
                         self.view.rooms = rooms;
@@ -163,7 +171,7 @@ impl<F: Face> App<F> {
     async fn wish(&mut self, wish: Wish) -> anyhow::Result<()> {
         match wish {
             Wish::Say(body) => {
-                self.view.unsent.push(body.clone());
+                self.view.unsent.push((self.view.room.clone(), body.clone()));
                 self.write(Write::Say { room: self.view.room.clone(), body });
                 self.draft = Some((String::new(), Instant::now()));
                 self.store_draft();
@@ -186,10 +194,13 @@ impl<F: Face> App<F> {
     }
 
     async fn join(&mut self, room: String) -> Result<(), Error> {
+        if room == self.view.room {
+            return Ok(());
+        }
         self.store_draft();
         let feed = RoomFeed::open(&self.client, &self.view.user, &room).await?;
         std::mem::replace(&mut self.feed, feed).leave();
-        (self.told_typing, self.seen) = (None, 0);
+        (self.told_typing, self.told_draft, self.seen) = (None, None, 0);
         let view = &mut self.view;
         (view.messages, view.typing, view.draft) = (Vec::new(), Vec::new(), None);
         view.is_loading = true;
@@ -223,7 +234,9 @@ impl<F: Face> App<F> {
 
     fn store_draft(&mut self) {
         let Some((body, _)) = self.draft.take() else { return };
-        if body != self.view.draft.as_deref().unwrap_or_default() {
+        let shown = self.view.draft.as_deref().unwrap_or_default();
+        if body != self.told_draft.as_deref().unwrap_or(shown) {
+            self.told_draft = Some(body.clone());
             self.view.draft = Some(body.clone()).filter(|body| !body.is_empty());
             self.write(Write::Draft { room: self.view.room.clone(), body });
         }
@@ -237,8 +250,8 @@ impl<F: Face> App<F> {
     fn written(&mut self, Written { write, outcome }: Written) {
         let said = match write {
             Write::Say { body, .. } => {
-                let place = self.view.unsent.iter().position(|unsent| *unsent == body);
-                place.map(|place| self.view.unsent.remove(place));
+                // They are done in the order in which they were said.
+                self.view.unsent.remove(0);
                 Some(body)
             }
             _ => None,
@@ -266,27 +279,30 @@ impl<F: Face> App<F> {
         }
     }
 
-    /// Waits for what was said, unless there is no network to say it to.
-    async fn leave(mut self) -> anyhow::Result<()> {
+    /// Waits for what was said, unless there is no network to say it to, or the user wants to be
+    /// gone.
+    async fn leave(mut self) -> anyhow::Result<Vec<String>> {
         self.store_draft();
         let (closed, _) = mpsc::unbounded_channel();
         // The writer ends when it has done what is left.
         self.writes = closed;
         let until = Instant::now() + LEAVE_WITHIN;
-        while is_hopeful(self.client.status().word) {
-            match timeout_at(until, self.written.recv()).await {
-                Ok(Some(written)) => self.written(written),
-                Ok(None) | Err(_) => break,
+        while !self.view.unsent.is_empty() && is_hopeful(self.client.status().word) {
+            self.tell("leaving, as soon as what was said is sent".to_owned());
+            self.face.show(&self.view)?;
+            select! {
+                Some(written) = self.written.recv() => self.written(written),
+                Some(Wish::Quit) = self.face.wish() => break,
+                () = sleep_until(until) => break,
+                else => break,
             }
         }
         self.writer.abort();
-        for body in std::mem::take(&mut self.view.unsent) {
-            self.tell(format!("not sent: {body}"));
-        }
         self.face.show(&self.view)?;
         self.feed.leave();
         self.client.close().await;
-        Ok(())
+        let unsent = self.view.unsent.into_iter();
+        Ok(unsent.map(|(room, body)| format!("not sent: [{room}] {body}")).collect())
     }
 }
 

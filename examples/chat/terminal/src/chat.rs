@@ -138,7 +138,7 @@ async fn run(client: &Client, write: &Write) -> Result<(), Error> {
         ),
         Write::Read { room, seen } => (
             "INSERT INTO chat.read_marks (room, seen) VALUES ($1, $2)
-             ON CONFLICT (room) DO UPDATE SET seen = $2",
+             ON CONFLICT (room) DO UPDATE SET seen = $2 WHERE seen < $2",
             vec![text(room)?, Value::Integer(*seen)],
         ),
     };

@@ -25,6 +25,8 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Parser;
 use sdk_core::{Client, Config};
+use tokio::select;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::App;
 use crate::script::Script;
@@ -98,12 +100,26 @@ async fn main() -> anyhow::Result<()> {
         Command::Open { session, room } => {
             let client = session.client().await?;
             let is_seen = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-            if is_seen {
-                App::open(client, &session.user, &room, Ui::start()?).await?.run().await
-            } else {
-                App::open(client, &session.user, &room, Script::start()).await?.run().await
+            let mut terminated = signal(SignalKind::terminate())?;
+            let user = &session.user;
+            // Whoever is asked to end gives the terminal back.
+            select! {
+                _ = terminated.recv() => Ok(()),
+                ended = chat(client, user, &room, is_seen) => ended,
             }
         }
         Command::Notify { session } => notifier::run(session.client().await?).await,
     }
+}
+
+async fn chat(client: Client, user: &str, room: &str, is_seen: bool) -> anyhow::Result<()> {
+    let unsent = if is_seen {
+        App::open(client, user, room, Ui::start()?).await?.run().await?
+    } else {
+        App::open(client, user, room, Script::start()).await?.run().await?
+    };
+    for line in unsent {
+        println!("* {line}");
+    }
+    Ok(())
 }

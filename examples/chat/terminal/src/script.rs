@@ -131,7 +131,7 @@ impl<W: Write> Face for Script<W> {
             write!(self.out, "- ")?;
             self.message(&view.room, message)?;
         }
-        for body in &view.unsent {
+        for body in view.unsent_here() {
             writeln!(self.out, "~ [{}] {}: {body}", view.room, view.user)?;
         }
         self.out.flush()

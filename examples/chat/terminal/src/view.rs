@@ -20,10 +20,17 @@ pub(crate) struct View {
     pub(crate) mentions: Vec<Mention>,
     /// What was written in it and not sent, on whatever device.
     pub(crate) draft: Option<String>,
-    /// What was said and has not got to the server, in its order.
-    pub(crate) unsent: Vec<String>,
+    /// What was said and has not got to the server, in its order, and in which rooms.
+    pub(crate) unsent: Vec<(String, String)>,
     /// What the user is told besides, the latest last.
     pub(crate) notices: Vec<String>,
+}
+
+impl View {
+    /// What was said in the room that is open, and has not got to the server.
+    pub(crate) fn unsent_here(&self) -> impl Iterator<Item = &str> {
+        self.unsent.iter().filter(|(room, _)| *room == self.room).map(|(_, body)| &**body)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

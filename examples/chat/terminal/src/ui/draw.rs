@@ -96,7 +96,7 @@ fn draw_messages(frame: &mut Frame<'_>, area: Rect, view: &View, screen: &mut Sc
 /// All messages of the room as lines of a width.
 fn message_lines(view: &View, width: usize) -> Vec<Line<'static>> {
     let sent = view.messages.iter().map(|message| (&*message.author, &*message.body, true));
-    let unsent = view.unsent.iter().map(|body| (&*view.user, &**body, false));
+    let unsent = view.unsent_here().map(|body| (&*view.user, body, false));
     let mut lines = Vec::new();
     for (author, body, is_sent) in sent.chain(unsent) {
         let name = format!("{author}: ");

@@ -34,7 +34,9 @@ fn view() -> View {
             body: "@alice".to_owned(),
         }],
         draft: None,
-        unsent: vec!["later".to_owned()],
+        unsent: [("lobby", "later"), ("harbour", "elsewhere")]
+            .map(|(room, body)| (room.to_owned(), body.to_owned()))
+            .to_vec(),
         notices: Vec::new(),
     }
 }
@@ -76,6 +78,7 @@ fn everything_is_on_the_screen() {
     ] {
         assert!(all.contains(text), "no {text:?} in\n{all}");
     }
+    assert!(!all.contains("elsewhere"));
     assert_eq!(screen.above_end_max, 0);
 }
 
