@@ -31,7 +31,7 @@ pub(crate) fn as_alice(note: &Path) -> Outcome {
     println!("  without a network        /offline, and /online again");
     println!("  leaves                   /quit, which stops the server\n");
     println!("Press Enter to open the chat as alice.");
-    std::io::stdin().read_line(&mut String::new())?;
+    wait_for_enter();
     let is_over = AtomicBool::new(false);
     let opened = std::thread::scope(|scope| {
         scope.spawn(|| keep_running(&home, server, &is_over));
@@ -54,7 +54,19 @@ pub(crate) fn as_another(note: &Path, user: &str) -> Outcome {
     run(chat(ChatCommand::Open, user, &address, &data, &folder))
 }
 
+/// Waits for a line, or the end of the demo. Reading goes on when a signal comes, so it has a thread
+/// of its own.
+fn wait_for_enter() {
+    let reading = std::thread::spawn(|| std::io::stdin().read_line(&mut String::new()));
+    while !reading.is_finished() && !signals::is_over() {
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
 fn run(mut chat: Command) -> Outcome {
+    if signals::is_over() {
+        return Ok(());
+    }
     let status = chat.status()?;
     if status.success() || signals::is_over() {
         return Ok(());
@@ -72,7 +84,10 @@ fn keep_running(home: &Home, mut server: Server, is_over: &AtomicBool) {
             server = home.start();
         }
     }
-    server.term();
+    // A signal may have ended it already.
+    if server.is_running() {
+        server.term();
+    }
 }
 
 /// Where a demo is, for those that come to it.

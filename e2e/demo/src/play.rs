@@ -37,6 +37,7 @@ pub(crate) fn play() -> Outcome {
     let [hello, back, still, ferry, pier, tunnel, see] = SAID.map(|(_, body)| body);
     say(&mut alice, hello, &mut bob);
     say(&mut bob, back, &mut alice);
+    arrives(&mut bob, "bob", back);
 
     println!("\nThe server is killed with kill -9. Bob says something all the same.\n");
     server.kill9();

@@ -41,10 +41,13 @@ async fn ended() -> std::io::Result<()> {
 fn end_children() {
     for task in std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
         let children = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+        let mut children = children.split_whitespace().peekable();
+        if children.peek().is_none() {
+            continue;
+        }
         // They may have ended by themselves. The shell has a `kill` of its own, which a small system
         // has not.
         let mut shell = Command::new("sh");
-        let _ =
-            shell.args(["-c", "kill \"$@\"", "kill"]).args(children.split_whitespace()).status();
+        let _ = shell.args(["-c", "kill \"$@\"", "kill"]).args(children).status();
     }
 }

@@ -184,9 +184,8 @@ impl Device {
             self.write(&mut dice, round).await;
         }
         loop {
+            let is_ready = self.client.status().word == StatusWord::Connected;
             let (pairs, notes) = (self.rows(PAIRS_SQL).await, self.rows(NOTES_SQL).await);
-            let word = self.client.status().word;
-            let is_ready = word == StatusWord::Connected;
             let digest = digest(&pairs, &notes);
             say(&format!("{} {digest}", if is_ready { "ready" } else { "waits" }));
             if lines.recv().await.is_none() {
@@ -196,7 +195,8 @@ impl Device {
     }
 
     async fn rows(&self, sql: &str) -> Vec<String> {
-        texts(&self.client.query(sql, &[]).await.unwrap())
+        // Before the first answer of the server there is no table.
+        self.client.query(sql, &[]).await.map(|rows| texts(&rows)).unwrap_or_default()
     }
 
     async fn write(&self, dice: &mut Dice, round: i64) {

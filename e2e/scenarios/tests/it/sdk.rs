@@ -122,6 +122,7 @@ async fn until_status(client: &Client, word: StatusWord) {
     soon(async { while statuses.next().await.expect("the client lives").word != word {} }).await;
 }
 
+/// M3, R6: tables by the name that the server has for them; own writes are read.
 #[tokio::test]
 async fn what_one_writes_the_other_sees() {
     let world = World::new();
@@ -156,6 +157,7 @@ async fn what_one_writes_the_other_sees() {
     assert_eq!(texts(&rows.unwrap().rows), ["1 8 hi", "2 8 elsewhere"]);
 }
 
+/// R1, R2, M2: rows are there at once, offline too, and join with local tables.
 #[tokio::test]
 async fn offline_and_after_a_restart_everything_is_there() {
     let mut world = World::new();
@@ -189,6 +191,7 @@ async fn offline_and_after_a_restart_everything_is_there() {
     assert_eq!(subscription.state(), SubscriptionState::Live);
 }
 
+/// R8, E5, E6: the window grows, one query is one subscription, and is loaded anew alone.
 #[tokio::test]
 async fn the_last_rows_and_older_ones() {
     let world = World::new();
@@ -242,6 +245,7 @@ async fn a_statement_over_a_cut_is_answered_and_done_once() {
     assert_eq!(world.ann.rows("SELECT COUNT(*) FROM app.notes"), ["20"]);
 }
 
+/// Q3: the thing, its cause, and a code.
 #[tokio::test]
 async fn what_the_server_refuses_is_told_with_its_code() {
     let world = World::new();
@@ -266,6 +270,7 @@ async fn what_the_server_refuses_is_told_with_its_code() {
     assert_eq!(client.status().word, StatusWord::Connected);
 }
 
+/// R7: all subscriptions see a commit together, and a catch-up is one step.
 #[tokio::test]
 async fn a_commit_over_several_subscriptions_is_seen_at_once() {
     let world = World::new();
@@ -316,6 +321,7 @@ async fn rows_expire_by_themselves() {
     soon(async { while watch.next().await.is_some_and(|result| !result.rows.is_empty()) {} }).await;
 }
 
+/// O1, P3: the status says how it is, and whoever comes to the front is connected at once.
 #[tokio::test]
 async fn a_dead_network_is_noticed_and_a_pause_is_one() {
     let world = World::with_settings("[live]\nkeep_alive_seconds = 1\n");
@@ -337,6 +343,7 @@ async fn a_dead_network_is_noticed_and_a_pause_is_one() {
     assert_eq!(client.status().word, StatusWord::Closed);
 }
 
+/// Z1: by whose token it is.
 #[tokio::test]
 async fn two_devices_of_one_user_and_no_row_of_another() {
     let world = World::new();

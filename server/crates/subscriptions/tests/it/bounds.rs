@@ -164,6 +164,7 @@ fn a_commit_that_is_larger_than_the_queue_goes_into_an_empty_one() {
     assert_eq!(world.state(), "live");
 }
 
+/// G3: a slow client costs bounded memory.
 #[test]
 fn a_slow_client_lags_and_the_others_do_not_notice() {
     let mut world = World::new(Settings { queue_bytes_max: 2_000, ..Settings::default() });

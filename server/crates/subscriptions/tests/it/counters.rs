@@ -4,6 +4,7 @@ use server_subscriptions::{ConnectionId, Settings};
 
 use crate::world::{CONNECTION, World};
 
+/// G2: once for all, whoever they are.
 #[test]
 fn a_commit_is_evaluated_and_encoded_once_for_all_who_subscribe_to_the_same() {
     let mut world = World::new(Settings::default());
@@ -25,6 +26,7 @@ fn a_commit_is_evaluated_and_encoded_once_for_all_who_subscribe_to_the_same() {
     assert_eq!((after.0 - before.0, after.1 - before.1), (1, 1));
 }
 
+/// G1: what a write costs does not depend on what it does not concern.
 #[test]
 fn a_write_is_held_against_the_queries_of_its_values_alone() {
     let mut world = World::new(Settings { subscriptions_max: 2_000, ..Settings::default() });
