@@ -11,7 +11,7 @@ use protocol::frame::v1::{
     ClientFrame, Hello, LaneCursor, Received, ServerFrame, Subscribe, Token, read_server,
 };
 use protocol::ids::{ClientId, Floor, RequestNumber};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::Message;
@@ -33,7 +33,10 @@ pub(crate) struct Socket(WebSocketStream<TcpStream>);
 impl Socket {
     /// One on which nothing was said.
     pub(crate) async fn connect(address: &str) -> Result<Self> {
-        let stream = TcpStream::connect(address).await?;
+        Self::over(TcpStream::connect(address).await?, address).await
+    }
+
+    async fn over(stream: TcpStream, address: &str) -> Result<Self> {
         stream.set_nodelay(true)?;
         // As small as those of the server.
         let config = WebSocketConfig::default().read_buffer_size(1024).write_buffer_size(1024);
@@ -48,12 +51,28 @@ impl Socket {
         lanes: Vec<LaneCursor>,
         subscriptions: Vec<Subscribe>,
     ) -> Result<Self> {
-        let mut socket = Self::connect(address).await?;
+        Self::connect(address).await?.greet(token, lanes, subscriptions).await
+    }
+
+    /// One for which the system holds little that nobody has read.
+    pub(crate) async fn open_small(address: &str, token: &str) -> Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_recv_buffer_size(4 * 1024)?;
+        let stream = socket.connect(address.parse()?).await?;
+        Self::over(stream, address).await?.greet(token, vec![], vec![]).await
+    }
+
+    async fn greet(
+        mut self,
+        token: &str,
+        lanes: Vec<LaneCursor>,
+        subscriptions: Vec<Subscribe>,
+    ) -> Result<Self> {
         let (token, client) = (Token(token.to_owned()), ClientId::from_bytes([7; 16]));
         let hello = Hello { versions: vec![1], token, client, lanes, subscriptions };
-        socket.send(ClientFrame::Hello(hello)).await?;
-        match socket.next().await? {
-            ServerFrame::Welcome(_) => Ok(socket),
+        self.send(ClientFrame::Hello(hello)).await?;
+        match self.next().await? {
+            ServerFrame::Welcome(_) => Ok(self),
             other => bail!("not welcome: {other:?}"),
         }
     }
@@ -123,10 +142,19 @@ pub(crate) fn subscribe(request: u64, sql: impl Into<String>) -> Subscribe {
     }
 }
 
+/// What came to all sockets of a crowd together.
+struct Seen {
+    frames: AtomicU64,
+    /// How long one was.
+    bytes: AtomicU64,
+    /// When the last one came, in nanoseconds since `begun`.
+    latest: AtomicU64,
+    begun: Instant,
+}
+
 /// Sockets that only listen.
 pub(crate) struct Crowd {
-    /// What came to all of them together.
-    delivered: Arc<AtomicU64>,
+    seen: Arc<Seen>,
     members: JoinSet<Vec<Instant>>,
     end: watch::Sender<bool>,
 }
@@ -137,16 +165,19 @@ impl Crowd {
     where
         F: Future<Output = Result<Socket>> + Send + 'static,
     {
-        let (delivered, end) = (Arc::<AtomicU64>::default(), watch::Sender::new(false));
+        let zero = AtomicU64::default;
+        let begun = Instant::now();
+        let seen = Arc::new(Seen { frames: zero(), bytes: zero(), latest: zero(), begun });
+        let end = watch::Sender::new(false);
         let (mut opening, mut members) = (JoinSet::new(), JoinSet::new());
         for number in 0..count {
             opening.spawn(open(number));
             while opening.len() >= OPENED_AT_ONCE || (number + 1 == count && !opening.is_empty()) {
                 let socket = opening.join_next().await.context("none is being opened")???;
-                members.spawn(listen(socket, Arc::clone(&delivered), end.subscribe()));
+                members.spawn(listen(socket, Arc::clone(&seen), end.subscribe()));
             }
         }
-        Ok(Self { delivered, members, end })
+        Ok(Self { seen, members, end })
     }
 
     pub(crate) fn len(&self) -> u64 {
@@ -154,7 +185,17 @@ impl Crowd {
     }
 
     pub(crate) fn delivered(&self) -> u64 {
-        self.delivered.load(Ordering::Relaxed)
+        self.seen.frames.load(Ordering::Acquire)
+    }
+
+    /// How many bytes a frame had.
+    pub(crate) fn frame_bytes(&self) -> usize {
+        usize::try_from(self.seen.bytes.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
+    }
+
+    /// When the last frame came.
+    pub(crate) fn latest(&self) -> Instant {
+        self.seen.begun + Duration::from_nanos(self.seen.latest.load(Ordering::Relaxed))
     }
 
     /// Waits until so many were delivered, and that is all.
@@ -184,7 +225,7 @@ impl Crowd {
 /// Takes what comes until the end.
 async fn listen(
     mut socket: Socket,
-    delivered: Arc<AtomicU64>,
+    seen: Arc<Seen>,
     mut end: watch::Receiver<bool>,
 ) -> Vec<Instant> {
     let mut times = Vec::new();
@@ -195,8 +236,13 @@ async fn listen(
         };
         match message {
             Some(Ok(Message::Binary(bytes))) if bytes.starts_with(DELTA) => {
-                times.push(Instant::now());
-                delivered.fetch_add(1, Ordering::Relaxed);
+                let now = Instant::now();
+                times.push(now);
+                let since = u64::try_from((now - seen.begun).as_nanos()).unwrap_or(u64::MAX);
+                seen.latest.fetch_max(since, Ordering::Relaxed);
+                seen.bytes.store(bytes.len() as u64, Ordering::Relaxed);
+                // Whoever sees this sees the others.
+                seen.frames.fetch_add(1, Ordering::Release);
             }
             Some(Ok(_)) => {}
             // Whoever waits for what is missing says so.

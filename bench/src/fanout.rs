@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -10,7 +11,7 @@ use anyhow::Result;
 use crate::client::Connection;
 use crate::crowd::{Crowd, DELTA, Socket, subscribe};
 use crate::report::{Figure, Reach, Report, Round};
-use crate::server::{Process, token};
+use crate::server::{MANY_SOCKETS, Process, token};
 
 const ROUNDS: usize = 3;
 
@@ -22,15 +23,17 @@ const SATURATED: (usize, u64) = (1_000, 300);
 
 const SQL: &str = "SELECT * FROM bench.rows";
 
-/// Bytes of a frame with one of the rows, so that the limit sends as many.
-const FRAME_BYTES: usize = 190;
+/// Connections that write as fast as they can.
+const WRITERS: u64 = 8;
 
 /// What is measured: the sockets of one server, and who writes to it.
 struct Side {
     process: Process,
     crowd: Crowd,
-    writer: Connection,
+    writers: Vec<Connection>,
     token: String,
+    /// What the limit is told to send.
+    frame: String,
     /// How many rows were written.
     written: u64,
 }
@@ -46,7 +49,9 @@ pub(crate) fn paced(report: &mut Report) -> Result<()> {
                 let limit = Some(limit.cpu_per_delivery(pause, rows).await?);
                 cpu.push(Round { value: value.cpu_per_delivery(pause, rows).await?, limit });
             }
-            let what = format!("{sockets} sockets: server CPU per delivery, against broadcast");
+            let every = pause.as_millis();
+            let what =
+                format!("{sockets} sockets, a row every {every} ms: server CPU per delivery");
             let reach = Some(Reach::AtMost(1.2));
             report.add(Figure { benchmark: "fanout-paced", what, unit: "µs", rounds: cpu, reach });
         }
@@ -79,22 +84,27 @@ pub(crate) fn saturated(report: &mut Report) -> Result<()> {
 
 /// The limit and Tidewire, with as many sockets each.
 async fn both(folder: &Path, sockets: usize) -> Result<[Side; 2]> {
-    Ok([Side::limit(sockets).await?, Side::tidewire(folder, sockets).await?])
+    let mut tidewire = Side::tidewire(folder, sockets).await?;
+    tidewire.write().await?;
+    tidewire.all_have_it().await?;
+    // As many bytes.
+    let frame = "x".repeat(tidewire.crowd.frame_bytes() - DELTA.len());
+    Ok([Side::limit(frame, sockets).await?, tidewire])
 }
 
 impl Side {
-    async fn limit(sockets: usize) -> Result<Self> {
+    async fn limit(frame: String, sockets: usize) -> Result<Self> {
         let process = Process::start(Command::new(std::env::current_exe()?).arg("broadcast"))?;
         let address = process.address.clone();
         let connect = move |_| {
             let address = address.clone();
             async move { Socket::connect(&address).await }
         };
-        Self::gather(process, String::new(), sockets, connect).await
+        Ok(Self { frame, ..Self::gather(process, String::new(), sockets, connect).await? })
     }
 
     async fn tidewire(folder: &Path, sockets: usize) -> Result<Self> {
-        let process = Process::tidewire(folder)?;
+        let process = Process::tidewire_with(folder, MANY_SOCKETS)?;
         let admin = token(folder, "root", "admin")?;
         make_tables(&process, &admin).await?;
         let (address, user) = (process.address.clone(), token(folder, "u0", "user")?);
@@ -119,18 +129,22 @@ impl Side {
         F: Future<Output = Result<Socket>> + Send + 'static,
     {
         let crowd = Crowd::gather(sockets, open).await?;
-        let writer = Connection::open(&process.address).await?;
-        Ok(Self { process, crowd, writer, token, written: 0 })
+        let mut writers = Vec::new();
+        for _ in 0..WRITERS {
+            writers.push(Connection::open(&process.address).await?);
+        }
+        Ok(Self { process, crowd, writers, token, frame: String::new(), written: 0 })
+    }
+
+    /// What the next write sends.
+    fn body(&mut self) -> String {
+        self.written += 1;
+        if self.frame.is_empty() { insert(self.written) } else { self.frame.clone() }
     }
 
     async fn write(&mut self) -> Result<()> {
-        self.written += 1;
-        let body = if self.token.is_empty() {
-            "x".repeat(FRAME_BYTES - DELTA.len())
-        } else {
-            insert(self.written)
-        };
-        self.writer.ask(&self.token, &body).await?;
+        let body = self.body();
+        self.writers[0].ask(&self.token, &body).await?;
         Ok(())
     }
 
@@ -153,9 +167,15 @@ impl Side {
     /// Deliveries a second, and microseconds of the server's processor time for each.
     async fn at_full_speed(&mut self, rows: u64) -> Result<(f64, f64)> {
         let (before, start) = (self.process.cpu()?, Instant::now());
-        for _ in 0..rows {
-            self.write().await?;
-        }
+        let bodies: Vec<String> = (0..rows).map(|_| self.body()).collect();
+        let (token, next) = (&self.token, AtomicUsize::new(0));
+        let writing = self.writers.iter_mut().map(async |writer| {
+            while let Some(body) = bodies.get(next.fetch_add(1, Ordering::Relaxed)) {
+                writer.ask(token, body).await?;
+            }
+            anyhow::Ok(())
+        });
+        futures::future::try_join_all(writing).await?;
         self.all_have_it().await?;
         let deliveries = (rows * self.crowd.len()) as f64;
         Ok((deliveries / start.elapsed().as_secs_f64(), self.micros_each(before, rows)?))
@@ -184,7 +204,12 @@ pub(crate) async fn make_tables(process: &Process, admin: &str) -> Result<()> {
 
 /// A request that writes a row of about 100 bytes.
 pub(crate) fn insert(id: u64) -> String {
-    let body = "x".repeat(90);
+    insert_of(id, 90)
+}
+
+/// A request that writes a row with a text of so many bytes.
+pub(crate) fn insert_of(id: u64, bytes: usize) -> String {
+    let body = "x".repeat(bytes);
     format!(
         r#"{{"sql":"INSERT INTO bench.rows (id, room_id, body) VALUES ($1, 1, $2)","params":["{id}","{body}"]}}"#
     )

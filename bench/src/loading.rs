@@ -13,7 +13,7 @@ use crate::crowd::{Socket, subscribe};
 use crate::fanout::{block_on, make_tables};
 use crate::limits::sqlite;
 use crate::report::{Figure, Reach, Report, Round};
-use crate::server::{Process, token};
+use crate::server::{Process, own_resident, token};
 
 const ROUNDS: usize = 5;
 
@@ -56,20 +56,107 @@ pub(crate) fn first_load(report: &mut Report) -> Result<()> {
 
 /// Rows a second, from the subscription on.
 async fn load(address: &str, token: &str, directory: &Path) -> Result<f64> {
+    let client = open(address, "u0", token, directory).await?;
+    let per_second = load_all(&client, ROWS).await?;
+    client.close().await;
+    Ok(per_second)
+}
+
+async fn open(address: &str, user: &str, token: &str, directory: &Path) -> Result<Client> {
     let token = token.to_owned();
-    let config = Config::new(format!("ws://{address}"), "u0", directory, move || {
+    let config = Config::new(format!("ws://{address}"), user, directory, move || {
         let token = token.clone();
         async move { Ok(token) }
     });
-    let client = Client::open(config).await?;
+    Ok(Client::open(config).await?)
+}
+
+async fn load_all(client: &Client, rows: u64) -> Result<f64> {
     let start = Instant::now();
     client.subscribe(SQL, &[], SubscribeOptions::default()).await?.ready().await?;
     let seconds = start.elapsed().as_secs_f64();
-    let rows = client.query("SELECT count(*) AS n FROM bench.notes", &[]).await?;
-    let count: i64 = rows.get(0).context("no count")?.get("n")?;
-    ensure!(count.cast_unsigned() == ROWS, "{count} rows have come");
-    client.close().await;
-    Ok(ROWS as f64 / seconds)
+    let counted = client.query("SELECT count(*) AS n FROM bench.notes", &[]).await?;
+    let count: i64 = counted.get(0).context("no count")?.get("n")?;
+    ensure!(count.cast_unsigned() == rows, "{count} rows have come");
+    Ok(rows as f64 / seconds)
+}
+
+/// A load of 1,000,000 rows: what it takes, who waits for it, and how fast a look-up is afterwards,
+/// against one among 10,000.
+pub(crate) fn large_load(report: &mut Report) -> Result<()> {
+    block_on(async {
+        let folder = tempfile::tempdir()?;
+        let data = folder.path().join("server");
+        let process = Process::tidewire(&data)?;
+        make_tables(&process, &token(&data, "root", "admin")?).await?;
+        let [few, many] = PARTITIONS;
+        let mut clients = Vec::new();
+        for (user, rows) in [("few", few), ("many", many)] {
+            let token = token(&data, user, "user")?;
+            fill(&process, &token, rows).await?;
+            clients.push(open(&process.address, user, &token, &folder.path().join(user)).await?);
+        }
+        load_all(&clients[0], few).await?;
+        let before = own_resident()?;
+        let (over, is_over) = tokio::sync::watch::channel(false);
+        let writing = tokio::spawn(write_meanwhile(clients[1].clone(), is_over));
+        let per_second = load_all(&clients[1], many).await?;
+        over.send_replace(true);
+        let (longest, most) = writing.await??;
+        let mut lookups = Vec::new();
+        for _ in 0..ROUNDS {
+            let limit = Some(look_up(&clients[0], few).await?);
+            lookups.push(Round { value: look_up(&clients[1], many).await?, limit });
+        }
+        let once = |value| vec![Round { value, limit: None }];
+        let grown = (most - before) / 1024.0 / 1024.0;
+        let mut add = |what: &str, unit, rounds, reach| {
+            let what = format!("1,000,000 rows: {what}");
+            report.add(Figure { benchmark: "large-load", what, unit, rounds, reach });
+        };
+        add("rows applied", "rows/s", once(per_second), Some(Reach::AtLeast(20_000.0)));
+        add("resident meanwhile, more than before", "MiB", once(grown), None);
+        add(
+            "the longest of the app's writes meanwhile",
+            "ms",
+            once(longest),
+            Some(Reach::AtMost(50.0)),
+        );
+        add("indexed look-up, against among 10,000", "µs", lookups, Some(Reach::AtMost(2.0)));
+        Ok(())
+    })
+}
+
+/// Writes into a table of the application's own until it is over. Gives the milliseconds of the
+/// longest write, and the most memory that the process had.
+async fn write_meanwhile(
+    client: Client,
+    is_over: tokio::sync::watch::Receiver<bool>,
+) -> Result<(f64, f64)> {
+    client.execute("CREATE TABLE mine (id INTEGER PRIMARY KEY)", &[]).await?;
+    let (mut longest, mut most) = (0.0_f64, 0.0_f64);
+    while !*is_over.borrow() {
+        let start = Instant::now();
+        client.execute("INSERT INTO mine DEFAULT VALUES", &[]).await?;
+        longest = longest.max(start.elapsed().as_secs_f64() * 1e3);
+        most = most.max(own_resident()?);
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    Ok((longest, most))
+}
+
+/// Microseconds of a look-up by key.
+async fn look_up(client: &Client, rows: u64) -> Result<f64> {
+    const LOOK_UPS: u64 = 2_000;
+    let start = Instant::now();
+    for number in 0..LOOK_UPS {
+        // All over the table.
+        let id = number.wrapping_mul(7_919) % rows;
+        let key = [sdk_core::Value::Integer(id.cast_signed())];
+        let found = client.query("SELECT body FROM bench.notes WHERE id = $1", &key).await?;
+        ensure!(found.len() == 1, "row {id} is not here");
+    }
+    Ok(start.elapsed().as_secs_f64() * 1e6 / LOOK_UPS as f64)
 }
 
 pub(crate) fn catch_up(report: &mut Report) -> Result<()> {

@@ -11,7 +11,7 @@
 //! | `fanout-paced`, `fanout-saturated` | a row to thousands of sockets with one query |
 //! | `fanout-distinct`, `tenants-flat` | a write beside subscriptions that it does not concern |
 //! | `idle-memory` | what a socket takes on which nothing happens |
-//! | `first-load`, `catch-up` | rows come to a device: all, and what has changed |
+//! | `first-load`, `large-load`, `catch-up` | rows come to a device: all, and what has changed |
 //! | `slow-reader` | one of a thousand does not read |
 //! | `hot-row` | a million updates of one row, then a catch-up |
 //! | `start` | a server with a million rows starts; memory and size |
@@ -43,7 +43,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 type Benchmark = fn(&mut Report) -> Result<()>;
 
-const BENCHMARKS: [(&str, Benchmark); 12] = [
+const BENCHMARKS: [(&str, Benchmark); 13] = [
     ("write-path", write_path::run),
     ("write-sql", write_sql::run),
     ("fanout-paced", fanout::paced),
@@ -52,6 +52,7 @@ const BENCHMARKS: [(&str, Benchmark); 12] = [
     ("tenants-flat", beside::tenants),
     ("idle-memory", beside::idle_memory),
     ("first-load", loading::first_load),
+    ("large-load", loading::large_load),
     ("catch-up", loading::catch_up),
     ("slow-reader", slow_reader::run),
     ("hot-row", hot_row::run),
@@ -74,12 +75,17 @@ fn main() -> Result<()> {
         bail!("there is no such benchmark: there are {}", names.join(", "));
     }
     let mut report = Report::default();
+    let mut failed = Vec::new();
     for (name, run) in chosen {
         progress(&format!("{name} …"));
-        run(&mut report)?;
+        if let Err(error) = run(&mut report) {
+            failed.push(format!("{name}: {error:#}"));
+        }
     }
     println!("{}", report.table());
-    report.write()
+    report.write()?;
+    anyhow::ensure!(failed.is_empty(), "{}", failed.join("\n"));
+    Ok(())
 }
 
 /// Says on the error output what is going on, so that the table can be taken by itself.

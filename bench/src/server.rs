@@ -41,9 +41,17 @@ impl Process {
 
     /// Starts Tidewire on a folder.
     pub(crate) fn tidewire(data: &Path) -> Result<Self> {
+        Self::tidewire_with(data, "")
+    }
+
+    /// The same, with settings.
+    pub(crate) fn tidewire_with(data: &Path, settings: &str) -> Result<Self> {
+        let file = tempfile::NamedTempFile::new()?;
+        std::fs::write(file.path(), settings)?;
         let mut command = Command::new(binary()?);
         command.arg("serve").arg("--data").arg(data).args(["--listen", "127.0.0.1:0"]);
-        Self::start(&mut command)
+        // It is read before the ready line.
+        Self::start(command.arg("--config").arg(file.path()))
     }
 
     /// The time that the process has had on processors.
@@ -58,10 +66,7 @@ impl Process {
 
     /// Its resident memory, in bytes.
     pub(crate) fn resident(&self) -> Result<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
-        let kilobytes: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
-        Ok(kilobytes * 1024.0)
+        resident(&self.child.id().to_string())
     }
 
     /// Ends it as a power button does.
@@ -85,6 +90,29 @@ impl Drop for Process {
         // It may have ended.
         let _ = self.kill();
     }
+}
+
+/// Settings for very many sockets.
+pub(crate) const MANY_SOCKETS: &str = "[http]\nconnections_max = 100000\n";
+
+/// How many sockets a process may have.
+pub(crate) fn open_files_max() -> Result<usize> {
+    let limits = std::fs::read_to_string("/proc/self/limits")?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+    let most = line.and_then(|line| line.split_whitespace().next()).context("no limit")?;
+    Ok(most.parse().unwrap_or(usize::MAX))
+}
+
+/// The resident memory of this process, in bytes.
+pub(crate) fn own_resident() -> Result<f64> {
+    resident("self")
+}
+
+fn resident(process: &str) -> Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
+    let kilobytes: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
+    Ok(kilobytes * 1024.0)
 }
 
 /// The binary that was built beside this one.
