@@ -93,11 +93,7 @@ async fn accept_until(
         };
         let Some(stream) = usable(accepted).await else { continue };
         if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
-            let served = connections.serve(stream);
-            tasks.spawn(async move {
-                served.await;
-                drop(place);
-            });
+            tasks.spawn(connections.serve(stream, place));
             continue;
         }
         // Many come at once, and the log is for what there is to know.

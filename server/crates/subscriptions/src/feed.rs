@@ -43,7 +43,8 @@ pub(crate) struct Feed<O> {
     /// Where the client was told that the lane is.
     pub(crate) told: SeqId,
     pub(crate) state: State,
-    pub(crate) subscriptions: BTreeMap<QueryNumber, Subscription>,
+    /// In boxes: a map makes room for several, and most feeds have one.
+    pub(crate) subscriptions: BTreeMap<QueryNumber, Box<Subscription>>,
     /// How many changes this resume has read.
     pub(crate) resumed: usize,
     /// How often a resume was cut, as the client says.
@@ -190,7 +191,7 @@ impl<O> Feed<O> {
     /// The next subscription that wants rows.
     pub(crate) fn loads_next(&self) -> Option<QueryNumber> {
         let wants = |range: (QueryNumber, &Subscription)| range.1.is_loading().then_some(range.0);
-        let all = || self.subscriptions.iter().map(|(number, held)| (*number, held));
+        let all = || self.subscriptions.iter().map(|(number, held)| (*number, &**held));
         let behind = all().filter(|(number, _)| Some(*number) > self.loaded_last).find_map(wants);
         behind.or_else(|| all().find_map(wants))
     }

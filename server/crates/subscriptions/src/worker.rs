@@ -258,7 +258,7 @@ impl<O: Outbox> Worker<O> {
                 text: Arc::clone(&held.text),
                 state: if held.is_loading() { "loading" } else { state },
             };
-            feed.subscriptions.values().map(listed).collect::<Vec<_>>()
+            feed.subscriptions.values().map(|held| listed(held)).collect::<Vec<_>>()
         };
         let feeds = self.connections.get(&connection).into_iter().flat_map(|c| c.feeds.values());
         feeds.flat_map(|key| of_feed(&self.feeds[*key])).collect()
@@ -369,7 +369,7 @@ impl<O: Outbox> Worker<O> {
             missing,
             batch_rows: batch_rows.unwrap_or(u32::MAX).clamp(1, self.settings.batch_rows_max),
         };
-        feed.subscriptions.insert(query.number, subscription);
+        feed.subscriptions.insert(query.number, Box::new(subscription));
         if feed.state.is_registered() {
             self.index.register(&query, key);
         }

@@ -14,7 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpStream;
 use tokio::select;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::timeout;
 
 use super::activity::Activity;
@@ -51,7 +51,12 @@ impl Connections {
 
     /// Answers requests, one after the other, until one side ends the connection or the server
     /// stops. Where one asks for a live connection, it is that from there on.
-    pub(super) fn serve(&self, stream: TcpStream) -> impl Future<Output = ()> + Send + 'static {
+    /// `place` is kept until then.
+    pub(super) fn serve(
+        &self,
+        stream: TcpStream,
+        place: OwnedSemaphorePermit,
+    ) -> impl Future<Output = ()> + Send + 'static {
         let upgrading = Upgrading::default();
         // Each on its own, so that a live connection does not keep the memory of the first.
         let answered = Box::pin(self.answer(stream, upgrading.clone()));
@@ -64,7 +69,9 @@ impl Connections {
                 }
                 None => stream,
             };
-            linger(stream).await;
+            // It has a buffer, which no connection needs before its end.
+            Box::pin(linger(stream)).await;
+            drop(place);
         }
     }
 

@@ -1,22 +1,25 @@
 //! What waits for a client.
 
+use std::collections::VecDeque;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use protocol::frame::v1::Goodbye;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
+
+/// Room for so many items stays when the queue is empty. Most connections are idle, so it is not a
+/// channel, which keeps room for more.
+const ROOM_KEPT: usize = 4;
 
 /// Frames on their way to a client, in order. Whoever adds some keeps to the bound: the queue takes
 /// everything, so that nobody who adds ever waits.
 #[derive(Clone)]
-pub struct SendQueue {
-    items: mpsc::UnboundedSender<Item>,
-    shared: Arc<Shared>,
-}
+pub struct SendQueue(Arc<Shared>);
 
 /// Something that waits.
+#[derive(Debug)]
 pub(super) enum Item {
     /// A frame.
     Frame(Bytes),
@@ -25,12 +28,12 @@ pub(super) enum Item {
 }
 
 /// The other end of the queue.
-pub(super) struct Outgoing {
-    pub(super) items: mpsc::UnboundedReceiver<Item>,
-    shared: Arc<Shared>,
-}
+pub(super) struct Outgoing(Arc<Shared>);
 
 struct Shared {
+    items: Mutex<VecDeque<Item>>,
+    /// There is an item.
+    added: Notify,
     /// Bytes that the operating system does not have yet.
     waiting: AtomicUsize,
     /// Half of what may wait.
@@ -40,49 +43,61 @@ struct Shared {
     room: Notify,
 }
 
+impl Shared {
+    fn items(&self) -> MutexGuard<'_, VecDeque<Item>> {
+        self.items.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, item: Item) {
+        let mut items = self.items();
+        // Nobody would take it.
+        if !self.is_over.load(Ordering::Acquire) {
+            items.push_back(item);
+            drop(items);
+            self.added.notify_one();
+        }
+    }
+}
+
 impl SendQueue {
     /// A queue in which so many bytes may wait.
     pub(super) fn new(bytes_max: usize) -> (Self, Outgoing) {
-        let (sender, items) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
+            items: Mutex::default(),
+            added: Notify::new(),
             waiting: AtomicUsize::new(0),
             half: bytes_max / 2,
             is_over: AtomicBool::new(false),
             room: Notify::new(),
         });
-        let queue = Self { items: sender, shared: Arc::clone(&shared) };
-        (queue, Outgoing { items, shared })
+        (Self(Arc::clone(&shared)), Outgoing(shared))
     }
 
     /// Adds a frame. It never waits. When the connection has ended, nothing happens.
     pub fn push(&self, frame: Bytes) {
-        let bytes = frame.len();
-        self.shared.waiting.fetch_add(bytes, Ordering::AcqRel);
-        if self.items.send(Item::Frame(frame)).is_err() {
-            self.shared.waiting.fetch_sub(bytes, Ordering::AcqRel);
-        }
+        self.0.waiting.fetch_add(frame.len(), Ordering::AcqRel);
+        self.0.add(Item::Frame(frame));
     }
 
     /// How many bytes wait.
     pub fn waiting(&self) -> usize {
-        self.shared.waiting.load(Ordering::Acquire)
+        self.0.waiting.load(Ordering::Acquire)
     }
 
     /// Ends the connection behind what waits.
     pub fn close(&self, goodbye: Goodbye) {
-        // One that has ended needs no end.
-        let _ = self.items.send(Item::Goodbye(Box::new(goodbye)));
+        self.0.add(Item::Goodbye(Box::new(goodbye)));
     }
 
     /// Waits until no more than half of what may wait does. Says whether there is still a
     /// connection.
     pub(super) async fn room(&self) -> bool {
         loop {
-            let notified = self.shared.room.notified();
-            if self.shared.is_over.load(Ordering::Acquire) {
+            let notified = self.0.room.notified();
+            if self.0.is_over.load(Ordering::Acquire) {
                 return false;
             }
-            if self.waiting() <= self.shared.half {
+            if self.waiting() <= self.0.half {
                 return true;
             }
             notified.await;
@@ -91,18 +106,41 @@ impl SendQueue {
 
     /// Whether more waits than may: then nothing is done that would add to it.
     pub(super) fn is_full(&self) -> bool {
-        self.waiting() > self.shared.half.saturating_mul(2)
+        self.waiting() > self.0.half.saturating_mul(2)
     }
 }
 
 impl Outgoing {
+    /// Waits for the next item.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub(super) async fn next(&mut self) -> Item {
+        loop {
+            if let Some(item) = self.next_if_any() {
+                return item;
+            }
+            self.0.added.notified().await;
+        }
+    }
+
+    /// The next item that is there already.
+    pub(super) fn next_if_any(&mut self) -> Option<Item> {
+        let mut items = self.0.items();
+        let item = items.pop_front()?;
+        if items.is_empty() {
+            items.shrink_to(ROOM_KEPT);
+        }
+        Some(item)
+    }
+
     /// So many bytes are with the operating system. Says whether that has made room: whether half of
     /// what may wait does so now, and more did before.
     pub(super) fn sent(&self, bytes: usize) -> bool {
-        let before = self.shared.waiting.fetch_sub(bytes, Ordering::AcqRel);
-        let has_room = before > self.shared.half && before - bytes <= self.shared.half;
+        let before = self.0.waiting.fetch_sub(bytes, Ordering::AcqRel);
+        let has_room = before > self.0.half && before - bytes <= self.0.half;
         if has_room {
-            self.shared.room.notify_waiters();
+            self.0.room.notify_waiters();
         }
         has_room
     }
@@ -110,8 +148,11 @@ impl Outgoing {
 
 impl Drop for Outgoing {
     fn drop(&mut self) {
-        self.shared.is_over.store(true, Ordering::Release);
-        self.shared.room.notify_waiters();
+        let mut items = self.0.items();
+        self.0.is_over.store(true, Ordering::Release);
+        items.clear();
+        drop(items);
+        self.0.room.notify_waiters();
     }
 }
 

@@ -59,8 +59,11 @@ pub(crate) async fn serve(
         .max_write_buffer_size(SOCKET_UNWRITTEN_BYTES_MAX)
         .max_message_size(Some(CLIENT_FRAME_BYTES_MAX))
         .max_frame_size(Some(CLIENT_FRAME_BYTES_MAX));
-    let (role, read) = (Role::Server, read.to_vec());
-    let mut socket = WebSocketStream::from_partially_read(stream, read, role, Some(config)).await;
+    let begun = read.to_vec();
+    // It would keep the whole buffer of the request for as long as the connection lives.
+    drop(read);
+    let mut socket =
+        WebSocketStream::from_partially_read(stream, begun, Role::Server, Some(config)).await;
     let write_timeout = gateway.limits.write_timeout;
     let end = match greeted(&gateway, &mut socket, &mut stopping).await {
         Ok((hello, verified)) => {
@@ -182,7 +185,7 @@ impl Session {
             let wake_at = alive_at.min(Instant::now() + left.min(keep_alive));
             let may_read = !is_stopping && !self.queue.is_full();
             let received = select! {
-                Some(first) = outgoing.items.recv() => {
+                first = outgoing.next() => {
                     if self.until_expiry_or_token(socket).await.is_none() {
                         return expired().into();
                     }
@@ -293,7 +296,7 @@ impl Session {
                 }
             }
             let has_more = written < SOCKET_TURN_BYTES;
-            item = if has_more { outgoing.items.try_recv().ok() } else { None };
+            item = if has_more { outgoing.next_if_any() } else { None };
         }
         in_time(within, socket.flush()).await?;
         goodbye.map_or(Ok(()), |told| Err(End::Goodbye(told)))
