@@ -6,6 +6,9 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
+use protocol::frame::v1::Subscribe;
+use protocol::value::Value;
+
 use crate::client::Connection;
 use crate::crowd::{Crowd, Socket, subscribe};
 use crate::fanout::{block_on, make_tables};
@@ -30,7 +33,6 @@ struct Side {
     process: Process,
     _others: Crowd,
     concerned: Crowd,
-    writer: Connection,
     token: String,
     table: &'static str,
     written: u64,
@@ -111,12 +113,12 @@ impl Side {
     ) -> Result<Self> {
         // Beside all other rooms.
         let concerned = gather(&process, &[user.to_owned()], 1, table).await?;
-        let writer = Connection::open(&process.address).await?;
-        Ok(Self { process, _others: others, concerned, writer, token, table, written: 0 })
+        Ok(Self { process, _others: others, concerned, token, table, written: 0 })
     }
 
     /// Microseconds of a write: of the server's processor, and until it is delivered (median).
     async fn write_all(&mut self) -> Result<(f64, f64)> {
+        let mut writer = Connection::open(&self.process.address).await?;
         let before = self.process.cpu()?;
         let mut times = Vec::new();
         for _ in 0..WRITES {
@@ -124,8 +126,8 @@ impl Side {
             let (id, table) = (self.written, self.table);
             let sql = format!("INSERT INTO {table} (id, room_id, body) VALUES ($1, 0, 'x')");
             let start = Instant::now();
-            let body = format!(r#"{{"sql":"{sql}","params":["{id}"]}}"#);
-            self.writer.ask(&self.token, &body).await?;
+            let body = format!(r#"{{"sql":"{sql}","params":[{id}]}}"#);
+            writer.ask(&self.token, &body).await?;
             self.concerned.wait_for(self.written).await?;
             times.push((self.concerned.latest() - start).as_secs_f64() * 1e6);
         }
@@ -151,8 +153,10 @@ async fn gather(
             for place in 0..each {
                 // Of one alone, it is the room that is written to.
                 let room = if each == 1 && count == 1 { 0 } else { 1 + number * each + place };
-                let sql = format!("SELECT * FROM {table} WHERE room_id = {room}");
-                socket.load(subscribe(1 + place as u64, sql)).await?;
+                let sql = format!("SELECT * FROM {table} WHERE room_id = $1");
+                let params = vec![Value::Integer(i64::try_from(room)?)];
+                let subscribe = subscribe(1 + place as u64, sql);
+                socket.load(Subscribe { params, ..subscribe }).await?;
             }
             Ok(socket)
         }

@@ -204,14 +204,9 @@ pub(crate) async fn make_tables(process: &Process, admin: &str) -> Result<()> {
 
 /// A request that writes a row of about 100 bytes.
 pub(crate) fn insert(id: u64) -> String {
-    insert_of(id, 90)
-}
-
-/// A request that writes a row with a text of so many bytes.
-pub(crate) fn insert_of(id: u64, bytes: usize) -> String {
-    let body = "x".repeat(bytes);
+    let body = "x".repeat(90);
     format!(
-        r#"{{"sql":"INSERT INTO bench.rows (id, room_id, body) VALUES ($1, 1, $2)","params":["{id}","{body}"]}}"#
+        r#"{{"sql":"INSERT INTO bench.rows (id, room_id, body) VALUES ($1, 1, $2)","params":[{id},"{body}"]}}"#
     )
 }
 

@@ -8,7 +8,7 @@ use protocol::frame::v1::{ServerFrame, Subscribe};
 
 use crate::client::Connection;
 use crate::crowd::{Crowd, Socket, subscribe};
-use crate::fanout::{block_on, insert_of, make_tables};
+use crate::fanout::{block_on, insert, make_tables};
 use crate::report::{Figure, Reach, Report, Round};
 use crate::server::{Process, token};
 
@@ -22,17 +22,18 @@ const ROUNDS: usize = 3;
 
 const SQL: &str = "SELECT * FROM bench.rows";
 
-/// Bytes of the text of a row: a thousand sockets take that in the time that there is.
-const BODY_BYTES: usize = 2_000;
+/// What the slow one is told besides, with each row: in ten seconds, more than waits for it and
+/// than the system holds.
+const NOTE_BYTES: usize = 40_000;
+const NOTES: &str = "SELECT * FROM bench.notes";
 
-/// So few bytes wait for a socket at most that ten seconds are more than it takes.
-const SETTINGS: &str = "[http]\nconnections_max = 100000\n[live]\nqueue_bytes_max = 65536\n";
-const QUEUE_MIB: f64 = 65_536.0 / 1024.0 / 1024.0;
+/// What waits for a socket at most, as the server is set.
+const QUEUE_MIB: f64 = 4.0;
 
 pub(crate) fn run(report: &mut Report) -> Result<()> {
     block_on(async {
         let folder = tempfile::tempdir()?;
-        let process = Process::tidewire_with(folder.path(), SETTINGS)?;
+        let process = Process::tidewire(folder.path())?;
         let admin = token(folder.path(), "root", "admin")?;
         make_tables(&process, &admin).await?;
         let user = token(folder.path(), "u0", "user")?;
@@ -43,14 +44,16 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
         for _ in 0..ROUNDS {
             let limit = write(&process, &admin, &user, &mut written).await?;
             let mut slow = Socket::open_small(&process.address, &user).await?;
-            // It begins with an empty screen.
-            let none = Subscribe { fetch_last: Some(1), ..subscribe(1, SQL) };
-            slow.load(none).await?;
+            // It begins with what comes.
+            for (request, sql) in [(1, SQL), (2, NOTES)] {
+                slow.load(Subscribe { fetch_last: Some(1), ..subscribe(request, sql) }).await?;
+            }
             let before = written;
             let value = write(&process, &admin, &user, &mut written).await?;
             p99.push(Round { value: value.p99, limit: Some(limit.p99) });
             grown.push(Round { value: (value.grown - limit.grown).max(0.0), limit: None });
-            read_all(&mut slow, written - before).await?;
+            // A row and a note each.
+            read_all(&mut slow, 2 * (written - before)).await?;
         }
         let mut add = |what: &str, unit, rounds, most| {
             let (what, reach) = (what.to_owned(), Some(Reach::AtMost(most)));
@@ -73,9 +76,9 @@ struct Cost {
 
 /// Writes rows at a pace, which go to a crowd.
 async fn write(process: &Process, admin: &str, user: &str, written: &mut u64) -> Result<Cost> {
-    let (address, user) = (process.address.clone(), user.to_owned());
+    let (address, listener) = (process.address.clone(), user.to_owned());
     let crowd = Crowd::gather(SOCKETS - 1, move |_| {
-        let (address, user) = (address.clone(), user.clone());
+        let (address, user) = (address.clone(), listener.clone());
         async move {
             let mut socket = Socket::open(&address, &user).await?;
             socket.load(Subscribe { fetch_last: Some(1), ..subscribe(1, SQL) }).await?;
@@ -83,7 +86,7 @@ async fn write(process: &Process, admin: &str, user: &str, written: &mut u64) ->
         }
     })
     .await?;
-    let before = process.resident()?;
+    let (before, note) = (process.resident()?, "x".repeat(NOTE_BYTES));
     let mut writer = Connection::open(&process.address).await?;
     let (mut sent, mut ticks) = (Vec::new(), tokio::time::interval(EVERY));
     let start = Instant::now();
@@ -91,7 +94,9 @@ async fn write(process: &Process, admin: &str, user: &str, written: &mut u64) ->
         ticks.tick().await;
         *written += 1;
         sent.push(Instant::now());
-        writer.ask(admin, &insert_of(*written, BODY_BYTES)).await?;
+        writer.ask(admin, &insert(*written)).await?;
+        let note = format!("INSERT INTO bench.notes (id, body) VALUES ({written}, '{note}')");
+        writer.ask(user, &format!(r#"{{"sql":"{note}"}}"#)).await?;
     }
     crowd.wait_for(sent.len() as u64 * crowd.len()).await?;
     let grown = (process.resident()? - before) / 1024.0 / 1024.0;

@@ -30,7 +30,7 @@ cargo xtask COMMAND
   bench     what Tidewire costs, as ratios to raw limits of the same run, as one table; the samples
             are in target/bench/report.json
   bench NAME
-            one of write-path, write-sql, hot-row, start
+            one of those that docs/PERFORMANCE.md lists
   tidy      the rules of this repository alone: dependencies, sizes, invariants
   soak      lists the randomised tests that can run for long
   soak NAME [--seed S]
