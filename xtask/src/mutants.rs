@@ -35,6 +35,7 @@ pub(crate) fn run(only: Option<&str>) -> Outcome {
     let _lock = cache::lock()?;
     machine::for_rocksdb()?;
     let copy = copy_sources()?;
+    cache::lend()?;
     say("the sources as they are: must pass");
     if let Some(seed) = failing_seed(&copy, "200")? {
         return Err(Failure(format!("the simulation fails without a break, at seed {seed}")));
@@ -77,11 +78,8 @@ fn try_one(copy: &Path, mutant: &Mutant) -> Outcome<Option<u64>> {
 
 /// Runs schedules until one fails.
 fn failing_seed(copy: &Path, seeds: &str) -> Outcome<Option<u64>> {
-    let mut test = cargo(["test", "--locked", "--quiet", "--package", "simulation"]);
-    test.current_dir(copy)
-        .env("CARGO_TARGET_DIR", places::folder().join("mutants/target"))
-        .env("TIDEWIRE_SOAK", "simulation")
-        .env("TIDEWIRE_SOAK_SEEDS", seeds);
+    let mut test = cargo(["test", "--workspace", "--locked", "--quiet", "--test", "simulation"]);
+    test.current_dir(copy).env("TIDEWIRE_SOAK", "simulation").env("TIDEWIRE_SOAK_SEEDS", seeds);
     let told = test.output().map_err(|error| Failure(format!("cargo test: {error}")))?;
     if told.status.success() {
         return Ok(None);

@@ -306,7 +306,7 @@ impl Soak {
         let mut artifacts = built.lines().filter_map(|line| serde_json::from_str(line).ok());
         let found = artifacts.find_map(|artifact: Value| {
             if package_of(artifact["package_id"].as_str()?) != self.package
-                || artifact["target"]["name"] != "it"
+                || artifact["target"]["kind"] != serde_json::json!(["test"])
             {
                 return None;
             }
@@ -315,7 +315,7 @@ impl Soak {
             test.current_dir(folder);
             Some(test)
         });
-        found.ok_or_else(|| Failure(format!("{} has no test binary `it`", self.package)))
+        found.ok_or_else(|| Failure(format!("{} has no integration tests", self.package)))
     }
 
     /// The file that holds how far the seeds from `from` on have come.
