@@ -73,10 +73,13 @@ async fn cut_load(seed: u64, count: u64, cuts: u64) {
         assert!(present >= before, "it never begins again");
         before = present;
     }
-    while subscription.state() != SubscriptionState::Live {
-        client.network_changed();
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    soon(async {
+        while subscription.state() != SubscriptionState::Live {
+            client.network_changed();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
     let again = (world.proxy.bytes_down() - bytes).saturating_sub(bytes_of_all);
     let connections = world.proxy.connections() - connections;
     println!(
