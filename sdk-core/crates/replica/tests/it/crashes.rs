@@ -77,6 +77,29 @@ fn a_file_of_a_later_version_is_left_alone() {
     assert!(matches!(refused, ReplicaError::TooNew { found: 99, .. }), "{refused}");
 }
 
+/// A file as each format before has left it is opened, with all that is in it.
+#[test]
+fn a_file_of_an_earlier_version_is_brought_along() {
+    let place = Place::new();
+    std::fs::create_dir_all(place.path().parent().unwrap()).unwrap();
+    let other = Connection::open(place.path()).unwrap();
+    other.execute_batch(include_str!("../../sql/001_init.sql")).unwrap();
+    let sql = "INSERT INTO tw_replica (client, last_set) VALUES (?1, 0)";
+    other.execute(sql, [CLIENT.as_bytes()]).unwrap();
+    other.execute_batch("CREATE TABLE mine (a); PRAGMA user_version = 1").unwrap();
+    drop(other);
+    let fresh = protocol::ids::ClientId::from_bytes([8; 16]);
+    let mut replica = Replica::open(&place.path(), fresh).unwrap();
+    assert_eq!(replica.client(), CLIENT);
+    assert_eq!(rows(&replica, "SELECT count(*) FROM mine"), ["0"]);
+    assert_eq!(replica.synced_at().unwrap(), None);
+    for at in [70, 90, 80] {
+        replica.note_synced(at).unwrap();
+    }
+    drop(replica);
+    assert_eq!(place.open().synced_at().unwrap(), Some(90), "it never goes back");
+}
+
 #[test]
 fn who_it_is_stays_and_the_file_is_private() {
     let place = Place::new();
