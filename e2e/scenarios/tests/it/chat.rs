@@ -178,10 +178,23 @@ fn mentions_unread_drafts_and_who_is_typing() {
     bob.enter("/join harbour");
     bob.until("[harbour] carol: is anybody here?");
     carol.until("[harbour] carol: is anybody here?");
+    // Up to where he has read is on all his devices.
+    let marks = "SELECT room FROM chat.read_marks ORDER BY room";
+    let read = || world.http("bob").rows(marks) == ["harbour", "lobby"];
+    assert!((0..600).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        read()
+    }));
     let told = carol.leave();
     assert!(!told.iter().any(|line| line.contains("mentioned")), "{told:?}");
     for chat in [alice, bob, tablet] {
-        chat.leave();
+        // What is not a status or a message is something wrong.
+        let told = chat.leave();
+        let is_known = |line: &String| {
+            let known = ["joined", "behind", "connect", "unread", "typing", "draft", "mentioned"];
+            line.starts_with('[') || known.iter().any(|known| line.contains(known))
+        };
+        assert!(told.iter().all(is_known), "{told:?}");
     }
 }
 

@@ -115,6 +115,7 @@ pub(crate) async fn write_all(
 }
 
 async fn run(client: &Client, write: &Write) -> Result<(), Error> {
+    let options = RemoteOptions { timeout: Some(SAY_WITHIN), ..RemoteOptions::default() };
     let (sql, params) = match write {
         Write::Found { room } => {
             ("INSERT INTO chat.rooms (name) VALUES ($1) ON CONFLICT DO NOTHING", vec![text(room)?])
@@ -136,13 +137,15 @@ async fn run(client: &Client, write: &Write) -> Result<(), Error> {
              ON CONFLICT (room) DO UPDATE SET body = $2",
             vec![text(room)?, text(body)?],
         ),
-        Write::Read { room, seen } => (
-            "INSERT INTO chat.read_marks (room, seen) VALUES ($1, $2)
-             ON CONFLICT (room) DO UPDATE SET seen = $2 WHERE seen < $2",
-            vec![text(room)?, Value::Integer(*seen)],
-        ),
+        Write::Read { room, seen } => {
+            let params = [text(room)?, Value::Integer(*seen)];
+            let mark = "INSERT INTO chat.read_marks (room, seen) VALUES ($1, $2)
+                        ON CONFLICT DO NOTHING";
+            client.remote_with(mark, &params, options).await?;
+            // Another device may have come further.
+            ("UPDATE chat.read_marks SET seen = $2 WHERE room = $1 AND seen < $2", params.to_vec())
+        }
     };
-    let options = RemoteOptions { timeout: Some(SAY_WITHIN), ..RemoteOptions::default() };
     client.remote_with(sql, &params, options).await.map(drop)
 }
 
