@@ -13,7 +13,7 @@ pub(crate) fn run(options: &[&str]) -> Outcome {
     }
     let lock = cache::lock()?;
     machine::for_rocksdb()?;
-    build()?;
+    build(&mut programs())?;
     // Others may build while it runs.
     drop(lock);
     let mut demo = demo(options);
@@ -26,14 +26,14 @@ pub(crate) fn run(options: &[&str]) -> Outcome {
 /// Builds and runs the demo without a terminal. It ends by itself, and fails when it does not find
 /// what it should.
 pub(crate) fn check() -> Outcome {
-    build()?;
+    build(&mut everything())?;
     run_command(demo(&[]).stdin(std::process::Stdio::null()))
 }
 
-fn build() -> Outcome {
+fn build(what: &mut Command) -> Outcome {
     say("building the server and the demo; the first time this includes RocksDB and DataFusion, \
          and takes a while");
-    run_command(&mut everything())
+    run_command(what)
 }
 
 /// Beside it are the server and the chat that it starts.
@@ -41,6 +41,11 @@ fn demo(options: &[&str]) -> Command {
     let mut demo = Command::new(places::target().join("debug/demo"));
     demo.arg("--note").arg(places::folder().join("demo")).args(options);
     demo
+}
+
+/// Builds what the demo needs, out of the dependencies that [`everything`] needs, and no tests.
+fn programs() -> Command {
+    cargo(["build", "--workspace", "--bins", "--locked"])
 }
 
 /// Builds all there is, and always all: cargo builds what crates have in common anew for every
