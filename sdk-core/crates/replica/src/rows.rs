@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use protocol::frame::v1::RowChange;
 use protocol::ids::{Birth, ColumnId, TableId};
 use protocol::value::{Row, Value};
-use rusqlite::{Connection, OptionalExtension, ToSql, params_from_iter};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, ToSql, params_from_iter};
 use sdk_machine::{Known, SubscriptionId};
 
 use crate::error::ReplicaError;
@@ -36,6 +36,35 @@ pub(crate) struct Unheld {
     tables: BTreeSet<TableId>,
 }
 
+/// Rows on their way to a subscription.
+struct Arrivals<'a> {
+    known: &'a Known,
+    table: &'a Table,
+    /// Where in such a row the columns are that the table still has.
+    places: Vec<usize>,
+    insert: CachedStatement<'a>,
+    member: Member,
+    /// The set of this subscription alone.
+    alone: SetId,
+}
+
+impl Arrivals<'_> {
+    /// Inserts a row if there is none with its key, and says whether it did.
+    fn insert(&mut self, row: &Row, seq: i64, expiry: Option<i64>) -> Result<bool, ReplicaError> {
+        let insert = &mut self.insert;
+        let ours = self.places.len();
+        for (place, parameter) in self.places.iter().zip(1..) {
+            insert.raw_bind_parameter(parameter, Bound(&row[*place]))?;
+        }
+        insert.raw_bind_parameter(ours + 1, seq)?;
+        insert.raw_bind_parameter(ours + 2, self.alone.0)?;
+        if self.table.has_expiry() {
+            insert.raw_bind_parameter(ours + 3, expiry)?;
+        }
+        Ok(insert.raw_execute()? > 0)
+    }
+}
+
 /// A row as it is stored.
 struct Present {
     seq: i64,
@@ -48,27 +77,69 @@ impl<'a> Rows<'a> {
         known.ok_or(ReplicaError::Inconsistent("rows of a subscription that is not known"))
     }
 
-    /// A subscription holds this row.
-    pub(crate) fn put(
+    /// Rows of a batch: a subscription holds them.
+    pub(crate) fn batch(
         &mut self,
         id: SubscriptionId,
-        known: &Known,
+        births: &[Birth],
+        rows: &[Row],
+        expiries: &[i64],
+    ) -> Result<(), ReplicaError> {
+        let mut arrivals = self.arrivals(id)?;
+        for (place, (birth, row)) in births.iter().zip(rows).enumerate() {
+            self.put(&mut arrivals, *birth, row, expiries.get(place).copied())?;
+        }
+        Ok(())
+    }
+
+    /// What is the same for all rows that come to a subscription at once.
+    fn arrivals(&mut self, id: SubscriptionId) -> Result<Arrivals<'a>, ReplicaError> {
+        let known = self.known(id)?;
+        let table = self.tables.get(known.table.id)?;
+        let is_there = |id: &ColumnId| table.schema.column(*id).is_some();
+        let places = (0..known.columns.len()).filter(|place| is_there(&known.columns[*place]));
+        let mut names = table.names(&known.columns);
+        names.extend(["_seq".to_owned(), "_set".to_owned()]);
+        if table.has_expiry() {
+            names.push("_expires".to_owned());
+        }
+        let parameters: Vec<String> = (1..=names.len()).map(|place| format!("?{place}")).collect();
+        let insert = format!(
+            "INSERT INTO {} ({}) VALUES ({}) ON CONFLICT ({}) DO NOTHING",
+            table.quoted(),
+            names.join(", "),
+            parameters.join(", "),
+            table.key().join(", ")
+        );
+        let member = Member { subscription: id, is_ghost: false };
+        Ok(Arrivals {
+            known,
+            table,
+            places: places.collect(),
+            insert: self.connection.prepare_cached(&insert)?,
+            member,
+            alone: self.sets.add(SetId(0), member),
+        })
+    }
+
+    /// A subscription holds this row.
+    fn put(
+        &mut self,
+        arrivals: &mut Arrivals<'a>,
         birth: Birth,
         row: &Row,
         expiry: Option<i64>,
     ) -> Result<(), ReplicaError> {
-        let table = self.tables.get(known.table.id)?;
+        let (table, known, member) = (arrivals.table, arrivals.known, arrivals.member);
         if row.len() != known.columns.len() {
             return Err(ReplicaError::Inconsistent("a row has other columns than its query"));
         }
-        let key = key_of(known, row)?;
-        let member = Member { subscription: id, is_ghost: false };
-        let alone = self.sets.add(SetId(0), member);
         let seq = stored_seq(birth.0);
         // Most rows are new.
-        if self.insert(table, known, row, (seq, alone, expiry))? {
+        if arrivals.insert(row, seq, expiry)? {
             return Ok(());
         }
+        let key = key_of(known, row)?;
         let present = self.present(table, &key)?;
         let present = present.ok_or(ReplicaError::Inconsistent("a row is there and is not"))?;
         // Another birth is another row: nobody holds that one yet. Of a row that nobody holds, what
@@ -82,35 +153,6 @@ impl<'a> Rows<'a> {
             Vec::new()
         };
         self.update(table, known, row, (seq, set, expiry), &unknown, &key)
-    }
-
-    fn insert(
-        &self,
-        table: &Table,
-        known: &Known,
-        row: &Row,
-        (seq, set, expiry): (i64, SetId, Option<i64>),
-    ) -> Result<bool, ReplicaError> {
-        let (mut names, bound) = pairs(table, known, row);
-        names.extend(["_seq".to_owned(), "_set".to_owned()]);
-        if table.has_expiry() {
-            names.push("_expires".to_owned());
-        }
-        let places: Vec<String> = (1..=names.len()).map(|place| format!("?{place}")).collect();
-        let sql = format!(
-            "INSERT INTO {} ({}) VALUES ({}) ON CONFLICT ({}) DO NOTHING",
-            table.quoted(),
-            names.join(", "),
-            places.join(", "),
-            table.key().join(", ")
-        );
-        let mut values: Vec<&dyn ToSql> = bound.iter().map(|value| value as &dyn ToSql).collect();
-        values.extend([&seq as &dyn ToSql, &set.0]);
-        if table.has_expiry() {
-            values.push(&expiry);
-        }
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        Ok(statement.execute(params_from_iter(values))? > 0)
     }
 
     fn update(
@@ -160,15 +202,16 @@ impl<'a> Rows<'a> {
         id: SubscriptionId,
         changes: &[RowChange],
     ) -> Result<(), ReplicaError> {
-        let known = self.known(id)?;
+        let mut arrivals = self.arrivals(id)?;
+        let table = arrivals.known.table.id;
         for change in changes {
             match change {
-                RowChange::Row(birth, row) => self.put(id, known, *birth, row, None)?,
+                RowChange::Row(birth, row) => self.put(&mut arrivals, *birth, row, None)?,
                 RowChange::Expiring(birth, row, expiry) => {
-                    self.put(id, known, *birth, row, Some(*expiry))?;
+                    self.put(&mut arrivals, *birth, row, Some(*expiry))?;
                 }
-                RowChange::Left(birth, key) => self.left(id, known.table.id, *birth, key)?,
-                RowChange::Deleted(birth, key) => self.deleted(known.table.id, *birth, key)?,
+                RowChange::Left(birth, key) => self.left(id, table, *birth, key)?,
+                RowChange::Deleted(birth, key) => self.deleted(table, *birth, key)?,
             }
         }
         Ok(())

@@ -1,7 +1,6 @@
 //! A step of the machine: one transaction, all of it or nothing.
 
-use protocol::ids::{Birth, TableId};
-use protocol::value::Row;
+use protocol::ids::TableId;
 use sdk_machine::{Staged, Step, SubscriptionId, Write};
 
 use crate::error::ReplicaError;
@@ -67,7 +66,7 @@ impl Replica {
                 Ok(())
             }
             Write::Batch { subscription, births, rows, expiries } => {
-                self.batch(*subscription, births, rows, expiries, unheld)
+                self.with_rows(unheld, |into| into.batch(*subscription, births, rows, expiries))
             }
             Write::Changes { subscription, changes } => {
                 self.with_rows(unheld, |rows| rows.change(*subscription, changes))
@@ -105,23 +104,6 @@ impl Replica {
                 Ok(())
             }
         }
-    }
-
-    fn batch(
-        &mut self,
-        id: SubscriptionId,
-        births: &[Birth],
-        rows: &[Row],
-        expiries: &[i64],
-        unheld: &mut Unheld,
-    ) -> Result<(), ReplicaError> {
-        self.with_rows(unheld, |into| {
-            let known = into.known(id)?;
-            for (place, (birth, row)) in births.iter().zip(rows).enumerate() {
-                into.put(id, known, *birth, row, expiries.get(place).copied())?;
-            }
-            Ok(())
-        })
     }
 
     /// Takes members out of the sets of all rows of a subscription's table.
