@@ -20,9 +20,9 @@ pub struct Status {
 pub enum StatusWord {
     /// The application does not want a connection.
     Paused,
-    /// There is none for now; it is tried again.
+    /// There is none for now; it is tried again and again.
     Offline,
-    /// One is being made.
+    /// The first one is being made since the client was opened or resumed.
     Connecting,
     /// There is one, and everything that is subscribed to is here and live.
     Connected,

@@ -238,9 +238,9 @@ impl Machine {
 
     /// How it is with the connection.
     pub fn status(&self) -> Status {
-        let offline = || match self.failure.as_ref().map(Reason::code) {
-            Some(ErrorCode::NeedsAuth) => StatusWord::NeedsAuth,
-            Some(ErrorCode::UpdateRequired) => StatusWord::UpdateRequired,
+        let offline = |failure: &Reason| match failure.code() {
+            ErrorCode::NeedsAuth => StatusWord::NeedsAuth,
+            ErrorCode::UpdateRequired => StatusWord::UpdateRequired,
             _ => StatusWord::Offline,
         };
         let is_current = |subscription: &Subscription| {
@@ -249,8 +249,10 @@ impl Machine {
         };
         let word = match self.phase() {
             Phase::Paused => StatusWord::Paused,
-            Phase::Waiting => offline(),
-            Phase::Authorizing | Phase::Dialing | Phase::Greeting => StatusWord::Connecting,
+            // One more attempt is no news, or it would change to and fro for as long as they fail.
+            Phase::Waiting | Phase::Authorizing | Phase::Dialing | Phase::Greeting => {
+                self.failure.as_ref().map_or(StatusWord::Connecting, offline)
+            }
             Phase::Open if self.subscriptions.values().all(is_current) => StatusWord::Connected,
             Phase::Open => StatusWord::Behind,
             Phase::Closed => StatusWord::Closed,

@@ -18,9 +18,9 @@ pub struct Status {
 pub enum StatusWord {
     /// The app does not want one.
     Paused,
-    /// There is none for now; it is tried again.
+    /// There is none for now; it is tried again and again.
     Offline,
-    /// One is being made.
+    /// The first one is being made since the client was opened or resumed.
     Connecting,
     /// There is one, and everything that is wanted is here and live.
     Connected,
