@@ -110,6 +110,8 @@ pub(crate) struct Driver {
     /// Why there was no token last time.
     no_token: Option<StatusReason>,
     is_wrong_user: bool,
+    /// A command was done just now.
+    was_command: bool,
 }
 
 impl Driver {
@@ -156,6 +158,7 @@ impl Driver {
             wishes: Vec::new(),
             no_token: None,
             is_wrong_user: false,
+            was_command: false,
         })
     }
 
@@ -193,6 +196,13 @@ impl Driver {
     }
 
     async fn next(&mut self, commands: &mut mpsc::UnboundedReceiver<Command>) -> Happened {
+        // The application waits for one thing at most that came by itself, and keeps back none.
+        if !std::mem::replace(&mut self.was_command, false)
+            && let Ok(command) = commands.try_recv()
+        {
+            self.was_command = true;
+            return Happened::Command(Some(command));
+        }
         let wakes_at = self.wakes_at();
         let socket = &mut self.socket;
         let frames = async {
