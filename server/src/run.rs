@@ -19,9 +19,6 @@ use crate::live::{Entries, Listing, Live, LiveWhenStarted};
 use crate::shutdown::Shutdown;
 use crate::wiring::{NodeShards, SqlWhenStarted, State, SystemClock};
 
-/// How deep a statement may recurse: what nests is bounded, and fits into this.
-const STACK_BYTES: usize = 8 * 1024 * 1024;
-
 /// How often it is looked whether the shards run.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
@@ -47,7 +44,7 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
     let directory = DataDirectory::open(&config.data)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .thread_stack_size(STACK_BYTES)
+        .thread_stack_size(server_query::STACK_BYTES)
         .build()
         .context("the system gives no threads")?;
     let result = runtime.block_on(serve(config, &directory));

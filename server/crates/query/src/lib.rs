@@ -49,7 +49,7 @@ mod select;
 mod system;
 
 pub use error::SqlError;
-pub use limits::{JOINED_ROWS_MAX, PARAMS_MAX, SQL_BYTES_MAX};
+pub use limits::{JOINED_ROWS_MAX, PARAMS_MAX, SQL_BYTES_MAX, STACK_BYTES};
 pub use ports::{LiveQueries, RunningQuery, ShardError, Shards, TooBusy};
 pub use request::{Answer, Param, Position, Request, ResultColumn};
 pub use settings::Settings;

@@ -6,6 +6,10 @@ use std::time::Duration;
 /// larger values travel as parameters.
 pub const SQL_BYTES_MAX: usize = 256 * 1024;
 
+/// The stack that a thread needs on which statements are planned, in bytes: what nests is bounded,
+/// and fits into this.
+pub const STACK_BYTES: usize = 8 * 1024 * 1024;
+
 /// Most parameters of a statement.
 pub const PARAMS_MAX: usize = 65_535;
 

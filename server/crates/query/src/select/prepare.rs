@@ -1,6 +1,7 @@
 //! A query as it was parsed, before DataFusion plans it: what is not offered is refused here by its
 //! name, and parameters become what they stand for.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 use std::ops::ControlFlow;
 
@@ -55,15 +56,17 @@ fn name_columns(body: &mut SetExpr) {
         }
     }
     // Of two that are written alike, the second one would be refused for the name.
-    let mut seen = Vec::<String>::new();
+    let (mut seen, mut numbers) = (HashSet::<String>::new(), HashMap::<String, usize>::new());
     for item in &mut select.projection {
         if let SelectItem::ExprWithAlias { alias, .. } = item {
-            let (name, mut number) = (alias.value.clone(), 2);
+            let name = alias.value.clone();
             while alias.quote_style.is_some() && seen.contains(&alias.value) {
+                // Nobody else has had the numbers below, so none of them is tried again.
+                let number = numbers.entry(name.clone()).or_insert(1);
+                *number += 1;
                 alias.value = format!("{name} {number}");
-                number += 1;
             }
-            seen.push(alias.value.clone());
+            seen.insert(alias.value.clone());
         }
     }
 }

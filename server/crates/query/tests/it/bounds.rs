@@ -5,11 +5,14 @@ use server_query::{Answer, Param, Settings, SqlError};
 
 use crate::world::{World, admin, request, user};
 
-/// A runtime as the server has it: planning takes stack.
-fn on_server_threads(test: impl Future<Output = ()>) {
+/// A runtime as the server has it.
+fn on_server_threads(test: impl Future<Output = ()> + Send + 'static) {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    let runtime = runtime.worker_threads(2).thread_stack_size(8 << 20).enable_all();
-    runtime.build().unwrap().block_on(test);
+    let runtime =
+        runtime.worker_threads(2).thread_stack_size(server_query::STACK_BYTES).enable_all();
+    let runtime = runtime.build().unwrap();
+    // This thread is not one of them.
+    runtime.block_on(runtime.spawn(test)).unwrap();
 }
 
 async fn world() -> World {
