@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::codec;
 use protocol::error_code::ErrorCode;
 use protocol::frame::v1::{
     Goodbye, LaneCursor, LoadOlder, Refused, ServerFrame, Subscribe, Unsubscribe,
@@ -95,7 +94,7 @@ impl Connection {
         }
         tracing::debug!(%code, "a subscription was refused");
         let refused = Refused { request: Some(request), code, message };
-        self.queue.push(codec::encode(&ServerFrame::Refused(refused)).into());
+        self.queue.push(ServerFrame::Refused(refused).encode().into());
         Ok(())
     }
 

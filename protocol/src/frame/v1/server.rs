@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::sql::SqlResult;
 use crate::bounded;
+use crate::codec;
 use crate::error_code::ErrorCode;
 use crate::ids::{Basis, Birth, ColumnId, Epoch, Floor, Lane, QueryNumber, RequestNumber, SeqId};
 use crate::limits::{BATCH_ROWS_MAX, CHANGES_MAX, COLUMNS_MAX, CONNECTION_LANES_MAX};
@@ -55,6 +56,17 @@ impl ServerFrame {
         "sql_result",
         "goodbye",
     ];
+
+    /// The bytes of it, in no more memory than they need: they may wait for a client, and what
+    /// waits is bounded by its length.
+    ///
+    /// # Panics
+    /// See [`codec::encode`].
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = codec::encode(self);
+        bytes.shrink_to_fit();
+        bytes
+    }
 }
 
 /// The answer to `hello`.

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use protocol::codec;
 use protocol::frame::v1::{CatchUp as CatchUpFrame, InitialDataBatch, RowChange, ServerFrame};
 use protocol::ids::{Birth, Epoch, Floor, Lane, SeqId};
 use protocol::value::Row;
@@ -187,7 +186,7 @@ impl Read {
         // One frame a query: the limits of a piece bound it.
         let frame = |(place, changes): (usize, Vec<RowChange>)| -> Bytes {
             let frame = CatchUpFrame { query: queries[place].0.number, changes };
-            codec::encode(&ServerFrame::CatchUp(frame)).into()
+            ServerFrame::CatchUp(frame).encode().into()
         };
         let frames = of_query.into_iter().map(frame).collect();
         let mut rows = 0;
@@ -224,7 +223,7 @@ impl Read {
             rows: shown,
             expiries: rows.iter().filter_map(|row| row.image.expiry()).map(|at| at.0).collect(),
         });
-        let frame = codec::encode(&frame).into();
+        let frame = frame.encode().into();
         Ok(Batch { epoch, seq, floor, rows: rows.len() as u64, frame })
     }
 }

@@ -12,7 +12,6 @@ mod resume;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use protocol::codec;
 use protocol::error_code::ErrorCode;
 use protocol::frame::v1::{Held, LanePosition, Progress, Refused, Reset, ServerFrame, Subscribed};
 use protocol::ids::{Lane, QueryNumber, RequestNumber, SeqId};
@@ -440,5 +439,5 @@ fn refuse(outbox: &impl Outbox, request: RequestNumber, code: ErrorCode, message
 }
 
 fn send(outbox: &impl Outbox, frame: &ServerFrame) {
-    outbox.push(codec::encode(frame).into());
+    outbox.push(frame.encode().into());
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use protocol::codec;
 use protocol::error_code::ErrorCode;
 use protocol::frame::v1::{ClientFrame, Goodbye, Received, Refused, ServerFrame, Token};
 
@@ -41,7 +40,7 @@ impl Session {
                 let message =
                     format!("this server does not know {name:?}: send what docs/PROTOCOL.md has");
                 let refused = Refused { request: None, code: ErrorCode::Unsupported, message };
-                self.queue.push(codec::encode(&ServerFrame::Refused(refused)).into());
+                self.queue.push(ServerFrame::Refused(refused).encode().into());
                 Ok(())
             }
         }

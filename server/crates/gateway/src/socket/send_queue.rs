@@ -48,10 +48,11 @@ impl Shared {
         self.items.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, item: Item) {
+    fn add(&self, item: Item, bytes: usize) {
         let mut items = self.items();
         // Nobody would take it.
         if !self.is_over.load(Ordering::Acquire) {
+            self.waiting.fetch_add(bytes, Ordering::AcqRel);
             items.push_back(item);
             drop(items);
             self.added.notify_one();
@@ -75,8 +76,8 @@ impl SendQueue {
 
     /// Adds a frame. It never waits. When the connection has ended, nothing happens.
     pub fn push(&self, frame: Bytes) {
-        self.0.waiting.fetch_add(frame.len(), Ordering::AcqRel);
-        self.0.add(Item::Frame(frame));
+        let bytes = frame.len();
+        self.0.add(Item::Frame(frame), bytes);
     }
 
     /// How many bytes wait.
@@ -86,7 +87,7 @@ impl SendQueue {
 
     /// Ends the connection behind what waits.
     pub fn close(&self, goodbye: Goodbye) {
-        self.0.add(Item::Goodbye(Box::new(goodbye)));
+        self.0.add(Item::Goodbye(Box::new(goodbye)), 0);
     }
 
     /// Waits until no more than half of what may wait does. Says whether there is still a
@@ -193,9 +194,15 @@ mod tests {
         outgoing.sent(80);
         assert!(waits.await.unwrap());
         queue.push(Bytes::from(vec![0; 80]));
-        let waits = tokio::spawn(async move { queue.room().await });
+        let waits = tokio::spawn({
+            let queue = queue.clone();
+            async move { queue.room().await }
+        });
         tokio::task::yield_now().await;
         drop(outgoing);
         assert!(!waits.await.unwrap());
+        let waiting = queue.waiting();
+        queue.push(Bytes::from(vec![0; 80]));
+        assert_eq!(queue.waiting(), waiting, "nobody takes it");
     }
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::SinkExt;
-use protocol::codec;
 use protocol::error_code::ErrorCode;
 use protocol::frame;
 use protocol::frame::v1::{ClientFrame, Hello, Received, ServerFrame, Welcome};
@@ -78,7 +77,7 @@ pub(crate) async fn serve(
             // The answer that the library has ready.
             End::Closed => drop(socket.flush().await),
             End::Goodbye(goodbye) => {
-                let frame = codec::encode(&ServerFrame::Goodbye(*goodbye));
+                let frame = ServerFrame::Goodbye(*goodbye).encode();
                 if socket.send(Message::Binary(frame.into())).await.is_ok() {
                     let _ = socket.close(None).await;
                 }
@@ -151,7 +150,7 @@ async fn live(
         token_expires_ms: Some(left.saturating_mul(1_000)),
     };
     // At once: what the client resumes may take a while to be looked at.
-    let welcome = Message::Binary(codec::encode(&ServerFrame::Welcome(welcome)).into());
+    let welcome = Message::Binary(ServerFrame::Welcome(welcome).encode().into());
     if let Err(end) = in_time(gateway.limits.write_timeout, socket.send(welcome)).await {
         return end;
     }

@@ -144,7 +144,7 @@ impl Asker {
 
     fn send(&self, outcome: SqlOutcome) {
         let frame = ServerFrame::SqlResult(SqlResult { request: self.request, outcome });
-        self.queue.push(codec::encode(&frame).into());
+        self.queue.push(frame.encode().into());
     }
 
     /// Sends an answer in pieces, each when there is room for it.
