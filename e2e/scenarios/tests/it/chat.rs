@@ -185,8 +185,11 @@ fn mentions_unread_drafts_and_who_is_typing() {
         std::thread::sleep(std::time::Duration::from_millis(50));
         read()
     }));
+    // Who leaves at once loses nothing of what he is writing.
+    carol.enter("/draft till tomorrow");
     let told = carol.leave();
     assert!(!told.iter().any(|line| line.contains("mentioned")), "{told:?}");
+    assert_eq!(world.http("carol").rows("SELECT body FROM chat.drafts"), ["till tomorrow"]);
     for chat in [alice, bob, tablet] {
         // What is not a status or a message is something wrong.
         let told = chat.leave();

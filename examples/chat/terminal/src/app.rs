@@ -32,6 +32,8 @@ pub(crate) struct App<F> {
     writes: mpsc::UnboundedSender<Write>,
     written: mpsc::UnboundedReceiver<Written>,
     writer: JoinHandle<()>,
+    /// Writes that are not done.
+    waiting: usize,
     /// What the user is writing, and when it is stored.
     draft: Option<(String, Instant)>,
     /// What the server was told last of the draft of this room. What the replica shows may be
@@ -81,7 +83,7 @@ impl<F: Face> App<F> {
             notices: Vec::new(),
         };
         let statuses = client.statuses().boxed();
-        let app = Self {
+        let mut app = Self {
             client,
             face,
             view,
@@ -91,6 +93,7 @@ impl<F: Face> App<F> {
             writes,
             written,
             writer,
+            waiting: 0,
             draft: None,
             told_draft: None,
             told_typing: None,
@@ -242,12 +245,14 @@ impl<F: Face> App<F> {
         }
     }
 
-    fn write(&self, write: Write) {
+    fn write(&mut self, write: Write) {
+        self.waiting += 1;
         // The writer ends with this.
         let _ = self.writes.send(write);
     }
 
     fn written(&mut self, Written { write, outcome }: Written) {
+        self.waiting -= 1;
         let said = match write {
             Write::Say { body, .. } => {
                 // They are done in the order in which they were said.
@@ -279,7 +284,7 @@ impl<F: Face> App<F> {
         }
     }
 
-    /// Waits for what was said, unless there is no network to say it to, or the user wants to be
+    /// Waits for what is not written, unless there is no network for it, or the user wants to be
     /// gone.
     async fn leave(mut self) -> anyhow::Result<Vec<String>> {
         self.store_draft();
@@ -287,9 +292,11 @@ impl<F: Face> App<F> {
         // The writer ends when it has done what is left.
         self.writes = closed;
         let until = Instant::now() + LEAVE_WITHIN;
-        while !self.view.unsent.is_empty() && is_hopeful(self.client.status().word) {
-            self.tell("leaving, as soon as what was said is sent".to_owned());
-            self.face.show(&self.view)?;
+        while self.is_worth_waiting() {
+            if !self.view.unsent.is_empty() {
+                self.tell("leaving, as soon as what was said is sent".to_owned());
+                self.face.show(&self.view)?;
+            }
             select! {
                 Some(written) = self.written.recv() => self.written(written),
                 Some(Wish::Quit) = self.face.wish() => break,
@@ -304,10 +311,15 @@ impl<F: Face> App<F> {
         let unsent = self.view.unsent.into_iter();
         Ok(unsent.map(|(room, body)| format!("not sent: [{room}] {body}")).collect())
     }
-}
 
-/// Whether there may be a connection soon, without anybody's help.
-fn is_hopeful(word: StatusWord) -> bool {
-    use StatusWord::{Behind, Connected, Connecting, Offline};
-    [Connecting, Connected, Behind, Offline].contains(&word)
+    /// What was said is worth a connection that there may be soon, without anybody's help. A draft
+    /// is worth one that there is.
+    fn is_worth_waiting(&self) -> bool {
+        use StatusWord::{Behind, Connected, Connecting, Offline};
+        match self.client.status().word {
+            Connected | Behind => self.waiting > 0,
+            Connecting | Offline => !self.view.unsent.is_empty(),
+            _ => false,
+        }
+    }
 }

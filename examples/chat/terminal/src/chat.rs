@@ -72,7 +72,7 @@ impl Lists {
             let sql = format!("SELECT * FROM {table}");
             client.subscribe(&sql, &[], SubscribeOptions::default()).await?;
         }
-        let rooms = client.watch(ROOMS, &[Value::text(user).map_err(unusable)?])?;
+        let rooms = client.watch(ROOMS, &[text(user)?])?;
         Ok(Self { rooms, mentions: client.watch(MENTIONS, &[])? })
     }
 }
