@@ -23,22 +23,8 @@ type Sockets = Arc<Mutex<Arc<Vec<mpsc::UnboundedSender<Bytes>>>>>;
 
 /// Serves until it is ended: what is posted goes to all sockets, as a frame with changes.
 pub(crate) fn serve() -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-        let address = listener.local_addr()?;
-        std::println!("ready at http://{address}");
-        let routes = Router::new()
-            .route("/v1/sql", post(send))
-            .route("/v1/sync", get(upgrade))
-            .with_state(Sockets::default());
-        let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
-            // Without it, it is only slower.
-            let _ = stream.set_nodelay(true);
-        });
-        axum::serve(listener, routes).await?;
-        Ok(())
-    })
+    let routes = Router::new().route("/v1/sql", post(send)).route("/v1/sync", get(upgrade));
+    super::serve(routes.with_state(Sockets::default()))
 }
 
 async fn send(State(sockets): State<Sockets>, body: Bytes) -> &'static str {

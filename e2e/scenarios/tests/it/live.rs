@@ -3,9 +3,9 @@
 use e2e_harness::{Client, Home, Role, Server};
 use protocol::error_code::ErrorCode;
 use protocol::frame::v1::{
-    ClientFrame, Delta, Held, LaneCursor, LoadOlder, RowChange, ServerFrame, Unsubscribe,
+    ClientFrame, Delta, LaneCursor, LoadOlder, RowChange, ServerFrame, Subscribe, Unsubscribe,
 };
-use protocol::ids::{Birth, Floor, RequestNumber, SeqId};
+use protocol::ids::{Birth, RequestNumber, SeqId};
 use protocol::value::{Row, Value};
 
 use crate::raw::{Raw, subscribe};
@@ -116,7 +116,7 @@ async fn who_was_away_is_told_what_has_become_of_what_he_holds() {
     }
     let mut raw = Raw::open(ann).await;
     let loaded = raw.load(subscribe(1, sql)).await;
-    let (known, frontier) = (loaded.subscribed.unwrap(), loaded.frontier.unwrap());
+    let (cursor, held) = loaded.held();
     drop(raw);
 
     for sql in [
@@ -132,19 +132,13 @@ async fn who_was_away_is_told_what_has_become_of_what_he_holds() {
     ] {
         ann.ok(sql);
     }
-    let held = Held { basis: known.basis, floor: Floor::COMPLETE, missing: None };
-    let cursor = LaneCursor {
-        lane: known.lane.clone(),
-        epoch: frontier.epoch,
-        since_seq: loaded.seq.unwrap(),
-        cut: 0,
-    };
-    let resumed = protocol::frame::v1::Subscribe { held: Some(held), ..subscribe(1, sql) };
+    let basis = held.basis;
+    let resumed = Subscribe { held: Some(held), ..subscribe(1, sql) };
     let mut raw = Raw::resume(ann, vec![cursor], vec![resumed]).await;
     let mut changes = Vec::new();
     let reached = loop {
         match raw.next().await {
-            ServerFrame::Subscribed(again) => assert_eq!(again.basis, known.basis),
+            ServerFrame::Subscribed(again) => assert_eq!(again.basis, basis),
             ServerFrame::CatchUp(piece) => changes.extend(piece.changes),
             ServerFrame::Frontier(frontier) => break frontier.seq,
             other => panic!("{other:?}"),
@@ -163,7 +157,7 @@ async fn the_last_rows_come_first_and_older_ones_when_they_are_asked_for() {
     let values: Vec<_> = (1..=100).map(|id| format!("({id}, {}, 'n', 'x')", id % 2)).collect();
     world.ann.ok(&format!("INSERT INTO app.notes VALUES {}", values.join(", ")));
     let mut raw = Raw::open(&world.ann).await;
-    let last = protocol::frame::v1::Subscribe {
+    let last = Subscribe {
         fetch_last: Some(10),
         ..subscribe(1, "SELECT id FROM app.notes WHERE room = 1")
     };
@@ -187,14 +181,11 @@ async fn nobody_is_told_of_rows_of_others() {
     service.ok("INSERT INTO app.secrets VALUES (1, 'annsecret')");
     let mut anns = Raw::open(ann).await;
     let loaded = anns.load(subscribe(1, "SELECT * FROM app.notes")).await;
-    let known = loaded.subscribed.unwrap();
-    let epoch = loaded.frontier.unwrap().epoch;
+    let (cursor, held) = loaded.held();
+    let lane_of_ann = cursor.lane.clone();
 
-    let stolen = protocol::frame::v1::Subscribe {
-        held: Some(Held { basis: known.basis, floor: Floor::COMPLETE, missing: None }),
-        ..subscribe(1, "SELECT * FROM app.notes")
-    };
-    let cursor = LaneCursor { lane: known.lane.clone(), epoch, since_seq: SeqId::ZERO, cut: 0 };
+    let stolen = Subscribe { held: Some(held), ..subscribe(1, "SELECT * FROM app.notes") };
+    let cursor = LaneCursor { since_seq: SeqId::ZERO, ..cursor };
     let mut raw = Raw::resume(bob, vec![cursor], vec![stolen]).await;
     for (request, sql) in [
         (2, "SELECT * FROM app.secrets"),
@@ -215,7 +206,7 @@ async fn nobody_is_told_of_rows_of_others() {
             ServerFrame::Refused(told) => {
                 refused.push((told.request, told.code, told.message.replace("app.secrets", "T")));
             }
-            ServerFrame::Subscribed(told) => assert_ne!(told.lane, known.lane),
+            ServerFrame::Subscribed(told) => assert_ne!(told.lane, lane_of_ann),
             ServerFrame::InitialDataBatch(batch) => {
                 own |= batch.rows.iter().any(|row| row.0.len() == 4 && integer(row, 0) == 5);
                 shared |= batch.rows.iter().any(|row| row.0.len() == 3);
@@ -249,19 +240,12 @@ async fn one_room_of_a_thousand_costs_what_is_in_it() {
     let mut raw = Raw::open(&world.bob).await;
     let loaded = raw.load(subscribe(1, sql)).await;
     assert_eq!(ids(&loaded.rows), [123, 1_123]);
-    let known = loaded.subscribed.unwrap();
+    let (cursor, held) = loaded.held();
     drop(raw);
     service.ok("UPDATE app.board SET body = 'changed' WHERE id < 1000");
     service.ok("DELETE FROM app.board WHERE id >= 1000");
     service.ok(&rows(10_000));
-    let cursor = LaneCursor {
-        lane: known.lane.clone(),
-        epoch: loaded.frontier.unwrap().epoch,
-        since_seq: loaded.seq.unwrap(),
-        cut: 0,
-    };
-    let held = Held { basis: known.basis, floor: Floor::COMPLETE, missing: None };
-    let resumed = protocol::frame::v1::Subscribe { held: Some(held), ..subscribe(1, sql) };
+    let resumed = Subscribe { held: Some(held), ..subscribe(1, sql) };
     let mut raw = Raw::resume(&world.bob, vec![cursor], vec![resumed]).await;
     let mut changes = Vec::new();
     loop {

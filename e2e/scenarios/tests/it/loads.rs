@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use e2e_harness::Role;
-use protocol::frame::v1::{Held, LaneCursor, ServerFrame, Subscribe};
-use protocol::ids::Floor;
+use protocol::frame::v1::{ServerFrame, Subscribe};
 use sdk_core::{Client, SubscribeOptions, Subscription, SubscriptionState};
 
 use crate::kills::Dice;
@@ -114,14 +113,7 @@ async fn who_was_away_for_too_long_loads_anew_behind_what_is_shown() {
     // Of more rows than twice those that are left, it is not kept that they are gone.
     world.ann.ok("DELETE FROM app.notes WHERE id > 4");
     world.ann.ok("INSERT INTO app.notes VALUES (200, 7, 'new', 'x')");
-    let known = loaded.subscribed.unwrap();
-    let cursor = LaneCursor {
-        lane: known.lane.clone(),
-        epoch: loaded.frontier.unwrap().epoch,
-        since_seq: loaded.seq.unwrap(),
-        cut: 0,
-    };
-    let held = Held { basis: known.basis, floor: Floor::COMPLETE, missing: None };
+    let (cursor, held) = loaded.held();
     let is_reset = async || {
         let resumed = Subscribe { held: Some(held.clone()), ..subscribe(1, SQL) };
         let mut raw = Raw::resume(&world.ann, vec![cursor.clone()], vec![resumed]).await;

@@ -6,9 +6,9 @@ use e2e_harness::Client;
 use futures::{SinkExt, StreamExt};
 use protocol::codec;
 use protocol::frame::v1::{
-    ClientFrame, Hello, LaneCursor, Received, ServerFrame, Subscribe, Token, read_server,
+    ClientFrame, Held, Hello, LaneCursor, Received, ServerFrame, Subscribe, Token, read_server,
 };
-use protocol::ids::{ClientId, RequestNumber};
+use protocol::ids::{ClientId, Floor, RequestNumber};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
@@ -138,5 +138,16 @@ pub(crate) struct Loaded {
     pub(crate) frontier: Option<protocol::frame::v1::Frontier>,
     pub(crate) rows: Vec<(protocol::ids::Birth, protocol::value::Row)>,
     pub(crate) seq: Option<protocol::ids::SeqId>,
-    pub(crate) floor: Option<protocol::ids::Floor>,
+    pub(crate) floor: Option<Floor>,
+}
+
+impl Loaded {
+    /// What a client says later that has all of this, and nothing since.
+    pub(crate) fn held(&self) -> (LaneCursor, Held) {
+        let known = self.subscribed.as_ref().unwrap();
+        let epoch = self.frontier.as_ref().unwrap().epoch;
+        let since_seq = self.seq.unwrap();
+        let cursor = LaneCursor { lane: known.lane.clone(), epoch, since_seq, cut: 0 };
+        (cursor, Held { basis: known.basis, floor: Floor::COMPLETE, missing: None })
+    }
 }
