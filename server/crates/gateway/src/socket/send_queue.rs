@@ -48,11 +48,13 @@ impl Shared {
         self.items.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, item: Item, bytes: usize) {
+    fn add(&self, item: Item) {
         let mut items = self.items();
         // Nobody would take it.
         if !self.is_over.load(Ordering::Acquire) {
-            self.waiting.fetch_add(bytes, Ordering::AcqRel);
+            if let Item::Frame(frame) = &item {
+                self.waiting.fetch_add(frame.len(), Ordering::AcqRel);
+            }
             items.push_back(item);
             drop(items);
             self.added.notify_one();
@@ -76,8 +78,7 @@ impl SendQueue {
 
     /// Adds a frame. It never waits. When the connection has ended, nothing happens.
     pub fn push(&self, frame: Bytes) {
-        let bytes = frame.len();
-        self.0.add(Item::Frame(frame), bytes);
+        self.0.add(Item::Frame(frame));
     }
 
     /// How many bytes wait.
@@ -87,7 +88,7 @@ impl SendQueue {
 
     /// Ends the connection behind what waits.
     pub fn close(&self, goodbye: Goodbye) {
-        self.0.add(Item::Goodbye(Box::new(goodbye)), 0);
+        self.0.add(Item::Goodbye(Box::new(goodbye)));
     }
 
     /// Waits until no more than half of what may wait does. Says whether there is still a
