@@ -61,7 +61,7 @@ fn name_columns(body: &mut SetExpr) {
         if let SelectItem::ExprWithAlias { alias, .. } = item {
             let name = alias.value.clone();
             while alias.quote_style.is_some() && seen.contains(&alias.value) {
-                // Nobody else has had the numbers below, so none of them is tried again.
+                // Those below are taken, so none of them is tried again.
                 let number = numbers.entry(name.clone()).or_insert(1);
                 *number += 1;
                 alias.value = format!("{name} {number}");
