@@ -13,6 +13,7 @@
 //! | tables, columns, keys and indexes | [`schema`] |
 //! | what a subscription may ask of a row | [`predicate`] |
 //! | what a client writes, and the server's answer | [`mutation`] |
+//! | `SNOWFLAKE_ID()` and `UUID_V7()` | [`generated`] |
 //! | the messages of a connection | [`frame`] |
 //! | how any of these becomes bytes | [`codec`] |
 //! | the codes that applications match on | [`error_code`] |
@@ -22,6 +23,7 @@ pub mod limits;
 pub mod ids;
 pub mod value;
 
+pub mod generated;
 pub mod literal;
 pub mod schema;
 pub mod timestamp;
