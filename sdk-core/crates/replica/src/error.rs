@@ -4,6 +4,8 @@ use protocol::error_code::ErrorCode;
 use protocol::ids::TableName;
 use thiserror::Error;
 
+use crate::outbox::{OUTBOX_BYTES_MAX, OUTBOX_MUTATIONS_MAX};
+
 /// Why a replica did not do something. No text has a value of a row in it.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -40,6 +42,37 @@ pub enum ReplicaError {
     /// The SQL names a table that is not here.
     #[error("there is no table {0} here: subscribe to it first, or check its spelling")]
     NoSuchTable(String),
+    /// A row breaks a rule of its table.
+    #[error("{0}")]
+    Constraint(String),
+    /// A write is too large.
+    #[error("{0}")]
+    TooLarge(String),
+    /// Too much waits to be sent.
+    #[error(
+        "too much waits to be sent, {} mutations or {} MiB: connect, and write when it has gone",
+        OUTBOX_MUTATIONS_MAX, OUTBOX_BYTES_MAX >> 20
+    )]
+    OutboxFull,
+    /// A table is not to be written by this user.
+    #[error("{0} is not written by this user: ask for the right, or have the server do it")]
+    NotWritable(String),
+    /// A write is about tables that no transaction joins.
+    #[error(
+        "{first} and {second} are not written together: one write stays in the tables of its user, \
+         or in the shared ones of one namespace"
+    )]
+    TwoLanes {
+        /// One of them.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// A transaction has ended before it was committed.
+    #[error(
+        "the transaction has ended: OR ROLLBACK or RAISE(ROLLBACK) undid all of it, so begin anew"
+    )]
+    RolledBack,
     /// The SQL does what an application may not do in a replica.
     #[error("{0}")]
     Refused(String),
@@ -65,7 +98,12 @@ impl ReplicaError {
         match self {
             Self::InUse => ErrorCode::LeaderChanged,
             Self::TooNew { .. } => ErrorCode::UpdateRequired,
-            Self::DiskFull => ErrorCode::Quota,
+            Self::DiskFull | Self::OutboxFull => ErrorCode::Quota,
+            Self::Constraint(_) => ErrorCode::Constraint,
+            Self::TooLarge(_) => ErrorCode::TooLarge,
+            Self::NotWritable(_) => ErrorCode::Forbidden,
+            Self::TwoLanes { .. } => ErrorCode::InvalidRequest,
+            Self::RolledBack => ErrorCode::Cancelled,
             Self::Sql(_) | Self::Value { .. } => ErrorCode::InvalidRequest,
             Self::NoSuchTable(_) => ErrorCode::NotFound,
             Self::Refused(_) => ErrorCode::Unsupported,
@@ -111,6 +149,9 @@ impl ReplicaError {
         };
         match text.strip_prefix("no such table: ") {
             Some(table) => Self::NoSuchTable(told(table)),
+            None if error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation) => {
+                Self::Constraint(in_words(&text))
+            }
             None => Self::Sql(text),
         }
     }
@@ -119,4 +160,13 @@ impl ReplicaError {
 /// A table as it is called in messages: one of a server as the server calls it.
 pub(crate) fn told(table: &str) -> String {
     TableName::of_replica(table).map_or_else(|| table.to_owned(), |name| name.to_string())
+}
+
+/// What SQLite says of a constraint, with tables as they are called in messages.
+fn in_words(text: &str) -> String {
+    let word = |word: &str| match word.split_once('.') {
+        Some((table, column)) => format!("{}.{column}", told(table)),
+        None => word.to_owned(),
+    };
+    text.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }

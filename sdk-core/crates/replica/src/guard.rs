@@ -1,11 +1,12 @@
 //! What an application may do, and what nobody but the SDK may.
 //!
 //! Two lines of defence. Each replicated table has triggers that call a function which only the SDK
-//! registers: for any other program a write fails, and reading works. And every connection has an
-//! authorizer, which SQLite asks while it prepares a statement.
+//! registers: for any other program a write fails, and reading works. The same function tells the
+//! triggers who writes, so that what an application does is noted and what the server says is not.
+//! And every connection has an authorizer, which SQLite asks while it prepares a statement.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use protocol::predicate::{LikePattern, LikePatternError};
@@ -17,8 +18,24 @@ use rusqlite::types::ValueRef;
 use crate::error::{ReplicaError, told};
 use crate::names::rewrite;
 
-/// The function that the triggers of replicated tables call.
-pub(crate) const MAY_WRITE: &str = "tidewire_may_write";
+/// The function that the triggers of replicated tables call. It gives 0 where the SDK writes;
+/// otherwise an application does, and it is how its statement makes rows: see [`How`].
+pub(crate) const WRITES: &str = "tidewire_writes";
+
+/// The view of what waits to be sent.
+pub(crate) const PENDING: &str = "tw_pending";
+
+/// How a statement makes a row that is not here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum How {
+    /// It is to be a new one.
+    Insert = 1,
+    /// Where the server has one with its key, that one is changed.
+    Upsert = 2,
+}
+
+/// The SDK itself is at work.
+const OURS: i64 = 0;
 
 /// The columns that the SDK adds to a replicated table and does not show.
 pub(crate) const HIDDEN: &[&str] = &["_set", "_expires"];
@@ -30,8 +47,10 @@ pub(crate) type Replicated = Arc<RwLock<BTreeSet<String>>>;
 #[derive(Clone, Debug)]
 pub(crate) struct Guard {
     replicated: Replicated,
-    /// The SDK itself is at work.
-    is_ours: Arc<AtomicBool>,
+    /// Who is at work: what [`WRITES`] gives.
+    who: Arc<AtomicI64>,
+    /// Whether SAVEPOINT, RELEASE and ROLLBACK TO are allowed.
+    has_savepoints: Arc<AtomicBool>,
     /// The tables that were read by what was prepared.
     reads: Arc<Mutex<BTreeSet<String>>>,
     /// The tables that it writes: an unconditional DELETE tells nobody else.
@@ -39,11 +58,13 @@ pub(crate) struct Guard {
     /// The tables that triggers of the application have ever written: of some, such as those
     /// without row ids, SQLite tells nobody when they change.
     by_triggers: Arc<Mutex<BTreeSet<String>>>,
+    /// The functions that it calls.
+    calls: Arc<Mutex<BTreeSet<String>>>,
     /// Why the last statement was refused.
     refused: Arc<Mutex<Option<String>>>,
 }
 
-const OURS: &str = "names that begin with tw_ are the SDK's: choose another";
+const OUR_NAMES: &str = "names that begin with tw_ are the SDK's: choose another";
 
 /// Pragmas that only tell something.
 const PRAGMAS: &[&str] = &[
@@ -64,10 +85,12 @@ impl Guard {
     pub(crate) fn new(replicated: Replicated) -> Self {
         Self {
             replicated,
-            is_ours: Arc::new(AtomicBool::new(true)),
+            who: Arc::new(AtomicI64::new(OURS)),
+            has_savepoints: Arc::default(),
             reads: Arc::default(),
             writes: Arc::default(),
             by_triggers: Arc::default(),
+            calls: Arc::default(),
             refused: Arc::default(),
         }
     }
@@ -75,15 +98,9 @@ impl Guard {
     /// Watches over a connection. Until it is said otherwise the SDK is at work.
     pub(crate) fn install(&self, connection: &mut Connection) -> rusqlite::Result<()> {
         let flags = FunctionFlags::SQLITE_UTF8;
-        let is_ours = Arc::clone(&self.is_ours);
-        connection.create_scalar_function(MAY_WRITE, 0, flags, move |_| {
-            if is_ours.load(Ordering::Relaxed) {
-                return Ok(0);
-            }
-            let told = "replicated tables are written by the server's word alone: send it with \
-                        `remote`";
-            Err(rusqlite::Error::UserFunctionError(told.into()))
-        })?;
+        let who = Arc::clone(&self.who);
+        connection
+            .create_scalar_function(WRITES, 0, flags, move |_| Ok(who.load(Ordering::Relaxed)))?;
         like(connection)?;
         let guard = self.clone();
         connection.authorizer(Some(move |context: AuthContext<'_>| guard.decide(&context)))
@@ -92,14 +109,16 @@ impl Guard {
     /// Lets an application's statement be prepared and run.
     pub(crate) fn as_app<T>(
         &self,
+        how: How,
         work: impl FnOnce() -> Result<T, ReplicaError>,
     ) -> Result<T, ReplicaError> {
         lock(&self.reads).clear();
         lock(&self.writes).clear();
+        lock(&self.calls).clear();
         *lock(&self.refused) = None;
-        self.is_ours.store(false, Ordering::Relaxed);
+        self.who.store(how as i64, Ordering::Relaxed);
         let done = work();
-        self.is_ours.store(true, Ordering::Relaxed);
+        self.who.store(OURS, Ordering::Relaxed);
         match lock(&self.refused).take() {
             Some(told) if done.is_err() => Err(ReplicaError::Refused(told)),
             _ => done,
@@ -114,6 +133,16 @@ impl Guard {
     /// The tables that it writes.
     pub(crate) fn writes(&self) -> BTreeSet<String> {
         lock(&self.writes).clone()
+    }
+
+    /// Whether it calls this function.
+    pub(crate) fn calls(&self, function: &str) -> bool {
+        lock(&self.calls).contains(function)
+    }
+
+    /// Allows statements about savepoints from now on, or not.
+    pub(crate) fn allow_savepoints(&self, is_allowed: bool) {
+        self.has_savepoints.store(is_allowed, Ordering::Relaxed);
     }
 
     /// The tables that triggers write.
@@ -142,12 +171,21 @@ impl Guard {
     }
 
     fn decide(&self, context: &AuthContext<'_>) -> Authorization {
-        let by_trigger = context.accessor.is_some_and(|name| !is_ours(name));
-        if self.is_ours.load(Ordering::Relaxed) && !by_trigger {
+        // What a trigger or view of the SDK does is the SDK's doing.
+        let by_app = match context.accessor {
+            Some(name) if is_ours(name) => {
+                if name.eq_ignore_ascii_case(PENDING) {
+                    lock(&self.reads).insert(PENDING.to_owned());
+                }
+                return Authorization::Allow;
+            }
+            accessor => accessor.is_some(),
+        };
+        if self.who.load(Ordering::Relaxed) == OURS && !by_app {
             return Authorization::Allow;
         }
-        match self.refusal(&context.action) {
-            Verdict::Allow if by_trigger => {
+        match self.refusal(&context.action, by_app) {
+            Verdict::Allow if by_app => {
                 self.note_trigger(&context.action);
                 Authorization::Allow
             }
@@ -160,10 +198,11 @@ impl Guard {
         }
     }
 
-    fn refusal(&self, action: &AuthAction<'_>) -> Verdict {
+    /// `by_app`: a trigger or view of the application wants it.
+    fn refusal(&self, action: &AuthAction<'_>, by_app: bool) -> Verdict {
         match action {
             AuthAction::Read { table_name, column_name } => {
-                if is_ours(table_name) {
+                if is_ours(table_name) && !table_name.eq_ignore_ascii_case(PENDING) {
                     return refuse(format!("{table_name} is the SDK's own: it is not read"));
                 }
                 lock(&self.reads).insert(table_name.to_ascii_lowercase());
@@ -173,12 +212,18 @@ impl Guard {
                     false => Verdict::Allow,
                 }
             }
-            AuthAction::Select | AuthAction::Recursive | AuthAction::Function { .. } => {
+            AuthAction::Function { function_name } => {
+                lock(&self.calls).insert(function_name.to_ascii_lowercase());
                 Verdict::Allow
             }
-            AuthAction::Transaction { .. } | AuthAction::Savepoint { .. } => {
-                refuse("transactions are the SDK's: each statement is one".to_owned())
+            AuthAction::Select | AuthAction::Recursive => Verdict::Allow,
+            AuthAction::Savepoint { .. } if self.has_savepoints.load(Ordering::Relaxed) => {
+                Verdict::Allow
             }
+            AuthAction::Transaction { .. } | AuthAction::Savepoint { .. } => refuse(
+                "transactions are the SDK's, each statement is one: use `batch` or `transaction`"
+                    .to_owned(),
+            ),
             AuthAction::Attach { .. } | AuthAction::Detach { .. } => refuse(
                 "ATTACH, DETACH and VACUUM are not offered: a replica is one file".to_owned(),
             ),
@@ -196,7 +241,7 @@ impl Guard {
             AuthAction::CreateIndex { index_name: name, table_name }
             | AuthAction::CreateTrigger { trigger_name: name, table_name } => {
                 match is_ours(name) || is_ours(table_name) {
-                    true => refuse(OURS.to_owned()),
+                    true => refuse(OUR_NAMES.to_owned()),
                     false => Verdict::Allow,
                 }
             }
@@ -207,28 +252,40 @@ impl Guard {
             | AuthAction::Reindex { index_name: name }
             | AuthAction::CreateTable { table_name: name }
             | AuthAction::CreateVtable { table_name: name, .. } => match is_ours(name) {
-                true => refuse(OURS.to_owned()),
+                true => refuse(OUR_NAMES.to_owned()),
                 false => Verdict::Allow,
             },
-            AuthAction::Insert { table_name }
-            | AuthAction::Update { table_name, .. }
-            | AuthAction::Delete { table_name }
-            | AuthAction::DropTable { table_name }
+            AuthAction::Update { table_name, column_name } => {
+                match column_name.starts_with('_') && self.is_replicated(table_name) {
+                    true => refuse(format!("{column_name} is the SDK's own: it is not written")),
+                    false => self.written(table_name, by_app),
+                }
+            }
+            AuthAction::Insert { table_name } | AuthAction::Delete { table_name } => {
+                self.written(table_name, by_app)
+            }
+            AuthAction::DropTable { table_name }
             | AuthAction::DropVtable { table_name, .. }
             | AuthAction::AlterTable { table_name, .. }
-            | AuthAction::Analyze { table_name } => self.written(table_name),
+            | AuthAction::Analyze { table_name } => match self.is_replicated(table_name) {
+                true => refuse(format!(
+                    "{} is replicated: the server says what it is like",
+                    told(table_name)
+                )),
+                false => self.written(table_name, by_app),
+            },
             other => refuse(format!("{other:?} is not offered in a replica")),
         }
     }
 
-    fn written(&self, table: &str) -> Verdict {
+    fn written(&self, table: &str, by_app: bool) -> Verdict {
         if is_ours(table) {
             return refuse(format!("{table} is the SDK's own: it is not written"));
         }
-        if self.is_replicated(table) {
+        if by_app && self.is_replicated(table) {
             let name = told(table);
             return refuse(format!(
-                "{name} is replicated, and written by the server's word alone: send it with `remote`"
+                "{name} is replicated: a trigger writes local tables, write it by a statement"
             ));
         }
         lock(&self.writes).insert(table.to_ascii_lowercase());

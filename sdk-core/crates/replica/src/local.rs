@@ -1,74 +1,14 @@
 //! What an application makes for itself: local tables, indexes, views and triggers.
 
 use protocol::ids::TableName;
-use protocol::value::Value;
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::Connection;
 
 use crate::error::ReplicaError;
 use crate::guard::Guard;
 use crate::names::{is_after, quoted};
-use crate::reader::while_wanted;
 use crate::replica::{Changed, Replica};
-use crate::values::Bound;
-
-/// What came of a statement.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Executed {
-    /// How many rows it has written.
-    pub rows_affected: u64,
-    /// What it has changed.
-    pub changed: Changed,
-}
 
 impl Replica {
-    /// Runs one statement of the application on what is its own. Local tables stay on the device
-    /// and join with replicated ones; indexes, triggers and views on replicated tables are welcome,
-    /// and go when they are in the way of the server's rows.
-    ///
-    /// # Errors
-    /// [`ReplicaError`] says what is wrong with it; nothing of it was done.
-    pub fn execute(&mut self, sql: &str, params: &[Value]) -> Result<Executed, ReplicaError> {
-        self.execute_while(sql, params, || true)
-    }
-
-    /// The same, while it is wanted: when `is_wanted` says no it ends, and nothing was done.
-    ///
-    /// # Errors
-    /// As [`Replica::execute`], and [`ReplicaError::Interrupted`].
-    pub fn execute_while(
-        &mut self,
-        sql: &str,
-        params: &[Value],
-        is_wanted: impl Fn() -> bool + Send + 'static,
-    ) -> Result<Executed, ReplicaError> {
-        let sql = self.guard.rewrite(sql);
-        let guard = self.guard.clone();
-        let (rows_affected, is_ddl, written) = self.transaction(|replica| {
-            let before = schema_version(replica)?;
-            let rows = while_wanted(&mut replica.connection, is_wanted, |connection| {
-                guard.as_app(|| {
-                    let mut statement = connection.prepare(&sql)?;
-                    let mut rows = statement.query(params_from_iter(params.iter().map(Bound)))?;
-                    // Of a statement that gives rows, all of it is done when the last one was asked
-                    // for.
-                    while rows.next()?.is_some() {}
-                    Ok(connection.changes())
-                })
-            })?;
-            let is_ddl = schema_version(replica)? != before;
-            if is_ddl {
-                check_schema(&replica.connection, &guard)?;
-            }
-            let written = guard.writes();
-            // SQLite counts rows, and says the last count again where a statement has none.
-            let counts = !is_ddl && !written.is_empty();
-            Ok((if counts { rows } else { 0 }, is_ddl, written))
-        })?;
-        let mut changed = self.changed(is_ddl);
-        changed.tables.extend(written);
-        Ok(Executed { rows_affected, changed })
-    }
-
     /// Does something in one transaction. What of the application is in its way, such as a UNIQUE
     /// index, is dropped and reported. `work` says whether tables were made or changed.
     pub(crate) fn despite_the_app(
@@ -125,7 +65,7 @@ fn objects(connection: &Connection) -> Result<Vec<Object>, ReplicaError> {
 }
 
 /// Whether what the application has made leaves the SDK what it needs.
-fn check_schema(connection: &Connection, guard: &Guard) -> Result<(), ReplicaError> {
+pub(crate) fn check_schema(connection: &Connection, guard: &Guard) -> Result<(), ReplicaError> {
     for Object { kind, name, table, sql } in objects(connection)? {
         let is_replicated = guard.is_replicated(&table);
         let is_table = kind == "table" || kind == "view";
@@ -145,6 +85,6 @@ fn check_schema(connection: &Connection, guard: &Guard) -> Result<(), ReplicaErr
     Ok(())
 }
 
-fn schema_version(replica: &Replica) -> Result<i64, ReplicaError> {
-    Ok(replica.connection.query_row("PRAGMA schema_version", [], |row| row.get(0))?)
+pub(crate) fn schema_version(connection: &Connection) -> Result<i64, ReplicaError> {
+    Ok(connection.query_row("PRAGMA schema_version", [], |row| row.get(0))?)
 }

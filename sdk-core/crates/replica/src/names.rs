@@ -292,6 +292,20 @@ pub(crate) fn is_after(create_trigger: &str) -> bool {
     said.nth(3).is_some_and(|token| token.is_word("AFTER"))
 }
 
+/// Whether a statement changes a row that is there where it would make one: `REPLACE INTO`,
+/// `INSERT OR REPLACE`, `ON CONFLICT … DO UPDATE`.
+pub(crate) fn is_upsert(sql: &str) -> bool {
+    let tokens = tokens(sql);
+    let said: Vec<_> = tokens.iter().filter(|token| token.kind != Kind::Space).collect();
+    said.windows(2).any(|two| match two {
+        [first, second] => {
+            (first.is_word("REPLACE") && second.is_word("INTO"))
+                || (first.is_word("DO") && second.is_word("UPDATE"))
+        }
+        _ => false,
+    })
+}
+
 fn tokens(sql: &str) -> Vec<Token<'_>> {
     let mut tokens = Vec::new();
     let mut rest = sql;

@@ -6,10 +6,10 @@ use std::fmt;
 use std::path::Path;
 
 use protocol::value::Value;
-use rusqlite::{Connection, OpenFlags, params_from_iter};
+use rusqlite::{Connection, OpenFlags, Params, Statement, params_from_iter};
 
 use crate::error::ReplicaError;
-use crate::guard::{Guard, HIDDEN, Replicated};
+use crate::guard::{Guard, HIDDEN, How, Replicated};
 use crate::replica::strict_quotes;
 use crate::values::{Bound, read};
 
@@ -68,7 +68,7 @@ impl Reader {
         }
         let results = while_wanted(&mut self.connection, is_wanted.clone(), |connection| {
             let one = |(sql, params): &(&str, &[Value])| match is_wanted() {
-                true => one(connection, &self.guard, sql, params),
+                true => query(connection, &self.guard, sql, params),
                 false => Err(ReplicaError::Interrupted),
             };
             queries.iter().map(one).collect()
@@ -79,41 +79,50 @@ impl Reader {
     }
 }
 
-fn one(
+/// Runs one query of the application.
+pub(crate) fn query(
     connection: &Connection,
     guard: &Guard,
     sql: &str,
     params: &[Value],
 ) -> Result<QueryResult, ReplicaError> {
     let sql = guard.rewrite(sql);
-    guard.as_app(|| {
+    guard.as_app(How::Insert, || {
         let mut statement = connection.prepare(&sql)?;
         if !statement.readonly() || statement.column_count() == 0 {
             return Err(ReplicaError::Refused(
-                "a query only reads: write local tables with `execute`, replicated ones with \
-                 `remote`"
+                "a query only reads: write with `execute`, or have the server do it with `remote`"
                     .to_owned(),
             ));
         }
-        let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
-        let shown: Vec<usize> =
-            (0..names.len()).filter(|place| !HIDDEN.contains(&&*names[*place])).collect();
-        let mut found = Vec::new();
-        let mut rows = statement.query(params_from_iter(params.iter().map(Bound)))?;
-        while let Some(row) = rows.next()? {
-            let value = |place: &usize| {
-                let read = read(row.get_ref(*place)?);
-                read.ok_or_else(|| ReplicaError::Value {
-                    row: found.len(),
-                    column: names[*place].clone(),
-                })
-            };
-            let values: Result<Vec<Value>, ReplicaError> = shown.iter().map(value).collect();
-            found.push(values?);
-        }
-        let columns = shown.iter().map(|place| names[*place].clone()).collect();
-        Ok(QueryResult { columns, rows: found, reads: guard.reads() })
+        let bound = params_from_iter(params.iter().map(Bound));
+        let (columns, rows) = rows_of(&mut statement, bound)?;
+        Ok(QueryResult { columns, rows, reads: guard.reads() })
     })
+}
+
+/// The columns and rows that a statement gives, without those that are not shown.
+pub(crate) fn rows_of(
+    statement: &mut Statement<'_>,
+    params: impl Params,
+) -> Result<(Vec<String>, Vec<Vec<Value>>), ReplicaError> {
+    let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
+    let shown: Vec<usize> =
+        (0..names.len()).filter(|place| !HIDDEN.contains(&&*names[*place])).collect();
+    let mut found = Vec::new();
+    let mut rows = statement.query(params)?;
+    while let Some(row) = rows.next()? {
+        let value = |place: &usize| {
+            let read = read(row.get_ref(*place)?);
+            read.ok_or_else(|| ReplicaError::Value {
+                row: found.len(),
+                column: names[*place].clone(),
+            })
+        };
+        let values: Result<Vec<Value>, ReplicaError> = shown.iter().map(value).collect();
+        found.push(values?);
+    }
+    Ok((shown.iter().map(|place| names[*place].clone()).collect(), found))
 }
 
 /// Does some work on a connection, of which each statement is stopped when it is not wanted any

@@ -12,15 +12,20 @@ use rusqlite::{Connection, OptionalExtension};
 use sdk_machine::{Known, Stored, StoredSubscription, SubscriptionId};
 
 use crate::error::ReplicaError;
+use crate::functions::Making;
 use crate::guard::{Guard, lock};
+use crate::outbox::{self, OutboxSize};
 use crate::reader::Reader;
 use crate::sets::Sets;
 use crate::stored;
 use crate::tables::Tables;
 
 /// The formats of the file, in their order. A released one is never edited.
-const MIGRATIONS: &[&str] =
-    &[include_str!("../sql/001_init.sql"), include_str!("../sql/002_synced_at.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../sql/001_init.sql"),
+    include_str!("../sql/002_synced_at.sql"),
+    include_str!("../sql/003_outbox.sql"),
+];
 
 /// How many expired rows go at once.
 const EXPIRED_AT_ONCE_MAX: i64 = 10_000;
@@ -38,6 +43,8 @@ pub struct Replica {
     pub(crate) tables: Tables,
     pub(crate) sets: Sets,
     pub(crate) known: HashMap<SubscriptionId, Known>,
+    pub(crate) making: Making,
+    pub(crate) outbox: OutboxSize,
     replicated: Arc<RwLock<BTreeSet<String>>>,
     /// The tables that were written since it was last asked.
     touched: Arc<Mutex<BTreeSet<String>>>,
@@ -86,6 +93,7 @@ impl Replica {
         let replicated = Arc::<RwLock<BTreeSet<String>>>::default();
         let guard = Guard::new(Arc::clone(&replicated));
         guard.install(&mut connection)?;
+        let making = Making::install(&connection)?;
         let touched = Arc::<Mutex<BTreeSet<String>>>::default();
         let seen = Arc::clone(&touched);
         connection.update_hook(Some(move |_, _: &str, table: &str, _| {
@@ -101,6 +109,8 @@ impl Replica {
             tables: Tables::default(),
             sets: Sets::default(),
             known: HashMap::new(),
+            making,
+            outbox: OutboxSize::default(),
             replicated,
             touched,
             path: path.to_owned(),
@@ -206,7 +216,7 @@ impl Replica {
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<T, ReplicaError>,
     ) -> Result<T, ReplicaError> {
-        lock(&self.touched).clear();
+        self.forget_touched();
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
         let done = work(self).and_then(|value| {
             self.connection.execute_batch("COMMIT")?;
@@ -225,6 +235,8 @@ impl Replica {
     fn remember(&mut self) -> Result<Vec<StoredSubscription>, ReplicaError> {
         self.tables = Tables::load(&self.connection)?;
         self.sets = Sets::load(&self.connection)?;
+        self.making.know(&self.tables);
+        self.outbox = outbox::size(&self.connection)?;
         self.known.clear();
         let subscriptions = stored::subscriptions(&self.connection)?;
         for stored in &subscriptions {
@@ -249,6 +261,11 @@ impl Replica {
         {
             *shared = self.tables.0.values().map(|table| table.name.clone()).collect();
         }
+    }
+
+    /// A transaction begins: what was written before is told.
+    pub(crate) fn forget_touched(&self) {
+        lock(&self.touched).clear();
     }
 
     /// What was written since the last transaction began.
@@ -309,10 +326,13 @@ fn migrate(connection: &Connection, fresh: ClientId) -> Result<(), ReplicaError>
         return Err(ReplicaError::TooNew { found, known });
     };
     if begin < known {
-        let mut sql = "BEGIN IMMEDIATE;\n".to_owned();
-        sql.extend(MIGRATIONS[begin..].iter().copied());
-        sql += &format!("PRAGMA user_version = {known};\nCOMMIT;");
-        connection.execute_batch(&sql)?;
+        // Whatever fails, the transaction ends with the connection.
+        connection.execute_batch("BEGIN IMMEDIATE")?;
+        for sql in &MIGRATIONS[begin..] {
+            connection.execute_batch(sql)?;
+        }
+        Tables::load(connection)?.renew(connection)?;
+        connection.execute_batch(&format!("PRAGMA user_version = {known}; COMMIT"))?;
     }
     let is_there = connection.query_row("SELECT 1 FROM tw_replica", [], |_| Ok(())).optional()?;
     if is_there.is_none() {

@@ -1,5 +1,8 @@
 //! Rows, and who holds them: what the writes of a step mean for the tables.
 //!
+//! A row for which writes of the application wait has its server image in the base, so what the
+//! server says of it is done there, and what is shown is made anew at the end of the step.
+//!
 //! [`MemoryReplica`](../../machine/src/replica.rs) says the same in fewer words; tests hold the two
 //! against each other.
 
@@ -13,6 +16,8 @@ use sdk_machine::{Known, SubscriptionId};
 
 use crate::error::ReplicaError;
 use crate::names::quoted;
+use crate::outbox;
+use crate::rebase;
 use crate::sets::{Member, SetId, Sets};
 use crate::stored::stored_seq;
 use crate::tables::{Table, Tables};
@@ -24,16 +29,20 @@ pub(crate) struct Rows<'a> {
     pub(crate) tables: &'a Tables,
     pub(crate) sets: &'a mut Sets,
     pub(crate) known: &'a HashMap<SubscriptionId, Known>,
-    pub(crate) unheld: &'a mut Unheld,
+    pub(crate) left: &'a mut Left,
 }
 
-/// Where a step may have left rows that nobody holds.
+/// What is to be done at the end of a step.
 #[derive(Default)]
-pub(crate) struct Unheld {
-    /// Their keys.
-    keys: BTreeMap<TableId, Vec<Row>>,
-    /// Tables in which there may be very many.
-    tables: BTreeSet<TableId>,
+pub(crate) struct Left {
+    /// Rows that nobody holds may be here, by their keys.
+    unheld: BTreeMap<TableId, Vec<Row>>,
+    /// And in these tables there may be very many.
+    unheld_in: BTreeSet<TableId>,
+    /// Rows to be shown anew.
+    stale: BTreeMap<TableId, Vec<Row>>,
+    /// Tables in which all are that writes wait for.
+    stale_in: BTreeSet<TableId>,
 }
 
 /// Rows on their way to a subscription.
@@ -43,6 +52,8 @@ struct Arrivals<'a> {
     /// Where in such a row the columns are that the table still has.
     places: Vec<usize>,
     insert: CachedStatement<'a>,
+    /// The same into the base; only where writes wait for rows of the table.
+    into_base: Option<CachedStatement<'a>>,
     member: Member,
     /// The set of this subscription alone.
     alone: SetId,
@@ -50,8 +61,17 @@ struct Arrivals<'a> {
 
 impl Arrivals<'_> {
     /// Inserts a row if there is none with its key, and says whether it did.
-    fn insert(&mut self, row: &Row, seq: i64, expiry: Option<i64>) -> Result<bool, ReplicaError> {
-        let insert = &mut self.insert;
+    fn insert(
+        &mut self,
+        at: At,
+        row: &Row,
+        seq: i64,
+        expiry: Option<i64>,
+    ) -> Result<bool, ReplicaError> {
+        let insert = match (at, &mut self.into_base) {
+            (At::Base, Some(into_base)) => into_base,
+            _ => &mut self.insert,
+        };
         let ours = self.places.len();
         for (place, parameter) in self.places.iter().zip(1..) {
             insert.raw_bind_parameter(parameter, Bound(&row[*place]))?;
@@ -62,6 +82,23 @@ impl Arrivals<'_> {
             insert.raw_bind_parameter(ours + 3, expiry)?;
         }
         Ok(insert.raw_execute()? > 0)
+    }
+}
+
+/// Where the server's image of a row is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum At {
+    /// It is what is shown.
+    Table,
+    Base,
+}
+
+impl At {
+    fn name(self, table: &Table) -> String {
+        match self {
+            Self::Table => table.quoted(),
+            Self::Base => table.base(),
+        }
     }
 }
 
@@ -104,19 +141,24 @@ impl<'a> Rows<'a> {
             names.push("_expires".to_owned());
         }
         let parameters: Vec<String> = (1..=names.len()).map(|place| format!("?{place}")).collect();
-        let insert = format!(
-            "INSERT INTO {} ({}) VALUES ({}) ON CONFLICT ({}) DO NOTHING",
-            table.quoted(),
-            names.join(", "),
-            parameters.join(", "),
-            table.key().join(", ")
-        );
+        let insert = |at: At| {
+            let insert = format!(
+                "INSERT INTO {} ({}) VALUES ({}) ON CONFLICT ({}) DO NOTHING",
+                at.name(table),
+                names.join(", "),
+                parameters.join(", "),
+                table.key().join(", ")
+            );
+            self.connection.prepare_cached(&insert)
+        };
+        let has_pending = outbox::has_pending(self.connection, table.schema.id)?;
         let member = Member { subscription: id, is_ghost: false };
         Ok(Arrivals {
             known,
             table,
             places: places.collect(),
-            insert: self.connection.prepare_cached(&insert)?,
+            insert: insert(At::Table)?,
+            into_base: has_pending.then(|| insert(At::Base)).transpose()?,
             member,
             alone: self.sets.add(SetId(0), member),
         })
@@ -135,12 +177,17 @@ impl<'a> Rows<'a> {
             return Err(ReplicaError::Inconsistent("a row has other columns than its query"));
         }
         let seq = stored_seq(birth.0);
+        let key = || key_of(known, row);
+        let at = match &arrivals.into_base {
+            Some(_) => self.at(table, &key()?)?,
+            None => At::Table,
+        };
         // Most rows are new.
-        if arrivals.insert(row, seq, expiry)? {
+        if arrivals.insert(at, row, seq, expiry)? {
             return Ok(());
         }
-        let key = key_of(known, row)?;
-        let present = self.present(table, &key)?;
+        let key = key()?;
+        let present = self.present(at, table, &key)?;
         let present = present.ok_or(ReplicaError::Inconsistent("a row is there and is not"))?;
         // Another birth is another row: nobody holds that one yet. Of a row that nobody holds, what
         // it had is not kept up to date.
@@ -152,11 +199,22 @@ impl<'a> Rows<'a> {
         } else {
             Vec::new()
         };
-        self.update(table, known, row, (seq, set, expiry), &unknown, &key)
+        self.update(at, table, known, row, (seq, set, expiry), &unknown, &key)
     }
 
+    /// Where the server's image of a row is. One that is in the base will be shown anew.
+    fn at(&mut self, table: &Table, key: &Row) -> Result<At, ReplicaError> {
+        if !outbox::is_pending(self.connection, table.schema.id, key)? {
+            return Ok(At::Table);
+        }
+        self.left.stale.entry(table.schema.id).or_default().push(key.clone());
+        Ok(At::Base)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "all of a row, and where it goes")]
     fn update(
         &self,
+        at: At,
         table: &Table,
         known: &Known,
         row: &Row,
@@ -179,16 +237,15 @@ impl<'a> Rows<'a> {
             values.push(*value);
             sets.push(format!("{name} = ?{}", values.len()));
         }
-        let condition = condition(table, values.len());
+        let is_row = table.is_row(values.len());
         values.extend(keys.iter().map(|value| value as &dyn ToSql));
-        let sql = format!("UPDATE {} SET {} WHERE {condition}", table.quoted(), sets.join(", "));
+        let sql = format!("UPDATE {} SET {} WHERE {is_row}", at.name(table), sets.join(", "));
         self.connection.prepare_cached(&sql)?.execute(params_from_iter(values))?;
         Ok(())
     }
 
-    fn present(&self, table: &Table, key: &Row) -> Result<Option<Present>, ReplicaError> {
-        let sql =
-            format!("SELECT _seq, _set FROM {} WHERE {}", table.quoted(), condition(table, 0));
+    fn present(&self, at: At, table: &Table, key: &Row) -> Result<Option<Present>, ReplicaError> {
+        let sql = format!("SELECT _seq, _set FROM {} WHERE {}", at.name(table), table.is_row(0));
         let mut statement = self.connection.prepare_cached(&sql)?;
         let found = statement.query_row(params_from_iter(key.iter().map(Bound)), |row| {
             Ok(Present { seq: row.get(0)?, set: SetId(row.get(1)?) })
@@ -225,7 +282,8 @@ impl<'a> Rows<'a> {
         key: &Row,
     ) -> Result<(), ReplicaError> {
         let table = self.tables.get(table_id)?;
-        let present = self.present(table, key)?;
+        let at = self.at(table, key)?;
+        let present = self.present(at, table, key)?;
         let Some(present) = present.filter(|present| present.seq == stored_seq(birth.0)) else {
             return Ok(());
         };
@@ -237,16 +295,17 @@ impl<'a> Rows<'a> {
         changed.extend(self.forgotten(table, present.set, set));
         let sql = format!(
             "UPDATE {} SET {} WHERE {}",
-            table.quoted(),
+            at.name(table),
             changed.join(", "),
-            condition(table, 1)
+            table.is_row(1)
         );
         let bound: Vec<Bound<'_>> = key.iter().map(Bound).collect();
         let mut values: Vec<&dyn ToSql> = vec![&set.0];
         values.extend(bound.iter().map(|value| value as &dyn ToSql));
         self.connection.prepare_cached(&sql)?.execute(params_from_iter(values))?;
-        if set == SetId(0) {
-            self.unheld.keys.entry(table_id).or_default().push(key.clone());
+        // Writes that wait hold it.
+        if set == SetId(0) && at == At::Table {
+            self.left.unheld.entry(table_id).or_default().push(key.clone());
         }
         Ok(())
     }
@@ -263,10 +322,10 @@ impl<'a> Rows<'a> {
         table.names(&gone).into_iter().map(|name| format!("{name} = NULL")).collect()
     }
 
-    fn deleted(&self, table: TableId, birth: Birth, key: &Row) -> Result<(), ReplicaError> {
+    fn deleted(&mut self, table: TableId, birth: Birth, key: &Row) -> Result<(), ReplicaError> {
         let table = self.tables.get(table)?;
-        let sql =
-            format!("DELETE FROM {} WHERE _seq = ?1 AND {}", table.quoted(), condition(table, 1));
+        let at = self.at(table, key)?;
+        let sql = format!("DELETE FROM {} WHERE _seq = ?1 AND {}", at.name(table), table.is_row(1));
         let seq = stored_seq(birth.0);
         let bound: Vec<Bound<'_>> = key.iter().map(Bound).collect();
         let mut values: Vec<&dyn ToSql> = vec![&seq];
@@ -292,40 +351,49 @@ impl<'a> Rows<'a> {
             }
             let mut changed = vec![format!("_set = {}", set.0)];
             changed.extend(self.forgotten(table, from, set));
-            let sql = format!(
-                "UPDATE {} SET {} WHERE _set = {}",
-                table.quoted(),
-                changed.join(", "),
-                from.0
-            );
-            let rows = self.connection.execute(&sql, [])?;
+            let update = |at: At| {
+                let (name, changed) = (at.name(table), changed.join(", "));
+                let sql = format!("UPDATE {name} SET {changed} WHERE _set = {}", from.0);
+                self.connection.execute(&sql, [])
+            };
+            let rows = update(At::Table)?;
             if rows > 0 && set == SetId(0) {
-                self.unheld.tables.insert(table_id);
+                self.left.unheld_in.insert(table_id);
+            }
+            if update(At::Base)? > 0 {
+                self.left.stale_in.insert(table_id);
             }
         }
         Ok(())
     }
 
-    /// Rows that nothing holds go. At the end of a step: what one subscription lets go within it,
-    /// another may take.
-    pub(crate) fn drop_unheld(&mut self) -> Result<(), ReplicaError> {
-        for table in &self.unheld.tables {
+    /// The end of a step. Rows that nothing holds go: what one subscription lets go within it,
+    /// another may take. Rows that writes wait for are shown anew.
+    pub(crate) fn finish(&mut self) -> Result<(), ReplicaError> {
+        for table in &self.left.unheld_in {
             let name = self.tables.get(*table)?.quoted();
             self.connection.execute(&format!("DELETE FROM {name} WHERE _set = 0"), [])?;
         }
-        for (table, keys) in &self.unheld.keys {
-            if self.unheld.tables.contains(table) {
+        for (table, keys) in &self.left.unheld {
+            if self.left.unheld_in.contains(table) {
                 continue;
             }
             let table = self.tables.get(*table)?;
-            let sql = format!(
-                "DELETE FROM {} WHERE _set = 0 AND {}",
-                table.quoted(),
-                condition(table, 0)
-            );
+            let sql =
+                format!("DELETE FROM {} WHERE _set = 0 AND {}", table.quoted(), table.is_row(0));
             let mut statement = self.connection.prepare_cached(&sql)?;
             for key in keys {
                 statement.execute(params_from_iter(key.iter().map(Bound)))?;
+            }
+        }
+        for table in &self.left.stale_in {
+            let schema = &self.tables.get(*table)?.schema;
+            self.left.stale.insert(*table, outbox::keys(self.connection, schema)?);
+        }
+        for (table, keys) in &self.left.stale {
+            let table = self.tables.get(*table)?;
+            for key in keys {
+                rebase::row(self.connection, table, key)?;
             }
         }
         Ok(())
@@ -339,17 +407,6 @@ fn pairs<'r>(table: &Table, known: &Known, row: &'r Row) -> (Vec<String>, Vec<Bo
         Some((quoted(column.name.as_str()), Bound(value)))
     });
     named.unzip()
-}
-
-/// The key equals the parameters behind `before`.
-fn condition(table: &Table, before: usize) -> String {
-    let parts: Vec<String> = table
-        .key()
-        .into_iter()
-        .zip(before + 1..)
-        .map(|(name, place)| format!("{name} = ?{place}"))
-        .collect();
-    parts.join(" AND ")
 }
 
 /// The values of the primary key, in its order.

@@ -5,7 +5,7 @@ use sdk_machine::{Staged, Step, SubscriptionId, Write};
 
 use crate::error::ReplicaError;
 use crate::replica::{Changed, Replica};
-use crate::rows::{Rows, Unheld};
+use crate::rows::{Left, Rows};
 use crate::sets::{Member, SetId, Sets};
 use crate::stored;
 
@@ -31,23 +31,26 @@ impl Replica {
                 is_new |= self.tables.ensure(&self.connection, &known.table)?;
             }
         }
-        let mut unheld = Unheld::default();
+        let mut left = Left::default();
         let mut gone = Vec::new();
         for write in &step.writes {
-            self.write(write, &mut unheld, &mut gone)?;
+            self.write(write, &mut left, &mut gone)?;
         }
-        self.with_rows(&mut unheld, |rows| rows.drop_unheld())?;
+        self.with_rows(&mut left, |rows| rows.finish())?;
         for id in gone {
             self.sets.forget(&self.connection, |member| member.subscription == id)?;
         }
         self.sets.store(&self.connection)?;
+        if is_new {
+            self.making.know(&self.tables);
+        }
         Ok(is_new)
     }
 
     fn write(
         &mut self,
         write: &Write,
-        unheld: &mut Unheld,
+        left: &mut Left,
         gone: &mut Vec<SubscriptionId>,
     ) -> Result<(), ReplicaError> {
         match write {
@@ -60,23 +63,23 @@ impl Replica {
                 let id = *id;
                 self.connection.execute("DELETE FROM tw_subscriptions WHERE id = ?1", [id.0])?;
                 stored::drop_staged(&self.connection, &Staged::OfSubscription(id))?;
-                self.release(id, unheld, |member| member.subscription == id)?;
+                self.release(id, left, |member| member.subscription == id)?;
                 self.know(id, None);
                 gone.push(id);
                 Ok(())
             }
             Write::Batch { subscription, births, rows, expiries } => {
-                self.with_rows(unheld, |into| into.batch(*subscription, births, rows, expiries))
+                self.with_rows(left, |into| into.batch(*subscription, births, rows, expiries))
             }
             Write::Changes { subscription, changes } => {
-                self.with_rows(unheld, |rows| rows.change(*subscription, changes))
+                self.with_rows(left, |rows| rows.change(*subscription, changes))
             }
             Write::Stage { lane, subscription, changes } => {
                 stored::stage(&self.connection, lane, *subscription, changes)
             }
             Write::ShowStaged { lane } => {
                 for (id, changes) in stored::unstage(&self.connection, lane)? {
-                    self.with_rows(unheld, |rows| rows.change(id, &changes))?;
+                    self.with_rows(left, |rows| rows.change(id, &changes))?;
                 }
                 Ok(())
             }
@@ -91,11 +94,11 @@ impl Replica {
                     sets.add(others, ghost)
                 };
                 let is_it = |member: &Member| *member == holder;
-                self.with_rows(unheld, |rows| rows.move_all(table, is_it, to))
+                self.with_rows(left, |rows| rows.move_all(table, is_it, to))
             }
             Write::DropGhosts(id) => {
                 let ghost = Member { subscription: *id, is_ghost: true };
-                self.release(*id, unheld, |member| *member == ghost)
+                self.release(*id, left, |member| *member == ghost)
             }
             Write::PutLane(lane) => stored::put_lane(&self.connection, lane),
             Write::RemoveLane(lane) => {
@@ -110,12 +113,12 @@ impl Replica {
     fn release(
         &mut self,
         id: SubscriptionId,
-        unheld: &mut Unheld,
+        left: &mut Left,
         goes: impl Fn(&Member) -> bool,
     ) -> Result<(), ReplicaError> {
         let Some(table) = self.table_of(id) else { return Ok(()) };
         let to = |sets: &mut Sets, from: SetId| sets.without(from, &goes);
-        self.with_rows(unheld, |rows| rows.move_all(table, &goes, to))
+        self.with_rows(left, |rows| rows.move_all(table, &goes, to))
     }
 
     fn table_of(&self, id: SubscriptionId) -> Option<TableId> {
@@ -124,7 +127,7 @@ impl Replica {
 
     fn with_rows(
         &mut self,
-        unheld: &mut Unheld,
+        left: &mut Left,
         work: impl FnOnce(&mut Rows<'_>) -> Result<(), ReplicaError>,
     ) -> Result<(), ReplicaError> {
         work(&mut Rows {
@@ -132,7 +135,7 @@ impl Replica {
             tables: &self.tables,
             sets: &mut self.sets,
             known: &self.known,
-            unheld,
+            left,
         })
     }
 }

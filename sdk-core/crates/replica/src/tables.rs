@@ -6,12 +6,12 @@ use std::collections::btree_map::Entry;
 use protocol::codec;
 use protocol::ids::{ColumnId, TableId};
 use protocol::limits::FRAME_BYTES_MAX;
-use protocol::schema::{Column, TableSchema};
+use protocol::schema::{Column, TableKind, TableSchema};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::error::ReplicaError;
-use crate::guard::MAY_WRITE;
 use crate::names::quoted;
+use crate::surroundings::{create, declare, drop_triggers, renew};
 use crate::values::sqlite_type;
 
 /// A replicated table.
@@ -37,7 +37,17 @@ impl Table {
         quoted(&self.name)
     }
 
-    fn is_key(&self, column: ColumnId) -> bool {
+    /// Where the server's images are of rows that have writes waiting.
+    pub(crate) fn base(&self) -> String {
+        format!("tw_base_{}", self.schema.id.0)
+    }
+
+    /// Where triggers note what a transaction touches.
+    pub(crate) fn log(&self) -> String {
+        format!("tw_log_{}", self.schema.id.0)
+    }
+
+    pub(crate) fn is_key(&self, column: ColumnId) -> bool {
         self.schema.primary_key.contains(&column)
     }
 
@@ -52,8 +62,38 @@ impl Table {
         columns.iter().filter_map(name).collect()
     }
 
+    /// The columns that the SDK adds.
+    pub(crate) fn hidden(&self) -> impl Iterator<Item = &'static str> {
+        ["_seq", "_set"].into_iter().chain(self.has_expiry().then_some("_expires"))
+    }
+
+    /// The quoted names of all columns: those of the server in its order, then the SDK's.
+    pub(crate) fn all(&self) -> Vec<String> {
+        let columns = self.schema.columns.iter().map(|column| quoted(column.name.as_str()));
+        columns.chain(self.hidden().map(str::to_owned)).collect()
+    }
+
+    /// That a row has the key whose values are the parameters behind `before` others.
+    pub(crate) fn is_row(&self, before: usize) -> String {
+        let parts: Vec<String> = self
+            .key()
+            .into_iter()
+            .zip(before + 1..)
+            .map(|(name, place)| format!("{name} = ?{place}"))
+            .collect();
+        parts.join(" AND ")
+    }
+
     pub(crate) fn has_expiry(&self) -> bool {
         self.schema.ttl_seconds.is_some()
+    }
+
+    /// The column that has the writer's user id.
+    pub(crate) fn owner_column(&self) -> Option<ColumnId> {
+        match &self.schema.kind {
+            TableKind::Shared(sharing) => sharing.owner_column,
+            TableKind::User | TableKind::Stream => None,
+        }
     }
 }
 
@@ -94,13 +134,18 @@ impl Tables {
             }
         };
         match known {
-            Some(known) => change(connection, &known, &table)?,
+            Some(known) => {
+                connection.execute_batch(&drop_triggers(&table))?;
+                change(connection, &known, &table, &table.name)?;
+                change(connection, &known, &table, &table.base())?;
+                declare(connection, &table)?;
+            }
             None => {
                 self.remove_named(connection, &table)?;
-                connection.execute_batch(&create(&table))?;
+                create(connection, &table)?;
             }
         }
-        connection.execute_batch(&surroundings(&table))?;
+        renew(connection, &table)?;
         connection.execute(
             "INSERT INTO tw_tables (id, name, schema) VALUES (?1, ?2, ?3)
              ON CONFLICT (id) DO UPDATE SET name = excluded.name, schema = excluded.schema",
@@ -109,37 +154,39 @@ impl Tables {
         Ok(true)
     }
 
+    /// Brings what lies around all tables to the present format of the file.
+    pub(crate) fn renew(&self, connection: &Connection) -> Result<(), ReplicaError> {
+        for table in self.0.values() {
+            declare(connection, table)?;
+            renew(connection, table)?;
+        }
+        Ok(())
+    }
+
     /// Another table of the same name was dropped on the server, and with it what it had.
     fn remove_named(&mut self, connection: &Connection, by: &Table) -> Result<(), ReplicaError> {
         let id = by.schema.id;
-        let old = self.0.iter().find(|(other, table)| **other != id && table.name == by.name);
-        let Some(old) = old.map(|(old, _)| *old) else { return Ok(()) };
-        connection.execute_batch(&format!("DROP TABLE {}", by.quoted()))?;
+        let is_it = |(other, table): &(&TableId, &Table)| **other != id && table.name == by.name;
+        let Some((old, table)) = self.0.iter().find(is_it) else { return Ok(()) };
+        let (old, name, base, log) = (*old, by.quoted(), table.base(), table.log());
+        connection
+            .execute_batch(&format!("DROP TABLE {name}; DROP TABLE {base}; DROP TABLE {log}"))?;
         connection.execute("DELETE FROM tw_tables WHERE id = ?1", [old.0])?;
         self.0.remove(&old);
         Ok(())
     }
 }
 
-fn create(table: &Table) -> String {
-    let column = |column: &Column| {
-        let is_key = table.is_key(column.id);
-        let not_null = if is_key { " NOT NULL" } else { "" };
-        format!("{} {}{not_null}", quoted(column.name.as_str()), sqlite_type(column, is_key))
-    };
-    let mut parts: Vec<String> = table.schema.columns.iter().map(column).collect();
-    parts.extend(["_seq INTEGER".to_owned(), "_set INTEGER NOT NULL DEFAULT 0".to_owned()]);
-    if table.has_expiry() {
-        parts.push("_expires INTEGER".to_owned());
-    }
-    parts.push(format!("PRIMARY KEY ({})", table.key().join(", ")));
-    format!("CREATE TABLE {} ({}) STRICT;", table.quoted(), parts.join(", "))
-}
-
 /// Columns are added and never dropped: an index or view of the application may name them. What the
 /// server has dropped reads as NULL, and gives its name back.
-fn change(connection: &Connection, known: &Table, table: &Table) -> Result<(), ReplicaError> {
-    let name = table.quoted();
+/// `place` is the table itself, or its base.
+fn change(
+    connection: &Connection,
+    known: &Table,
+    table: &Table,
+    place: &str,
+) -> Result<(), ReplicaError> {
+    let name = quoted(place);
     for old in &known.schema.columns {
         if table.schema.column(old.id).is_none() {
             let column = quoted(old.name.as_str());
@@ -164,7 +211,7 @@ fn change(connection: &Connection, known: &Table, table: &Table) -> Result<(), R
             continue;
         }
         // One that was dropped, now or earlier, and may be of another type.
-        if has_column(connection, table, wanted)? {
+        if has_column(connection, place, wanted)? {
             rename(wanted, &format!("_dropped_{}", column.id.0))?;
         }
         match old {
@@ -182,35 +229,8 @@ fn change(connection: &Connection, known: &Table, table: &Table) -> Result<(), R
     Ok(())
 }
 
-fn has_column(connection: &Connection, table: &Table, column: &str) -> Result<bool, ReplicaError> {
+fn has_column(connection: &Connection, place: &str, column: &str) -> Result<bool, ReplicaError> {
     let sql = "SELECT 1 FROM pragma_table_info(?1) WHERE name = ?2";
-    let found = connection.query_row(sql, [&*table.name, column], |_| Ok(()));
+    let found = connection.query_row(sql, [place, column], |_| Ok(()));
     Ok(found.optional()?.is_some())
-}
-
-/// The triggers that keep others from writing, and the indexes that the server has.
-fn surroundings(table: &Table) -> String {
-    let (name, number) = (table.quoted(), table.schema.id.0);
-    let mut sql = String::new();
-    for event in ["INSERT", "UPDATE", "DELETE"] {
-        let trigger = format!("tw_guard_{}_{number}", event.to_ascii_lowercase());
-        sql += &format!(
-            "CREATE TRIGGER IF NOT EXISTS {trigger} BEFORE {event} ON {name} BEGIN \
-             SELECT {MAY_WRITE}(); END;\n"
-        );
-    }
-    for index in &table.schema.indexes {
-        sql += &format!(
-            "CREATE INDEX IF NOT EXISTS tw_index_{number}_{} ON {name} ({}, _seq);\n",
-            index.id.0,
-            table.names(&index.columns).join(", ")
-        );
-    }
-    if table.has_expiry() {
-        sql += &format!(
-            "CREATE INDEX IF NOT EXISTS tw_expires_{number} ON {name} (_expires) WHERE _expires \
-             IS NOT NULL;\n"
-        );
-    }
-    sql
 }

@@ -1,8 +1,8 @@
 //! Values as SQLite stores them.
 
-use protocol::literal::uuid_text;
+use protocol::literal::{Literal, uuid_text};
 use protocol::schema::Column;
-use protocol::value::{ColumnType, Value, ValueRef};
+use protocol::value::{ColumnType, Row, Value, ValueRef};
 use rusqlite::ToSql;
 use rusqlite::types::{ToSqlOutput, ValueRef as Sqlite};
 
@@ -20,6 +20,20 @@ impl ToSql for Bound<'_> {
             ValueRef::Bytes(bytes) => ToSqlOutput::Borrowed(Sqlite::Blob(bytes)),
             ValueRef::Uuid(uuid) => ToSqlOutput::from(uuid_text(*uuid)),
         })
+    }
+}
+
+/// A value, to be given back by a function.
+pub(crate) fn owned(value: Value) -> rusqlite::types::Value {
+    use rusqlite::types::Value as Owned;
+    match value {
+        Value::Null => Owned::Null,
+        Value::Boolean(value) => Owned::Integer(value.into()),
+        Value::Integer(number) => Owned::Integer(number),
+        Value::Double(number) => Owned::Real(number.get()),
+        Value::Text(text) => Owned::Text(text.into_string()),
+        Value::Bytes(bytes) => Owned::Blob(bytes),
+        Value::Uuid(uuid) => Owned::Text(uuid_text(uuid)),
     }
 }
 
@@ -50,4 +64,58 @@ pub(crate) fn sqlite_type(column: &Column, is_key: bool) -> &'static str {
         ColumnType::Text | ColumnType::Json | ColumnType::Uuid => "TEXT",
         ColumnType::Bytes => "BLOB",
     }
+}
+
+/// What an application has stored in a column, as a value of the column's type. `Err` says why it
+/// is none.
+pub(crate) fn typed(of: ColumnType, value: Sqlite<'_>) -> Result<Value, String> {
+    let value = match (of, value) {
+        (ColumnType::Boolean, Sqlite::Integer(number @ (0 | 1))) => Value::Boolean(number == 1),
+        (ColumnType::Boolean, Sqlite::Integer(_)) => {
+            return Err("a BOOLEAN is 0 or 1, FALSE or TRUE".to_owned());
+        }
+        (ColumnType::Uuid, Sqlite::Text(text)) => {
+            let told = || "a UUID is written in lower case, with hyphens".to_owned();
+            let text = std::str::from_utf8(text).map_err(|_| told())?;
+            let value = ColumnType::Uuid.value_of(Literal::Text(text)).map_err(|_| told())?;
+            match &value {
+                Value::Uuid(uuid) if uuid_text(*uuid) == text => value,
+                _ => return Err(told()),
+            }
+        }
+        (_, value) => {
+            read(value).ok_or("it is text that is not UTF-8 or has U+0000, or no finite number")?
+        }
+    };
+    of.admit(value.as_ref()).map_err(|error| error.to_string())?;
+    Ok(value)
+}
+
+/// A row's key as applications see it beside a write that waits: the value of the primary key, and
+/// of one of several columns the JSON array of the values.
+pub(crate) fn shown_key(key: &Row) -> Value {
+    let plain = |value: &Value| match value {
+        Value::Boolean(value) => Value::Integer((*value).into()),
+        Value::Uuid(uuid) => text(uuid_text(*uuid)),
+        other => other.clone(),
+    };
+    if let [one] = &**key {
+        return plain(one);
+    }
+    let json = |value: &Value| match plain(value) {
+        Value::Integer(number) => serde_json::Value::from(number),
+        Value::Double(number) => serde_json::Value::from(number.get()),
+        Value::Text(text) => serde_json::Value::from(&*text),
+        Value::Bytes(bytes) => {
+            let digit = |byte: &u8| format!("{byte:02X}");
+            serde_json::Value::from(bytes.iter().map(digit).collect::<String>())
+        }
+        Value::Null | Value::Boolean(_) | Value::Uuid(_) => serde_json::Value::Null,
+    };
+    text(serde_json::Value::from(key.iter().map(json).collect::<Vec<_>>()).to_string())
+}
+
+fn text(text: String) -> Value {
+    // JSON writes U+0000 as \u0000.
+    Value::text(text).unwrap_or(Value::Null)
 }

@@ -50,7 +50,7 @@ fn other_programs_read_and_do_not_write() {
         "REPLACE INTO chat__messages (id) VALUES (1)",
     ] {
         let refused = other.execute(sql, []).unwrap_err().to_string();
-        assert!(refused.contains("tidewire_may_write"), "{sql}: {refused}");
+        assert!(refused.contains("tidewire_writes"), "{sql}: {refused}");
     }
     drop(other);
     assert_eq!(rows(&replica, "SELECT id, body FROM chat.messages"), ["1 one", "2 two"]);

@@ -4,20 +4,26 @@ use protocol::value::Value;
 use sdk_machine::{SubscriptionId, Write};
 use sdk_replica::ReplicaError;
 
-use crate::world::{Place, batch, message, rows, step};
+use crate::world::{Place, batch, execute, message, rows, step};
 
 #[test]
 fn local_tables_join_with_replicated_ones_and_stay() {
     let place = Place::new();
     let mut replica = place.with_messages();
-    let made = replica.execute("CREATE TABLE drafts (room INTEGER PRIMARY KEY, body TEXT)", &[]);
+    let made =
+        execute(&mut replica, "CREATE TABLE drafts (room INTEGER PRIMARY KEY, body TEXT)", &[]);
     assert!(made.unwrap().changed.schema);
     let values = [Value::Integer(7), Value::text("later").unwrap()];
-    let written = replica.execute("INSERT INTO drafts VALUES ($1, $2)", &values).unwrap();
+    let written = execute(&mut replica, "INSERT INTO drafts VALUES ($1, $2)", &values).unwrap();
     assert_eq!(written.rows_affected, 1);
     assert_eq!(written.changed.tables.into_iter().collect::<Vec<_>>(), ["drafts"]);
-    replica.execute("CREATE INDEX by_body ON chat.messages (body)", &[]).unwrap();
-    replica.execute("CREATE VIEW both AS SELECT m.id, d.body FROM chat.messages m JOIN drafts d USING (room)", &[]).unwrap();
+    execute(&mut replica, "CREATE INDEX by_body ON chat.messages (body)", &[]).unwrap();
+    execute(
+        &mut replica,
+        "CREATE VIEW both AS SELECT m.id, d.body FROM chat.messages m JOIN drafts d USING (room)",
+        &[],
+    )
+    .unwrap();
     assert_eq!(rows(&replica, "SELECT * FROM both"), ["1 later"]);
     replica.apply(&step(vec![Write::RemoveSubscription(SubscriptionId(1))])).unwrap();
     drop(replica);
@@ -30,9 +36,9 @@ fn local_tables_join_with_replicated_ones_and_stay() {
 fn all_rows_of_a_local_table_can_go_and_it_is_told() {
     let place = Place::new();
     let mut replica = place.open();
-    replica.execute("CREATE TABLE notes (a)", &[]).unwrap();
-    replica.execute("INSERT INTO notes VALUES (1), (2)", &[]).unwrap();
-    let gone = replica.execute("DELETE FROM notes", &[]).unwrap();
+    execute(&mut replica, "CREATE TABLE notes (a)", &[]).unwrap();
+    execute(&mut replica, "INSERT INTO notes VALUES (1), (2)", &[]).unwrap();
+    let gone = execute(&mut replica, "DELETE FROM notes", &[]).unwrap();
     assert_eq!(gone.rows_affected, 2);
     assert!(gone.changed.tables.contains("notes"));
 }
@@ -42,17 +48,21 @@ fn what_is_replicated_or_the_sdks_is_not_written() {
     let place = Place::new();
     let mut replica = place.with_messages();
     for allowed in ["CREATE TABLE own (a)", "CREATE TABLE __own (a)", "PRAGMA table_info(own)"] {
-        let done = replica.execute(allowed, &[]);
+        let done = execute(&mut replica, allowed, &[]);
         done.unwrap_or_else(|error| panic!("{allowed}: {error}"));
     }
     for sql in [
-        "INSERT INTO chat.messages (id) VALUES (9)",
-        "UPDATE chat.messages SET body = 'x'",
-        "DELETE FROM chat.messages",
+        "UPDATE chat.messages SET _seq = 1",
+        "INSERT INTO chat.messages (id) VALUES (1) ON CONFLICT (id) DO UPDATE SET _set = 5",
         "DROP TABLE chat.messages",
         "ALTER TABLE chat.messages ADD COLUMN x",
         "DROP INDEX tw_index_64_1",
-        "DROP TRIGGER tw_guard_insert_64",
+        "DROP TRIGGER tw_capture_insert_64",
+        "DROP TABLE tw_log_64",
+        "DROP VIEW tw_pending",
+        "INSERT INTO tw_log_64 (_how) VALUES (0)",
+        "SELECT * FROM tw_base_64",
+        "SELECT * FROM tw_outbox",
         "CREATE TABLE tw_mine (a)",
         "DELETE FROM tw_subscriptions",
         "SELECT * FROM tw_lanes",
@@ -71,17 +81,24 @@ fn what_is_replicated_or_the_sdks_is_not_written() {
         "CREATE TRIGGER t BEFORE INSERT ON chat.messages BEGIN SELECT RAISE(IGNORE); END",
         "CREATE TRIGGER t /* AFTER */ DELETE ON chat.messages BEGIN SELECT RAISE(IGNORE); END",
     ] {
-        let refused = replica.execute(sql, &[]).unwrap_err();
+        let refused = execute(&mut replica, sql, &[]).unwrap_err();
         assert!(matches!(refused, ReplicaError::Refused(_)), "{sql}: {refused:?}");
     }
-    replica.execute("VACUUM", &[]).unwrap_err();
-    let told = replica.execute("DELETE FROM chat.messages", &[]).unwrap_err().to_string();
-    assert!(told.contains("chat.messages") && told.contains("remote"), "{told}");
+    execute(&mut replica, "VACUUM", &[]).unwrap_err();
+    execute(&mut replica, "DELETE FROM tw_pending", &[]).unwrap_err();
+    for sql in [
+        "INSERT INTO chat.messages (id, _seq) VALUES (9, 1)",
+        "INSERT INTO chat.messages (id, _set) VALUES (9, 1)",
+        "REPLACE INTO chat.messages (id, _seq) VALUES (1, 1)",
+    ] {
+        let told = execute(&mut replica, sql, &[]).unwrap_err().to_string();
+        assert!(told.contains("begin with _"), "{sql}: {told}");
+    }
     // Nor through a trigger of the application.
-    replica.execute("CREATE TABLE notes (a)", &[]).unwrap();
+    execute(&mut replica, "CREATE TABLE notes (a)", &[]).unwrap();
     let sql = "CREATE TRIGGER t AFTER INSERT ON notes BEGIN DELETE FROM chat__messages; END";
-    replica.execute(sql, &[]).unwrap();
-    replica.execute("INSERT INTO notes VALUES (1)", &[]).unwrap_err();
+    execute(&mut replica, sql, &[]).unwrap();
+    execute(&mut replica, "INSERT INTO notes VALUES (1)", &[]).unwrap_err();
     assert_eq!(rows(&replica, "SELECT count(*) FROM chat.messages"), ["2"]);
     assert_eq!(rows(&replica, "SELECT count(*) FROM notes"), ["0"]);
 }
@@ -108,7 +125,7 @@ fn what_is_in_the_way_of_the_servers_rows_goes() {
                 )]))
                 .unwrap();
         }
-        replica.execute(object, &[]).unwrap_or_else(|error| panic!("{object}: {error}"));
+        execute(&mut replica, object, &[]).unwrap_or_else(|error| panic!("{object}: {error}"));
         let rows_of = vec![message(3, 7, "three"), message(4, 7, "four")];
         let changed = replica.apply(&step(vec![batch(1, &[7, 8], rows_of)])).unwrap();
         assert_eq!(changed.dropped, ["mine"], "{object}");
@@ -130,7 +147,7 @@ fn a_full_text_index_that_was_never_built_is_in_the_way() {
         "CREATE TRIGGER words_u AFTER UPDATE ON chat.messages BEGIN
            INSERT INTO words(words, rowid, body) VALUES ('delete', old.rowid, old.body); END",
     ] {
-        replica.execute(sql, &[]).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        execute(&mut replica, sql, &[]).unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
     let changes = vec![batch(1, &[5], vec![message(1, 7, "uno")])];
     let changed = replica.apply(&step(changes)).unwrap();
@@ -143,7 +160,7 @@ fn a_full_text_index_that_was_never_built_is_in_the_way() {
 fn a_step_that_cannot_be_done_at_all_takes_nothing_of_the_application() {
     let place = Place::new();
     let mut replica = place.with_messages();
-    replica.execute("CREATE INDEX mine ON chat.messages (body)", &[]).unwrap();
+    execute(&mut replica, "CREATE INDEX mine ON chat.messages (body)", &[]).unwrap();
     let unknown = batch(9, &[7], vec![message(3, 7, "three")]);
     assert!(matches!(replica.apply(&step(vec![unknown])), Err(ReplicaError::Inconsistent(_))));
     let sql = "SELECT count(*) FROM sqlite_schema WHERE name = 'mine'";
@@ -160,7 +177,7 @@ fn what_a_trigger_writes_is_told() {
         "CREATE TRIGGER counts AFTER INSERT ON chat.messages BEGIN
            INSERT INTO unread VALUES (new.room, 1) ON CONFLICT DO UPDATE SET n = n + 1; END",
     ] {
-        replica.execute(sql, &[]).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        execute(&mut replica, sql, &[]).unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
     for (id, expected) in [(3, "7 1"), (4, "7 2")] {
         let more = batch(1, &[id], vec![message(i64::try_from(id).unwrap() + 10, 7, "x")]);
@@ -174,7 +191,7 @@ fn what_a_trigger_writes_is_told() {
 fn only_a_statement_that_writes_rows_counts_some() {
     let place = Place::new();
     let mut replica = place.open();
-    replica.execute("CREATE TABLE notes (a)", &[]).unwrap();
+    execute(&mut replica, "CREATE TABLE notes (a)", &[]).unwrap();
     for (sql, expected) in [
         ("INSERT INTO notes VALUES (1), (2), (3)", 3),
         ("CREATE TABLE other (a)", 0),
@@ -183,7 +200,7 @@ fn only_a_statement_that_writes_rows_counts_some() {
         ("DELETE FROM notes WHERE a > 1", 2),
         ("DROP TABLE notes", 0),
     ] {
-        assert_eq!(replica.execute(sql, &[]).unwrap().rows_affected, expected, "{sql}");
+        assert_eq!(execute(&mut replica, sql, &[]).unwrap().rows_affected, expected, "{sql}");
     }
 }
 
@@ -202,7 +219,7 @@ fn a_full_text_index_follows_the_servers_rows() {
            INSERT INTO words(words, rowid, body) VALUES ('delete', old.rowid, old.body);
            INSERT INTO words(rowid, body) VALUES (new.rowid, new.body); END",
     ] {
-        replica.execute(sql, &[]).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        execute(&mut replica, sql, &[]).unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
     let changes = vec![batch(1, &[5, 7], vec![message(1, 7, "uno"), message(3, 7, "tres")])];
     let changed = replica.apply(&step(changes)).unwrap();

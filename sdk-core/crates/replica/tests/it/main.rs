@@ -4,8 +4,11 @@
 
 mod world;
 
+mod capture;
+mod captures;
 mod crashes;
 mod histories;
 mod local;
 mod reading;
 mod schema;
+mod writing;

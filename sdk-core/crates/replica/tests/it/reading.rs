@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use sdk_machine::{SubscriptionId, Write};
 use sdk_replica::ReplicaError;
 
-use crate::world::{Place, batch, birth, known, message, messages, put, rows, step};
+use crate::world::{Place, batch, birth, execute, known, message, messages, put, rows, step};
 
 #[test]
 fn tables_are_named_as_on_the_server() {
@@ -115,8 +115,8 @@ fn parameters_are_bound_by_number() {
 fn what_a_query_depends_on_is_told_through_everything() {
     let place = Place::new();
     let mut replica = place.with_messages();
-    replica.execute("CREATE TABLE drafts (room INTEGER, body TEXT)", &[]).unwrap();
-    replica.execute("CREATE VIEW shown AS SELECT body FROM chat.messages", &[]).unwrap();
+    execute(&mut replica, "CREATE TABLE drafts (room INTEGER, body TEXT)", &[]).unwrap();
+    execute(&mut replica, "CREATE VIEW shown AS SELECT body FROM chat.messages", &[]).unwrap();
     let mut reader = replica.reader().unwrap();
     for (sql, expected) in [
         ("SELECT count(*) FROM chat.messages", &["chat__messages"][..]),

@@ -4,13 +4,15 @@ use std::path::PathBuf;
 
 use protocol::ids::{
     Basis, Birth, ClientId, ColumnId, Epoch, Floor, IndexId, Lane, Name, SchemaVersion, SeqId,
-    TableId,
+    TableId, TenantId,
 };
 use protocol::predicate::{Predicate, Truth};
-use protocol::schema::{Column, Index, MergeRule, TableKind, TableSchema};
+use protocol::schema::{
+    AccessLevel, Column, ColumnDefault, Index, MergeRule, Sharing, TableKind, TableSchema,
+};
 use protocol::value::{ColumnType, Row, Value};
 use sdk_machine::{Known, SqlText, Step, StoredLane, StoredSubscription, SubscriptionId, Write};
-use sdk_replica::Replica;
+use sdk_replica::{Changed, Executed, MutationId, Replica, ReplicaError, Writer};
 use tempfile::TempDir;
 
 pub(crate) const CLIENT: ClientId = ClientId::from_bytes([7; 16]);
@@ -74,6 +76,54 @@ pub(crate) fn marks() -> TableSchema {
         indexes: vec![],
         ttl_seconds: Some(60),
     }
+}
+
+/// `chat.counters (id, likes MERGE ADD, mean MERGE ADD, name)`.
+pub(crate) fn counters() -> TableSchema {
+    let mut table = messages();
+    (table.id, table.name) = (TableId(66), "chat.counters".parse().unwrap());
+    table.indexes.clear();
+    let mut likes = column(2, "likes", ColumnType::Int);
+    let mut mean = column(3, "mean", ColumnType::Double);
+    (likes.merge, mean.merge) = (MergeRule::Add, MergeRule::Add);
+    table.columns.splice(1.., [likes, mean, column(4, "name", ColumnType::Text)]);
+    table
+}
+
+/// `chat.posts`, which all write: an id that comes by itself, an author who owns the row, a body
+/// that must be, a time, a kind, and a value of each type that may be wrong.
+pub(crate) fn posts() -> TableSchema {
+    let mut table = messages();
+    (table.id, table.name) = (TableId(67), "forum.posts".parse().unwrap());
+    let sharing = Sharing { access: AccessLevel::Write, owner_column: Some(ColumnId(2)) };
+    table.kind = TableKind::Shared(sharing);
+    table.indexes.clear();
+    let mut id = column(1, "id", ColumnType::Uuid);
+    (id.not_null, id.default) = (true, Some(ColumnDefault::UuidV7));
+    let mut body = column(3, "body", ColumnType::Text);
+    body.not_null = true;
+    let mut at = column(4, "at", ColumnType::Timestamp);
+    at.default = Some(ColumnDefault::Now);
+    let mut kind = column(5, "kind", ColumnType::Text);
+    kind.default = Some(ColumnDefault::Value(Value::text("plain").unwrap()));
+    table.columns = vec![
+        id,
+        column(2, "author", ColumnType::Text),
+        body,
+        at,
+        kind,
+        column(6, "is_open", ColumnType::Boolean),
+        column(7, "content", ColumnType::Json),
+        column(8, "weight", ColumnType::Double),
+        column(9, "size", ColumnType::Int),
+        column(10, "file", ColumnType::Bytes),
+    ];
+    table
+}
+
+pub(crate) fn all_columns(table: TableSchema) -> Known {
+    let columns: Vec<u16> = table.columns.iter().map(|column| column.id.0).collect();
+    known(table, &columns)
 }
 
 pub(crate) fn known(table: TableSchema, columns: &[u16]) -> Known {
@@ -171,4 +221,36 @@ pub(crate) fn rows(replica: &Replica, sql: &str) -> Vec<String> {
     };
     let shown = |row: &Vec<Value>| row.iter().map(shown).collect::<Vec<_>>().join(" ");
     result.rows.iter().map(shown).collect()
+}
+
+/// Alice, at a time.
+pub(crate) fn writer() -> Writer {
+    Writer { user: TenantId::new("alice").unwrap(), now: 1_800_000_000_000_000 }
+}
+
+/// What came of a statement.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) rows_affected: u64,
+    pub(crate) rows: Vec<Vec<Value>>,
+    pub(crate) mutation: Option<MutationId>,
+    pub(crate) changed: Changed,
+}
+
+/// Runs a statement of the application.
+pub(crate) fn execute(
+    replica: &mut Replica,
+    sql: &str,
+    params: &[Value],
+) -> Result<Done, ReplicaError> {
+    let (Executed { rows_affected, rows, .. }, committed) =
+        replica.execute(writer(), sql, params)?;
+    let (mutation, changed) = (committed.mutation, committed.changed);
+    Ok(Done { rows_affected, rows, mutation, changed })
+}
+
+/// A statement that can be.
+pub(crate) fn write(replica: &mut Replica, sql: &str) -> Option<MutationId> {
+    let done = execute(replica, sql, &[]);
+    done.unwrap_or_else(|error| panic!("{sql}: {error}")).mutation
 }

@@ -1,0 +1,189 @@
+//! Writes of one row by its key, without SQL; also of rows that are not on the device.
+
+use protocol::ids::ColumnId;
+use protocol::mutation::{Action, ColumnChange, ColumnValue, Operation};
+use protocol::schema::{Column, MergeRule};
+use protocol::value::{Row, Value};
+use rusqlite::OptionalExtension;
+use rusqlite::params_from_iter;
+use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
+
+use crate::error::ReplicaError;
+use crate::names::quoted;
+use crate::outbox::Draft;
+use crate::tables::Table;
+use crate::values::{Bound, typed};
+use crate::writing::{Executed, Transaction};
+
+/// What becomes of a column.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// It holds this from then on.
+    Set(Value),
+    /// This is added to what it holds; for columns declared `MERGE ADD`.
+    Add(Value),
+}
+
+impl Transaction<'_> {
+    /// Inserts a row. Columns that are not named take their defaults.
+    ///
+    /// # Errors
+    /// [`ReplicaError`] says what is wrong with it.
+    pub fn insert(&mut self, table: &str, values: &[(&str, Value)]) -> Result<(), ReplicaError> {
+        let table = self.table(table)?;
+        let mut names = Vec::new();
+        for (name, _) in values {
+            names.push(quoted(column(&table, name)?.name.as_str()));
+        }
+        let places: Vec<String> = (1..=names.len()).map(|place| format!("?{place}")).collect();
+        let sql = match names.is_empty() {
+            true => format!("INSERT INTO {} DEFAULT VALUES", table.quoted()),
+            false => format!(
+                "INSERT INTO {} ({}) VALUES ({})",
+                table.quoted(),
+                names.join(", "),
+                places.join(", ")
+            ),
+        };
+        let values: Vec<Value> = values.iter().map(|(_, value)| value.clone()).collect();
+        self.execute(&sql, &values, || true).map(drop)
+    }
+
+    /// Changes columns of a row, which need not be here: then it is changed on the server, and here
+    /// when it comes.
+    ///
+    /// # Errors
+    /// [`ReplicaError`] says what is wrong with it.
+    pub fn update(
+        &mut self,
+        table: &str,
+        key: &[(&str, Value)],
+        changes: &[(&str, Change)],
+    ) -> Result<(), ReplicaError> {
+        let table = self.table(table)?;
+        let key = key_of(&table, key)?;
+        let mut wanted = Vec::new();
+        for (name, change) in changes {
+            wanted.push(column_change(&table, column(&table, name)?, change)?);
+        }
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        if !self.is_here(&table, &key)? {
+            let action = Action::Patch { key: key.clone(), changes: wanted };
+            return self.direct(&draft(&table, key, action));
+        }
+        let mut sets = Vec::new();
+        let mut values = Vec::new();
+        for change in &wanted {
+            let ColumnValue(id, value) = change.operand();
+            let name = table.names(&[*id]).join("");
+            values.push(value.clone());
+            let place = values.len();
+            sets.push(match change {
+                ColumnChange::Set(_) => format!("{name} = ?{place}"),
+                ColumnChange::Add(_) => format!("{name} = coalesce({name}, 0) + ?{place}"),
+            });
+        }
+        let (name, is_row) = (table.quoted(), table.is_row(values.len()));
+        let sql = format!("UPDATE {name} SET {} WHERE {is_row}", sets.join(", "));
+        values.extend(key.0);
+        self.execute(&sql, &values, || true).map(drop)
+    }
+
+    /// Deletes a row, which need not be here.
+    ///
+    /// # Errors
+    /// [`ReplicaError`] says what is wrong with it.
+    pub fn delete(&mut self, table: &str, key: &[(&str, Value)]) -> Result<(), ReplicaError> {
+        let table = self.table(table)?;
+        let key = key_of(&table, key)?;
+        if !self.is_here(&table, &key)? {
+            let action = Action::Delete { key: key.clone() };
+            return self.direct(&draft(&table, key, action));
+        }
+        let sql = format!("DELETE FROM {} WHERE {}", table.quoted(), table.is_row(0));
+        let Executed { .. } = self.execute(&sql, &key.0, || true)?;
+        Ok(())
+    }
+
+    fn is_here(&self, table: &Table, key: &Row) -> Result<bool, ReplicaError> {
+        let sql = format!("SELECT 1 FROM {} WHERE {}", table.quoted(), table.is_row(0));
+        let bound: Vec<Bound<'_>> = key.iter().map(Bound).collect();
+        let mut select = self.replica.connection.prepare_cached(&sql)?;
+        Ok(select.query_row(params_from_iter(&bound), |_| Ok(())).optional()?.is_some())
+    }
+}
+
+fn draft(table: &Table, key: Row, action: Action) -> Draft {
+    let (id, version) = (table.schema.id, table.schema.version);
+    Draft { operation: Operation { table: id, version, action, guard: None }, key }
+}
+
+fn column<'t>(table: &'t Table, name: &str) -> Result<&'t Column, ReplicaError> {
+    table.schema.column_named(name).ok_or_else(|| {
+        let table = &table.schema.name;
+        ReplicaError::Sql(format!("there is no column {name} in {table}: check its spelling"))
+    })
+}
+
+fn key_of(table: &Table, named: &[(&str, Value)]) -> Result<Row, ReplicaError> {
+    let key = &table.schema.primary_key;
+    let value = |id: &ColumnId| {
+        let column = table.schema.column(*id)?;
+        let (_, value) = named.iter().find(|(name, _)| *name == column.name.as_str())?;
+        Some(as_typed(table, column, value))
+    };
+    let values: Option<Vec<_>> = key.iter().map(value).collect();
+    let values = values.filter(|values| values.len() == named.len()).ok_or_else(|| {
+        let (table, columns) = (&table.schema.name, table.key().join(", "));
+        ReplicaError::Sql(format!("the key of {table} is {columns}: name each of it, and no other"))
+    })?;
+    values.into_iter().collect()
+}
+
+/// A value as SQLite would store it, and then as one of the column's type.
+fn as_typed(table: &Table, column: &Column, value: &Value) -> Result<Value, ReplicaError> {
+    let bound = Bound(value);
+    let output = bound.to_sql()?;
+    let stored = match &output {
+        ToSqlOutput::Borrowed(value) => *value,
+        ToSqlOutput::Owned(value) => ValueRef::from(value),
+        _ => ValueRef::Null,
+    };
+    let refused = |reason: String| {
+        let (table, column) = (&table.schema.name, &column.name);
+        ReplicaError::Constraint(format!("{table}, column {column}: {reason}"))
+    };
+    let value = typed(column.column_type, stored).map_err(refused)?;
+    match value.is_null() && column.not_null {
+        true => Err(refused("it is NOT NULL: give it a value".to_owned())),
+        false => Ok(value),
+    }
+}
+
+fn column_change(
+    table: &Table,
+    column: &Column,
+    change: &Change,
+) -> Result<ColumnChange, ReplicaError> {
+    let refused = |told: &str| {
+        let (table, column) = (&table.schema.name, &column.name);
+        Err(ReplicaError::Constraint(format!("{table}, column {column}: {told}")))
+    };
+    if table.is_key(column.id) {
+        return refused("a primary key does not change: delete the row and insert another");
+    }
+    match change {
+        Change::Set(value) => {
+            Ok(ColumnChange::Set(ColumnValue(column.id, as_typed(table, column, value)?)))
+        }
+        Change::Add(_) if column.merge != MergeRule::Add => {
+            refused("it is not declared MERGE ADD: set it instead of adding to it")
+        }
+        Change::Add(value) => match as_typed(table, column, value)? {
+            Value::Null => refused("NULL cannot be added: give a number"),
+            value => Ok(ColumnChange::Add(ColumnValue(column.id, value))),
+        },
+    }
+}

@@ -1,0 +1,277 @@
+//! Random writes of an application, among random words of the server: what is shown is what plain
+//! SQLite would have made of the statements, and the server's images with what waits on them (INV-9).
+
+use std::collections::BTreeMap;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use protocol::frame::v1::RowChange;
+use protocol::mutation::{Action, ColumnChange, ColumnValue, Mutation};
+use protocol::schema::{MergeRule, TableSchema};
+use protocol::value::{Row, Value};
+use rusqlite::Connection;
+use sdk_machine::{SubscriptionId, Write};
+use sdk_replica::{MutationId, Replica};
+
+use crate::world::{Place, all_columns, birth, message, messages, put, rows, step, writer};
+
+#[derive(Clone, Debug)]
+enum Move {
+    /// Statements in one transaction: which kind, with two small numbers.
+    Write(Vec<(u8, u8, u8)>),
+    /// The server's row, by its key, with a room.
+    Row(u8, u8),
+    /// The server has another row with this key.
+    Again(u8, u8),
+    Left(u8),
+    Deleted(u8),
+    Cancel(u8),
+    Reopen,
+}
+
+fn a_move() -> impl Strategy<Value = Move> {
+    let key = || 0..5_u8;
+    prop_oneof![
+        8 => vec((0..12_u8, key(), 0..5_u8), 1..5).prop_map(Move::Write),
+        4 => (key(), any::<u8>()).prop_map(|(key, room)| Move::Row(key, room)),
+        1 => (key(), any::<u8>()).prop_map(|(key, room)| Move::Again(key, room)),
+        1 => key().prop_map(Move::Left),
+        2 => key().prop_map(Move::Deleted),
+        2 => any::<u8>().prop_map(Move::Cancel),
+        1 => Just(Move::Reopen),
+    ]
+}
+
+/// The statements of one choice, on a table that is called `t`.
+fn statements((kind, a, b): (u8, u8, u8)) -> Vec<String> {
+    let one = |sql: String| vec![sql];
+    match kind {
+        0 => one(format!("INSERT INTO t (id, room, body) VALUES ({a}, {b}, 'i{b}')")),
+        1 => one(format!("INSERT OR REPLACE INTO t (id, body) VALUES ({a}, 'r{b}')")),
+        2 => one(format!(
+            "INSERT INTO t (id, room, body) VALUES ({a}, {b}, 'u{b}') ON CONFLICT (id)
+             DO UPDATE SET body = excluded.body, room = coalesce(room, 0) + 1"
+        )),
+        3 => one(format!("UPDATE t SET body = 'b{b}' WHERE id = {a}")),
+        4 => one(format!("UPDATE t SET room = coalesce(room, 0) + {b} WHERE id <= {a}")),
+        5 => one(format!("UPDATE OR REPLACE t SET id = {a} WHERE id = {b}")),
+        6 => one(format!("DELETE FROM t WHERE id = {a}")),
+        7 => one(format!("DELETE FROM t WHERE room > {b}")),
+        8 => one("INSERT OR IGNORE INTO t SELECT id + 1, room, body, extra FROM t".to_owned()),
+        9 => one(format!("UPDATE t SET extra = nullif({b}, 0), body = body")),
+        10 => one(format!("UPDATE t SET id = id + {a}")),
+        _ => {
+            let mut within = vec!["SAVEPOINT s".to_owned()];
+            within.extend(statements((a * 2, b, a)));
+            within.extend(["ROLLBACK TO s".to_owned(), "RELEASE s".to_owned()]);
+            within
+        }
+    }
+}
+
+/// The table, whose room is added to.
+fn table() -> TableSchema {
+    let mut table = messages();
+    table.columns[1].merge = MergeRule::Add;
+    table
+}
+
+/// What the server has said of a row.
+#[derive(Clone)]
+struct Image {
+    birth: u64,
+    row: Row,
+    is_held: bool,
+}
+
+struct World {
+    place: Place,
+    replica: Replica,
+    images: BTreeMap<i64, Image>,
+    pending: Vec<(MutationId, Mutation)>,
+    births: u64,
+}
+
+impl World {
+    fn new() -> Self {
+        let place = Place::new();
+        let mut replica = place.open();
+        replica.apply(&step(vec![put(1, all_columns(table()))])).unwrap();
+        Self { place, replica, images: BTreeMap::new(), pending: vec![], births: 0 }
+    }
+
+    fn shown(&self) -> Vec<String> {
+        rows(&self.replica, "SELECT id, room, body, extra FROM chat.messages ORDER BY id")
+    }
+
+    /// The fold, in its plainest form.
+    fn folded(&self) -> Vec<String> {
+        let mut rows: BTreeMap<i64, Vec<Value>> =
+            self.images.iter().map(|(key, image)| (*key, image.row.0.clone())).collect();
+        let id = |key: &Row| match &key[0] {
+            Value::Integer(id) => *id,
+            other => panic!("{other:?}"),
+        };
+        let set = |row: &mut Vec<Value>, ColumnValue(id, value): &ColumnValue| {
+            row[usize::from(id.0) - 1] = value.clone();
+        };
+        for operation in self.pending.iter().flat_map(|(_, mutation)| &mutation.operations) {
+            match &operation.action {
+                Action::Insert(values) | Action::Upsert(values) => {
+                    let key = id(&Row(vec![values[0].1.clone()]));
+                    let row = rows.entry(key).or_insert_with(|| vec![Value::Null; 4]);
+                    values.iter().for_each(|value| set(row, value));
+                }
+                Action::Delete { key } => drop(rows.remove(&id(key))),
+                Action::Patch { key, changes } => {
+                    let Some(row) = rows.get_mut(&id(key)) else { continue };
+                    for change in changes {
+                        match (change, &row[1]) {
+                            (ColumnChange::Set(value), _) => set(row, value),
+                            (ColumnChange::Add(value), Value::Null) => set(row, value),
+                            (
+                                ColumnChange::Add(ColumnValue(_, Value::Integer(more))),
+                                Value::Integer(had),
+                            ) => {
+                                row[1] = Value::Integer(had + more);
+                            }
+                            other => panic!("{other:?}"),
+                        }
+                    }
+                }
+            }
+        }
+        let text = |value: &Value| match value {
+            Value::Null => "NULL".to_owned(),
+            Value::Integer(number) => number.to_string(),
+            Value::Text(text) => text.to_string(),
+            other => panic!("{other:?}"),
+        };
+        rows.values().map(|row| row.iter().map(text).collect::<Vec<_>>().join(" ")).collect()
+    }
+
+    fn write(&mut self, choices: &[(u8, u8, u8)]) -> Result<(), TestCaseError> {
+        let plain = Connection::open_in_memory().unwrap();
+        plain
+            .execute_batch(
+                "PRAGMA recursive_triggers = ON;
+                 CREATE TABLE t (id INT NOT NULL, room INTEGER, body TEXT, extra TEXT, PRIMARY KEY (id)) STRICT;",
+            )
+            .unwrap();
+        let before = self.replica.reader().unwrap();
+        let before =
+            { before }.query("SELECT id, room, body, extra FROM chat.messages ORDER BY rowid", &[]);
+        for row in before.unwrap().rows {
+            let text = |value: &Value| match value {
+                Value::Null => "NULL".to_owned(),
+                Value::Integer(number) => number.to_string(),
+                Value::Text(text) => format!("'{}'", &**text),
+                other => panic!("{other:?}"),
+            };
+            let values: Vec<String> = row.iter().map(text).collect();
+            plain.execute(&format!("INSERT INTO t VALUES ({})", values.join(", ")), []).unwrap();
+        }
+        plain.execute_batch("BEGIN").unwrap();
+        let mut transaction = self.replica.begin(writer()).unwrap();
+        for sql in choices.iter().flat_map(|choice| statements(*choice)) {
+            let ours = format!(" {sql} ")
+                .replace(" t ", " chat.messages ")
+                .replace("SELECT id + 1, room", "SELECT id + 1, room")
+                .replace(
+                    "INTO chat.messages SELECT",
+                    "INTO chat.messages (id, room, body, extra) SELECT",
+                );
+            let (there, here) = (plain.execute(&sql, []), transaction.execute(&ours, &[], || true));
+            prop_assert_eq!(there.is_ok(), here.is_ok(), "{}: {:?}, {:?}", sql, there, here);
+        }
+        let committed = transaction.commit().unwrap();
+        if let Some(id) = committed.mutation {
+            let mutation = self.replica.mutation(id).unwrap().unwrap();
+            self.pending.push((id, mutation));
+        }
+        let mut select = plain.prepare("SELECT coalesce(id, 'NULL') || ' ' || coalesce(room, 'NULL') || ' ' || coalesce(body, 'NULL') || ' ' || coalesce(extra, 'NULL') FROM t ORDER BY id").unwrap();
+        let expected: Vec<String> =
+            select.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        prop_assert_eq!(self.shown(), expected, "plain SQLite");
+        Ok(())
+    }
+
+    fn says(&mut self, change: RowChange) {
+        let changes = vec![change];
+        let write = Write::Changes { subscription: SubscriptionId(1), changes };
+        self.replica.apply(&step(vec![write])).unwrap();
+    }
+
+    fn is_pending(&self, id: i64) -> bool {
+        let is_it = |value: &Value| *value == Value::Integer(id);
+        self.pending.iter().flat_map(|(_, mutation)| &mutation.operations).any(|operation| {
+            match &operation.action {
+                Action::Insert(values) | Action::Upsert(values) => is_it(&values[0].1),
+                Action::Patch { key, .. } | Action::Delete { key } => is_it(&key[0]),
+            }
+        })
+    }
+
+    /// The server's row is this.
+    fn row(&mut self, key: u8, room: u8, again: bool) {
+        let id = i64::from(key);
+        let known = self.images.get(&id).filter(|_| !again).map(|image| image.birth);
+        let born = known.unwrap_or_else(|| {
+            self.births += 1;
+            self.births
+        });
+        let row = message(id, room.into(), &format!("s{room}"));
+        self.says(RowChange::Row(birth(born), row.clone()));
+        self.images.insert(id, Image { birth: born, row, is_held: true });
+    }
+
+    fn make(&mut self, a_move: &Move) -> Result<(), TestCaseError> {
+        match a_move {
+            Move::Write(choices) => self.write(choices)?,
+            Move::Row(key, room) => self.row(*key, *room, false),
+            Move::Again(key, room) => self.row(*key, *room, true),
+            Move::Left(key) | Move::Deleted(key) => {
+                let id = i64::from(*key);
+                let Some(image) = self.images.get(&id) else { return Ok(()) };
+                let (born, of) = (birth(image.birth), Row(vec![Value::Integer(id)]));
+                if matches!(a_move, Move::Deleted(_)) {
+                    self.says(RowChange::Deleted(born, of));
+                    self.images.remove(&id);
+                } else {
+                    self.says(RowChange::Left(born, of));
+                    if let Some(image) = self.images.get_mut(&id) {
+                        image.is_held = false;
+                    }
+                }
+            }
+            Move::Cancel(which) if !self.pending.is_empty() => {
+                let (id, _) = self.pending.remove(usize::from(*which) % self.pending.len());
+                prop_assert!(self.replica.cancel(id).unwrap().is_some());
+            }
+            Move::Cancel(_) => {}
+            Move::Reopen => {
+                let elsewhere = Place::new();
+                let idle = elsewhere.open();
+                drop(std::mem::replace(&mut self.replica, idle));
+                self.replica = self.place.open();
+            }
+        }
+        // What only a write held goes with it.
+        let keys: Vec<i64> = self.images.keys().copied().collect();
+        for id in keys {
+            if !self.images[&id].is_held && !self.is_pending(id) {
+                self.images.remove(&id);
+            }
+        }
+        prop_assert_eq!(self.shown(), self.folded(), "fold");
+        Ok(())
+    }
+}
+
+#[test]
+fn what_is_shown_is_what_sqlite_makes_and_the_fold() {
+    seeds::check("captures", 60, &vec(a_move(), 1..40), |moves| {
+        let mut world = World::new();
+        moves.iter().try_for_each(|a_move| world.make(a_move))
+    });
+}
