@@ -1,5 +1,7 @@
 //! The client: what applications call.
 
+mod writes;
+
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -162,22 +164,6 @@ impl Client {
         let (results, receiver) = watch::channel(None);
         self.tell(Command::Watch { sql: sql.to_owned(), params: params.to_vec(), results })?;
         Ok(Watch::new(receiver))
-    }
-
-    /// Runs a statement on local tables, indexes, views and triggers of the application. They join
-    /// with replicated tables and never leave the device.
-    ///
-    /// # Errors
-    /// [`Error::Replica`] says what is wrong with it, also for one that writes what is replicated.
-    ///
-    /// # Cancel safety
-    /// When it is dropped the statement is stopped: all of it was done, or nothing.
-    pub async fn execute(&self, sql: &str, params: &[Value]) -> Result<u64, Error> {
-        let (done, answer) = oneshot::channel();
-        let here = WaitedHere(Waited::default());
-        let (sql, params, waited) = (sql.to_owned(), params.to_vec(), here.0.clone());
-        self.tell(Command::Execute { sql, params, waited, done })?;
-        answer.await.map_err(|_| Error::Closed)?
     }
 
     /// Has the server run a statement, and waits for the answer. When the connection is cut it is

@@ -5,10 +5,13 @@ use std::time::Duration;
 use protocol::frame::v1::Position;
 use protocol::value::Value;
 use sdk_machine::{Ask, SqlAnswer, SqlAsk, SubscriptionId, SubscriptionView};
-use tokio::sync::{oneshot, watch};
+use sdk_replica::MutationId;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::error::Error;
+use crate::mutation::{Pending, Wrote};
 use crate::readers::Waited;
+use crate::transaction::{Call, Statement};
 use crate::watch::WatchResult;
 
 /// Which subscription it is, and how it is with it.
@@ -25,12 +28,20 @@ pub(crate) enum Command {
         params: Vec<Value>,
         results: watch::Sender<Option<WatchResult>>,
     },
-    Execute {
-        sql: String,
-        params: Vec<Value>,
+    /// Statements that are done together.
+    Write {
+        work: Vec<Statement>,
         waited: Waited,
-        done: oneshot::Sender<Result<u64, Error>>,
+        done: oneshot::Sender<Result<Wrote, Error>>,
     },
+    /// The same, one after the other.
+    Transact {
+        calls: mpsc::UnboundedReceiver<Call>,
+        done: oneshot::Sender<Result<Wrote, Error>>,
+    },
+    Cancel(MutationId, oneshot::Sender<Result<bool, Error>>),
+    Pending(oneshot::Sender<Result<Pending, Error>>),
+    Mutation(MutationId, oneshot::Sender<Result<Option<Wrote>, Error>>),
     Run {
         ask: SqlAsk,
         within: Duration,

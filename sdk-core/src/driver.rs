@@ -14,6 +14,7 @@ mod follow;
 mod token;
 mod waiting;
 mod watches;
+mod writing;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use protocol::frame::v1::{ServerFrame, Token};
 use sdk_machine::{
     Ask, Attempt, Event, Machine, Millis, Moment, StatusWord as Word, SubscriptionId,
 };
-use sdk_replica::{Changed, Executed, Replica, ReplicaError};
+use sdk_replica::{Changed, Replica, ReplicaError};
 use tokio::select;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
@@ -31,6 +32,7 @@ use tokio::time::{Instant, sleep_until};
 use self::token::{TokenAnswer, TokenOutcome};
 use self::waiting::Waiting;
 use self::watches::{Finished, Watches};
+use self::writing::Mutations;
 use crate::command::{Command, Shown};
 use crate::config::{Config, LogLevel};
 use crate::error::Error;
@@ -86,6 +88,9 @@ pub(crate) struct Driver {
     subscriptions: HashMap<SubscriptionId, watch::Sender<Shown>>,
     watches: Watches,
     waiting: Waiting,
+    mutations: Mutations,
+    /// By how many microseconds the server's clock is ahead of the device's.
+    clock_ahead: Option<i64>,
     /// Subscriptions are not as they were, and not everybody was told of it yet.
     has_shown: bool,
     /// What steps have changed, and nobody was told of yet.
@@ -127,6 +132,7 @@ impl Driver {
         let (token_answers, tokens) = mpsc::unbounded_channel();
         let next_expiry = replica.next_expiry()?;
         let synced_at_stored = replica.synced_at()?;
+        let clock_ahead = replica.clock_ahead()?;
         let status = Status { word: StatusWord::Connecting, reason: None };
         Ok(Self {
             config,
@@ -143,6 +149,8 @@ impl Driver {
             reads,
             subscriptions: HashMap::new(),
             waiting: Waiting::default(),
+            mutations: Mutations::default(),
+            clock_ahead,
             has_shown: true,
             changed: Changed::default(),
             next_expiry,
@@ -178,6 +186,9 @@ impl Driver {
             match self.next(&mut commands).await {
                 Happened::Command(None) => break None,
                 Happened::Command(Some(Command::Close(done))) => break Some(done),
+                Happened::Command(Some(Command::Transact { calls, done })) => {
+                    self.transact(calls, done).await;
+                }
                 Happened::Command(Some(command)) => self.command(command),
                 Happened::Socket(attempt, event) => self.socket_event(attempt, event),
                 Happened::Token(attempt, outcome) => self.token(attempt, outcome),
@@ -242,14 +253,17 @@ impl Driver {
             Command::LoadOlder(id, rows) => self.wish(Event::LoadOlder(id, rows)),
             Command::Reset(id) => self.wish(Event::Reset(id)),
             Command::Watch { sql, params, results } => self.watches.add(sql, params, results),
-            Command::Execute { sql, params, waited, done } => {
-                let is_wanted = self.readers.wanted(&waited);
-                let executed = self.replica.execute_while(&sql, &params, is_wanted);
-                let answer = executed.map(|Executed { rows_affected, changed }| {
-                    self.note(changed);
-                    rows_affected
-                });
-                let _ = done.send(answer.map_err(Error::from));
+            Command::Write { work, waited, done } => {
+                let _ = done.send(self.write(&work, &waited));
+            }
+            Command::Cancel(id, done) => {
+                let _ = done.send(self.cancel(id));
+            }
+            Command::Pending(done) => {
+                let _ = done.send(self.pending());
+            }
+            Command::Mutation(id, done) => {
+                let _ = done.send(self.mutation(id));
             }
             Command::Run { ask, within, done } => match self.machine.run(ask) {
                 // It waits, as it would for a connection.
@@ -277,8 +291,8 @@ impl Driver {
             Command::Nudge => {
                 self.event(Event::Nudge);
             }
-            // Handled where the loop ends.
-            Command::Close(_) => {}
+            // Handled in the loop.
+            Command::Transact { .. } | Command::Close(_) => {}
         }
     }
 
@@ -313,6 +327,7 @@ impl Driver {
                 if let ServerFrame::Welcome(welcome) = &*frame {
                     let since = i64::try_from(self.begun.elapsed().as_micros()).unwrap_or(0);
                     self.time_at_begin = Some(welcome.time.saturating_sub(since));
+                    self.note_clock(welcome.time);
                     self.log(LogLevel::Info, || "connected".to_owned());
                 }
                 if let ServerFrame::Goodbye(goodbye) = &*frame {

@@ -2,7 +2,7 @@
 //!
 //! | to find | look in |
 //! | --- | --- |
-//! | what applications call | `client.rs`, `subscription.rs`, `watch.rs`, `rows.rs` |
+//! | what applications call | `client.rs`, `subscription.rs`, `watch.rs`, `mutation.rs`, `transaction.rs`, `rows.rs` |
 //! | how a client is set up, and how it is | `config.rs`, `status.rs`, `error.rs` |
 //! | the loop behind it | `driver.rs` and below; what it is told: `command.rs` |
 //! | local queries | `readers.rs`, `driver/watches.rs` |
@@ -15,22 +15,27 @@ mod command;
 mod config;
 mod driver;
 mod error;
+mod mutation;
 mod ports;
 mod readers;
 mod rows;
 mod status;
 mod subscription;
+mod transaction;
 mod transport;
 mod watch;
 
 pub use client::{Client, RemoteAnswer, RemoteOptions};
 pub use config::{Config, LogLevel, TokenError, TokenFuture};
 pub use error::Error;
+pub use mutation::{Mutation, MutationState, Pending, PendingMutation};
 pub use protocol::error_code::ErrorCode;
 pub use protocol::frame::v1::{Position, SqlColumn};
 pub use protocol::value::{ColumnType, Value};
 pub use rows::{FromValue, Row, Rows};
 pub use sdk_machine::SubscriptionState;
+pub use sdk_replica::{Change, MutationId};
 pub use status::{ResultState, Status, StatusReason, StatusWord};
 pub use subscription::{Progress, SubscribeOptions, Subscription};
+pub use transaction::Transaction;
 pub use watch::{Watch, WatchResult};

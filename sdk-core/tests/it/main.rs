@@ -7,3 +7,4 @@ mod fake;
 mod connecting;
 mod statements;
 mod watching;
+mod writing;

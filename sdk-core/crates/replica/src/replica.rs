@@ -145,6 +145,24 @@ impl Replica {
         Ok(())
     }
 
+    /// By how many microseconds the server's clock is ahead of the device's, as it was noted.
+    ///
+    /// # Errors
+    /// [`ReplicaError`] when the file cannot be read.
+    pub fn clock_ahead(&self) -> Result<Option<i64>, ReplicaError> {
+        let sql = "SELECT clock_ahead FROM tw_replica";
+        Ok(self.connection.query_row(sql, [], |row| row.get(0))?)
+    }
+
+    /// Notes it.
+    ///
+    /// # Errors
+    /// [`ReplicaError`]; nothing was noted.
+    pub fn note_clock(&mut self, ahead: i64) -> Result<(), ReplicaError> {
+        self.connection.execute("UPDATE tw_replica SET clock_ahead = ?1", [ahead])?;
+        Ok(())
+    }
+
     /// What a machine starts from. Staged pieces are dropped.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use crate::names::quoted;
 use crate::outbox::Draft;
 use crate::tables::Table;
 use crate::values::{Bound, typed};
-use crate::writing::{Executed, Transaction};
+use crate::writing::Transaction;
 
 /// What becomes of a column.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,7 +50,7 @@ impl Transaction<'_> {
     }
 
     /// Changes columns of a row, which need not be here: then it is changed on the server, and here
-    /// when it comes.
+    /// when it comes. Says how many rows were changed here, 0 or 1.
     ///
     /// # Errors
     /// [`ReplicaError`] says what is wrong with it.
@@ -59,7 +59,7 @@ impl Transaction<'_> {
         table: &str,
         key: &[(&str, Value)],
         changes: &[(&str, Change)],
-    ) -> Result<(), ReplicaError> {
+    ) -> Result<u64, ReplicaError> {
         let table = self.table(table)?;
         let key = key_of(&table, key)?;
         let mut wanted = Vec::new();
@@ -67,11 +67,11 @@ impl Transaction<'_> {
             wanted.push(column_change(&table, column(&table, name)?, change)?);
         }
         if wanted.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         if !self.is_here(&table, &key)? {
             let action = Action::Patch { key: key.clone(), changes: wanted };
-            return self.direct(&draft(&table, key, action));
+            return self.direct(&draft(&table, key, action)).map(|()| 0);
         }
         let mut sets = Vec::new();
         let mut values = Vec::new();
@@ -88,23 +88,22 @@ impl Transaction<'_> {
         let (name, is_row) = (table.quoted(), table.is_row(values.len()));
         let sql = format!("UPDATE {name} SET {} WHERE {is_row}", sets.join(", "));
         values.extend(key.0);
-        self.execute(&sql, &values, || true).map(drop)
+        Ok(self.execute(&sql, &values, || true)?.rows_affected)
     }
 
-    /// Deletes a row, which need not be here.
+    /// Deletes a row, which need not be here. Says how many rows went from here, 0 or 1.
     ///
     /// # Errors
     /// [`ReplicaError`] says what is wrong with it.
-    pub fn delete(&mut self, table: &str, key: &[(&str, Value)]) -> Result<(), ReplicaError> {
+    pub fn delete(&mut self, table: &str, key: &[(&str, Value)]) -> Result<u64, ReplicaError> {
         let table = self.table(table)?;
         let key = key_of(&table, key)?;
         if !self.is_here(&table, &key)? {
             let action = Action::Delete { key: key.clone() };
-            return self.direct(&draft(&table, key, action));
+            return self.direct(&draft(&table, key, action)).map(|()| 0);
         }
         let sql = format!("DELETE FROM {} WHERE {}", table.quoted(), table.is_row(0));
-        let Executed { .. } = self.execute(&sql, &key.0, || true)?;
-        Ok(())
+        Ok(self.execute(&sql, &key.0, || true)?.rows_affected)
     }
 
     fn is_here(&self, table: &Table, key: &Row) -> Result<bool, ReplicaError> {

@@ -92,13 +92,18 @@ impl Replica {
         params: &[Value],
     ) -> Result<(Executed, Committed), ReplicaError> {
         let mut transaction = self.begin(writer)?;
-        transaction.replica.guard.allow_savepoints(false);
+        transaction.refuse_savepoints();
         let executed = transaction.execute(sql, params, || true)?;
         Ok((executed, transaction.commit()?))
     }
 }
 
 impl Transaction<'_> {
+    /// Refuses SAVEPOINT, RELEASE and ROLLBACK TO, which mean nothing where one statement is all.
+    pub fn refuse_savepoints(&mut self) {
+        self.replica.guard.allow_savepoints(false);
+    }
+
     /// Runs a statement. When it fails nothing of it was done, and the transaction goes on. As soon
     /// as `is_wanted` says no it ends with [`ReplicaError::Interrupted`].
     ///

@@ -298,6 +298,16 @@ fn what_waits_is_there_after_a_restart_and_is_shown_to_the_application() {
     assert_eq!(waiting(&replica), [["patch 1: 3=mine"], ["insert 1=3 3=new"]]);
     let read = replica.reader().unwrap().query("SELECT count(*) FROM mine", &[]).unwrap();
     assert!(read.reads.contains("tw_pending") && read.reads.contains("chat__messages"));
+    for sql in [
+        "SELECT count(*) FROM tw_pending",
+        "SELECT key FROM tw_pending",
+        "SELECT \"table\" FROM tw_pending",
+        "SELECT 1 FROM tw_pending LIMIT 1",
+    ] {
+        let read =
+            replica.reader().unwrap().query(sql, &[]).unwrap_or_else(|e| panic!("{sql}: {e}"));
+        assert!(read.reads.contains("tw_pending"), "{sql}: {:?}", read.reads);
+    }
     assert!(!read.reads.contains("tw_outbox"), "{:?}", read.reads);
     let changed = replica.cancel(second.unwrap()).unwrap().unwrap();
     let tables: Vec<&str> = changed.tables.iter().map(String::as_str).collect();

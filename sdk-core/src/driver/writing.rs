@@ -1,0 +1,221 @@
+//! What the application writes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use sdk_replica::{Committed, Executed, MutationId, Replica, ReplicaError, Transaction, Writer};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until};
+
+use super::Driver;
+use crate::error::Error;
+use crate::mutation::{MutationState, Pending, PendingMutation, Wrote};
+use crate::readers::{Readers, Waited};
+use crate::rows::Rows;
+use crate::transaction::{Call, OVER, Outcome, Statement};
+
+/// How long a transaction may take, and how long nothing may happen in it.
+const TRANSACTION: Duration = Duration::from_secs(5);
+const TRANSACTION_PAUSE: Duration = Duration::from_millis(250);
+
+/// How far the clocks may be apart before it is stored anew, in microseconds.
+const CLOCK_STORED_FROM: i64 = 1_000_000;
+
+/// The writes that somebody looks at.
+#[derive(Debug, Default)]
+pub(super) struct Mutations {
+    states: BTreeMap<MutationId, watch::Sender<MutationState>>,
+    /// From how many on it is looked whether somebody still does.
+    full_at: usize,
+}
+
+impl Mutations {
+    /// One that waits.
+    fn follow(&mut self, id: MutationId) -> watch::Receiver<MutationState> {
+        if self.states.len() >= self.full_at {
+            self.states.retain(|_, state| !state.is_closed());
+            self.full_at = 2 * self.states.len() + 64;
+        }
+        let state = self.states.entry(id);
+        state.or_insert_with(|| watch::Sender::new(MutationState::Queued)).subscribe()
+    }
+
+    fn end(&mut self, id: MutationId, state: MutationState) {
+        if let Some(sender) = self.states.remove(&id) {
+            sender.send_replace(state);
+        }
+    }
+}
+
+impl Driver {
+    /// Does these statements together.
+    pub(super) fn write(&mut self, work: &[Statement], waited: &Waited) -> Result<Wrote, Error> {
+        let is_wanted = self.readers.wanted(waited);
+        let mut transaction = self.replica.begin(writer(&self.config.user, self.clock_ahead)?)?;
+        if work.len() == 1 {
+            transaction.refuse_savepoints();
+        }
+        let mut all = Outcome::default();
+        for statement in work {
+            let outcome = run(&mut transaction, statement, is_wanted.clone())?;
+            all.rows_affected += outcome.rows_affected;
+            all.rows = outcome.rows;
+        }
+        let committed = transaction.commit()?;
+        Ok(self.wrote(all, committed))
+    }
+
+    /// Does what the code of an application wants, as long as it may take.
+    pub(super) async fn transact(
+        &mut self,
+        calls: mpsc::UnboundedReceiver<Call>,
+        done: oneshot::Sender<Result<Wrote, Error>>,
+    ) {
+        let answer = match writer(&self.config.user, self.clock_ahead) {
+            Ok(writer) => serve(&mut self.replica, writer, &self.readers, calls).await,
+            Err(error) => Some(Err(error)),
+        };
+        let answer = answer.map(|done| done.map(|(all, committed)| self.wrote(all, committed)));
+        if let Some(answer) = answer {
+            // Whoever wanted it may be gone.
+            let _ = done.send(answer);
+        }
+    }
+
+    fn wrote(&mut self, all: Outcome, Committed { mutation: id, changed }: Committed) -> Wrote {
+        self.note(changed);
+        let state = match id {
+            Some(id) => self.mutations.follow(id),
+            None => watch::channel(MutationState::Local).1,
+        };
+        Wrote { id, rows_affected: all.rows_affected, rows: all.rows, state }
+    }
+
+    /// Takes a mutation back.
+    pub(super) fn cancel(&mut self, id: MutationId) -> Result<bool, Error> {
+        let Some(changed) = self.replica.cancel(id)? else { return Ok(false) };
+        self.note(changed);
+        self.mutations.end(id, MutationState::cancelled());
+        Ok(true)
+    }
+
+    /// What waits.
+    pub(super) fn pending(&self) -> Result<Pending, Error> {
+        let waiting = self.replica.pending()?;
+        let now = device_micros().saturating_add(self.clock_ahead.unwrap_or(0));
+        let age = waiting.first().map(|oldest| now.saturating_sub(oldest.written_at).max(0));
+        let of = |one: sdk_replica::PendingMutation| {
+            let name = |table: Option<_>| table.map_or_else(String::new, |t| format!("{t}"));
+            let rows = one.rows.into_iter().map(|(table, key)| (name(table), key)).collect();
+            PendingMutation { id: one.id, written_at: one.written_at, rows }
+        };
+        Ok(Pending {
+            mutations: waiting.into_iter().map(of).collect(),
+            oldest_age: age.map(|age| Duration::from_micros(age.unsigned_abs())),
+        })
+    }
+
+    /// One that waits, by its id.
+    pub(super) fn mutation(&mut self, id: MutationId) -> Result<Option<Wrote>, Error> {
+        let waits = self.replica.mutation(id)?.is_some();
+        Ok(waits.then(|| Wrote {
+            id: Some(id),
+            rows_affected: 0,
+            rows: Rows::default(),
+            state: self.mutations.follow(id),
+        }))
+    }
+
+    /// The server has said what time it is. Times that are written offline follow it.
+    pub(super) fn note_clock(&mut self, server: i64) {
+        let ahead = server.saturating_sub(device_micros());
+        let differs = |stored: i64| stored.abs_diff(ahead) > CLOCK_STORED_FROM.unsigned_abs();
+        let is_new = self.clock_ahead.is_none_or(differs);
+        self.clock_ahead = Some(ahead);
+        if is_new {
+            // Until the next time, it is as if it had not been said.
+            let _ = self.replica.note_clock(ahead);
+        }
+    }
+}
+
+/// A transaction that is open, until the code of the application ends it. Nothing when it has gone.
+async fn serve(
+    replica: &mut Replica,
+    writer: Writer,
+    readers: &Readers,
+    mut calls: mpsc::UnboundedReceiver<Call>,
+) -> Option<Result<(Outcome, Committed), Error>> {
+    let mut transaction = match replica.begin(writer) {
+        Ok(transaction) => transaction,
+        Err(error) => return Some(Err(error.into())),
+    };
+    let until = Instant::now() + TRANSACTION;
+    let mut all = Outcome::default();
+    loop {
+        let pause = until.min(Instant::now() + TRANSACTION_PAUSE);
+        let call = tokio::select! {
+            biased;
+            call = calls.recv() => call?,
+            () = sleep_until(pause) => return Some(Err(Error::Timeout(OVER))),
+        };
+        let Call::Run { statement, waited, done } = call else { break };
+        let wanted = readers.wanted(&waited);
+        let is_wanted = move || wanted() && Instant::now() < until;
+        let outcome = run(&mut transaction, &statement, is_wanted);
+        if let Ok(Outcome { rows_affected, .. }) = &outcome {
+            all.rows_affected += rows_affected;
+        }
+        // An application that does not wait for it goes on.
+        let _ = done.send(outcome.map_err(Error::from));
+    }
+    Some(transaction.commit().map(|committed| (all, committed)).map_err(Error::from))
+}
+
+fn run(
+    transaction: &mut Transaction<'_>,
+    statement: &Statement,
+    is_wanted: impl Fn() -> bool + Send + 'static,
+) -> Result<Outcome, ReplicaError> {
+    Ok(match statement {
+        Statement::Sql { sql, params } => {
+            let Executed { rows_affected, columns, rows } =
+                transaction.execute(sql, params, is_wanted)?;
+            Outcome { rows_affected, rows: Rows::new(columns, rows) }
+        }
+        Statement::Query { sql, params } => {
+            let result = transaction.query(sql, params)?;
+            Outcome { rows_affected: 0, rows: Rows::new(result.columns, result.rows) }
+        }
+        Statement::Insert { table, values } => {
+            transaction.insert(table, &borrowed(values))?;
+            Outcome { rows_affected: 1, ..Outcome::default() }
+        }
+        Statement::Update { table, key, changes } => {
+            let here = transaction.update(table, &borrowed(key), &borrowed(changes))?;
+            Outcome { rows_affected: here, ..Outcome::default() }
+        }
+        Statement::Delete { table, key } => {
+            let here = transaction.delete(table, &borrowed(key))?;
+            Outcome { rows_affected: here, ..Outcome::default() }
+        }
+    })
+}
+
+fn borrowed<T: Clone>(named: &[(String, T)]) -> Vec<(&str, T)> {
+    named.iter().map(|(name, value)| (name.as_str(), value.clone())).collect()
+}
+
+/// Who writes, by the clock of the server as it was last.
+fn writer(user: &str, clock_ahead: Option<i64>) -> Result<Writer, Error> {
+    let user = protocol::ids::TenantId::new(user)
+        .map_err(|error| Error::Config(format!("the user: {error}")))?;
+    Ok(Writer { user, now: device_micros().saturating_add(clock_ahead.unwrap_or(0)) })
+}
+
+/// What the device says the time is, in microseconds since 1970. Nothing is decided by it.
+#[expect(clippy::disallowed_methods, reason = "the one place where the device's clock is read")]
+fn device_micros() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
