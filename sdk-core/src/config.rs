@@ -99,9 +99,14 @@ impl Config {
         self
     }
 
+    /// The user, if it can be one.
+    pub(crate) fn tenant(&self) -> Result<TenantId, Error> {
+        TenantId::new(&self.user).map_err(|error| Error::Config(format!("the user: {error}")))
+    }
+
     /// The file of the replica: one for each server and user, whose name tells neither.
     pub(crate) fn file(&self) -> Result<PathBuf, Error> {
-        TenantId::new(&self.user).map_err(|error| Error::Config(format!("the user: {error}")))?;
+        self.tenant()?;
         let name = self.name.as_ref().or(self.servers.first());
         let name = name.map_or("", String::as_str);
         let mut hash = Sha256::new();

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::frame::v1::{ServerFrame, Token};
+use protocol::ids::TenantId;
 use sdk_machine::{
     Ask, Attempt, Event, Machine, Millis, Moment, StatusWord as Word, SubscriptionId,
 };
@@ -89,6 +90,8 @@ pub(crate) struct Driver {
     watches: Watches,
     waiting: Waiting,
     mutations: Mutations,
+    /// Whose replica it is.
+    user: TenantId,
     /// By how many microseconds the server's clock is ahead of the device's.
     clock_ahead: Option<i64>,
     /// Subscriptions are not as they were, and not everybody was told of it yet.
@@ -133,6 +136,7 @@ impl Driver {
         let next_expiry = replica.next_expiry()?;
         let synced_at_stored = replica.synced_at()?;
         let clock_ahead = replica.clock_ahead()?;
+        let user = config.tenant()?;
         let status = Status { word: StatusWord::Connecting, reason: None };
         Ok(Self {
             config,
@@ -150,6 +154,7 @@ impl Driver {
             subscriptions: HashMap::new(),
             waiting: Waiting::default(),
             mutations: Mutations::default(),
+            user,
             clock_ahead,
             has_shown: true,
             changed: Changed::default(),

@@ -76,7 +76,10 @@ impl Readers {
     }
 
     /// Says of something that runs whether it is still wanted: it is open, and somebody waits.
-    pub(crate) fn wanted(&self, waited: &Waited) -> impl Fn() -> bool + Clone + Send + 'static {
+    pub(crate) fn wanted(
+        &self,
+        waited: &Waited,
+    ) -> impl Fn() -> bool + Clone + Send + Sync + 'static {
         let (is_open, waited) = (Arc::clone(&self.0.is_open), waited.clone());
         move || is_open.load(Ordering::Relaxed) && waited.0.load(Ordering::Relaxed)
     }

@@ -23,6 +23,12 @@ pub(crate) struct Soak {
 /// All of them; `tidy` holds this table against the sources.
 pub(crate) const SOAKS: &[Soak] = &[
     Soak {
+        name: "captures",
+        package: "sdk-replica",
+        test: "captures::what_is_shown_is_what_sqlite_makes_and_the_fold",
+        about: "an application writes among words of the server, and the fold is shown",
+    },
+    Soak {
         name: "cut-loads",
         package: "scenarios",
         test: "loads::a_load_that_is_cut_goes_on_and_ends_complete",

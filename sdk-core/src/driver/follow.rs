@@ -1,6 +1,6 @@
 //! What the machine wants is done, and what came of it is told.
 
-use sdk_machine::{Attempt, Event, Instruction, Machine, Stored, SubscriptionId};
+use sdk_machine::{Attempt, Event, Instruction, Machine, Step, Stored, SubscriptionId};
 use sdk_replica::{Changed, ReplicaError};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -50,7 +50,7 @@ impl Driver {
                         self.socket = None;
                     }
                 }
-                Instruction::Apply(step) => match self.replica.apply(&step) {
+                Instruction::Apply(step) => match self.apply(&step) {
                     Ok(changed) => self.note(changed),
                     Err(error) => {
                         self.fail(error);
@@ -66,6 +66,11 @@ impl Driver {
             }
         }
         true
+    }
+
+    fn apply(&mut self, step: &Step) -> Result<Changed, ReplicaError> {
+        self.replica.note_writer(&self.writer());
+        self.replica.apply(step)
     }
 
     fn dial(&mut self, attempt: Attempt, server: usize) {

@@ -51,13 +51,13 @@ impl Driver {
     /// Does these statements together.
     pub(super) fn write(&mut self, work: &[Statement], waited: &Waited) -> Result<Wrote, Error> {
         let is_wanted = self.readers.wanted(waited);
-        let mut transaction = self.replica.begin(writer(&self.config.user, self.clock_ahead)?)?;
-        if work.len() == 1 {
-            transaction.refuse_savepoints();
-        }
+        let writer = self.writer();
+        let mut transaction = self.replica.begin(writer)?;
+        transaction.end_with_a_failure();
         let mut all = Outcome::default();
+        transaction.while_wanted(is_wanted);
         for statement in work {
-            let outcome = run(&mut transaction, statement, is_wanted.clone())?;
+            let outcome = run(&mut transaction, statement)?;
             all.rows_affected += outcome.rows_affected;
             all.rows = outcome.rows;
         }
@@ -71,10 +71,8 @@ impl Driver {
         calls: mpsc::UnboundedReceiver<Call>,
         done: oneshot::Sender<Result<Wrote, Error>>,
     ) {
-        let answer = match writer(&self.config.user, self.clock_ahead) {
-            Ok(writer) => serve(&mut self.replica, writer, &self.readers, calls).await,
-            Err(error) => Some(Err(error)),
-        };
+        let writer = self.writer();
+        let answer = serve(&mut self.replica, writer, &self.readers, calls).await;
         let answer = answer.map(|done| done.map(|(all, committed)| self.wrote(all, committed)));
         if let Some(answer) = answer {
             // Whoever wanted it may be gone.
@@ -91,6 +89,12 @@ impl Driver {
         Wrote { id, rows_affected: all.rows_affected, rows: all.rows, state }
     }
 
+    /// Who writes, by the clock of the server as it was last.
+    pub(super) fn writer(&self) -> Writer {
+        let now = device_micros().saturating_add(self.clock_ahead.unwrap_or(0));
+        Writer { user: self.user.clone(), now }
+    }
+
     /// Takes a mutation back.
     pub(super) fn cancel(&mut self, id: MutationId) -> Result<bool, Error> {
         let Some(changed) = self.replica.cancel(id)? else { return Ok(false) };
@@ -102,7 +106,7 @@ impl Driver {
     /// What waits.
     pub(super) fn pending(&self) -> Result<Pending, Error> {
         let waiting = self.replica.pending()?;
-        let now = device_micros().saturating_add(self.clock_ahead.unwrap_or(0));
+        let now = self.writer().now;
         let age = waiting.first().map(|oldest| now.saturating_sub(oldest.written_at).max(0));
         let of = |one: sdk_replica::PendingMutation| {
             let name = |table: Option<_>| table.map_or_else(String::new, |t| format!("{t}"));
@@ -161,8 +165,11 @@ async fn serve(
         };
         let Call::Run { statement, waited, done } = call else { break };
         let wanted = readers.wanted(&waited);
-        let is_wanted = move || wanted() && Instant::now() < until;
-        let outcome = run(&mut transaction, &statement, is_wanted);
+        transaction.while_wanted(move || wanted() && Instant::now() < until);
+        let outcome = run(&mut transaction, &statement);
+        if Instant::now() >= until {
+            return Some(Err(Error::Timeout(OVER)));
+        }
         if let Ok(Outcome { rows_affected, .. }) = &outcome {
             all.rows_affected += rows_affected;
         }
@@ -172,15 +179,10 @@ async fn serve(
     Some(transaction.commit().map(|committed| (all, committed)).map_err(Error::from))
 }
 
-fn run(
-    transaction: &mut Transaction<'_>,
-    statement: &Statement,
-    is_wanted: impl Fn() -> bool + Send + 'static,
-) -> Result<Outcome, ReplicaError> {
+fn run(transaction: &mut Transaction<'_>, statement: &Statement) -> Result<Outcome, ReplicaError> {
     Ok(match statement {
         Statement::Sql { sql, params } => {
-            let Executed { rows_affected, columns, rows } =
-                transaction.execute(sql, params, is_wanted)?;
+            let Executed { rows_affected, columns, rows } = transaction.execute(sql, params)?;
             Outcome { rows_affected, rows: Rows::new(columns, rows) }
         }
         Statement::Query { sql, params } => {
@@ -204,13 +206,6 @@ fn run(
 
 fn borrowed<T: Clone>(named: &[(String, T)]) -> Vec<(&str, T)> {
     named.iter().map(|(name, value)| (name.as_str(), value.clone())).collect()
-}
-
-/// Who writes, by the clock of the server as it was last.
-fn writer(user: &str, clock_ahead: Option<i64>) -> Result<Writer, Error> {
-    let user = protocol::ids::TenantId::new(user)
-        .map_err(|error| Error::Config(format!("the user: {error}")))?;
-    Ok(Writer { user, now: device_micros().saturating_add(clock_ahead.unwrap_or(0)) })
 }
 
 /// What the device says the time is, in microseconds since 1970. Nothing is decided by it.

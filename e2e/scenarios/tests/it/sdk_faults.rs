@@ -55,7 +55,7 @@ async fn other_programs_read_the_file_and_do_not_write_it() {
     assert_eq!(bodies, "one,two");
     for sql in ["DELETE FROM app__notes", "UPDATE app__notes SET body = 'x' WHERE id = 1"] {
         let refused = other.execute(sql, []).unwrap_err().to_string();
-        assert!(refused.contains("tidewire_may_write"), "{refused}");
+        assert!(refused.contains("tidewire_writes"), "{refused}");
     }
     assert_eq!(rows(&client, "SELECT count(*) FROM app.notes").await, ["2"]);
 }

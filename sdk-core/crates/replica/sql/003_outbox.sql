@@ -37,5 +37,6 @@ ALTER TABLE tw_replica ADD COLUMN clock_ahead INTEGER;
 CREATE TABLE tw_log_direct (
   place INTEGER NOT NULL PRIMARY KEY,
   table_id INTEGER NOT NULL,
+  key ANY NOT NULL,
   operation BLOB NOT NULL
 ) STRICT;

@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use protocol::codec;
-use protocol::ids::{ColumnId, TableId};
+use protocol::ids::ColumnId;
 use protocol::limits::{KEY_BYTES_MAX, ROW_BYTES_MAX};
 use protocol::mutation::{Action, ColumnChange, ColumnValue, Operation};
 use protocol::schema::{Column, ColumnDefault, MergeRule};
@@ -16,18 +16,18 @@ use rusqlite::types::Value as Sqlite;
 use rusqlite::{Connection, OptionalExtension, ToSql, params_from_iter};
 
 use crate::error::ReplicaError;
-use crate::guard::How;
+use crate::guard::INSERTS;
 use crate::outbox::{self, Draft};
 use crate::surroundings::{IMAGE, PENDING_SET};
 use crate::tables::Table;
-use crate::values::{Bound, typed};
+use crate::values::{Bound, owned, read, typed};
 
-/// What a transaction has done to one table, and how its defaults came about.
+/// What a transaction has done to one table.
 pub(crate) struct Capture<'a> {
     pub(crate) connection: &'a Connection,
     pub(crate) table: &'a Table,
-    /// Columns that an INSERT has left to their defaults.
-    pub(crate) defaulted: &'a BTreeSet<(TableId, ColumnId)>,
+    /// The columns that each upsert of the transaction names.
+    pub(crate) upserts: &'a [BTreeSet<ColumnId>],
     /// The time of the transaction, which is what `NOW()` gave.
     pub(crate) now: i64,
 }
@@ -36,6 +36,7 @@ pub(crate) struct Capture<'a> {
 /// of [`Table::all`].
 struct Effect {
     place: i64,
+    /// As SQLite has it.
     key: Row,
     before: Option<Vec<Sqlite>>,
     after: Option<Vec<Sqlite>>,
@@ -49,12 +50,14 @@ impl Capture<'_> {
         let effects = self.effects()?;
         let mut drafts = Vec::new();
         for effect in &effects {
-            match self.action(effect)? {
-                Some(action) => {
-                    self.keep_image(effect)?;
-                    drafts.push(self.draft(effect.key.clone(), action));
-                }
-                None => self.restore(effect)?,
+            let actions = self.actions(effect)?;
+            if actions.is_empty() {
+                self.restore(effect)?;
+                continue;
+            }
+            self.keep_image(effect)?;
+            for action in actions {
+                drafts.push(self.draft(effect.key.clone(), action));
             }
         }
         if !effects.is_empty() {
@@ -82,7 +85,7 @@ impl Capture<'_> {
         let (mut seen, mut effects) = (HashSet::new(), Vec::new());
         while let Some(row) = rows.next()? {
             let values = values(row, 2, all.len())?;
-            let key = self.key(&values)?;
+            let key = self.raw_key(&values)?;
             if seen.insert(key.clone()) {
                 let (place, how): (i64, i64) = (row.get(0)?, row.get(1)?);
                 let before = (how == IMAGE).then_some(values);
@@ -103,21 +106,28 @@ impl Capture<'_> {
         Ok(found.optional()?)
     }
 
-    /// The primary key of a row, whose columns have the types that they should.
-    fn key(&self, values: &[Sqlite]) -> Result<Row, ReplicaError> {
+    /// The primary key of a row, as SQLite has it.
+    fn raw_key(&self, values: &[Sqlite]) -> Result<Row, ReplicaError> {
         let schema = &self.table.schema;
         let of = |id: &ColumnId| {
             let place = schema.columns.iter().position(|column| column.id == *id);
             let place = place.ok_or(ReplicaError::Inconsistent("a key of no column"))?;
-            self.value(&schema.columns[place], &values[place])
+            let told = || self.refused(&schema.columns[place], "text is UTF-8 without U+0000");
+            read((&values[place]).into()).ok_or_else(told)
         };
-        let key: Row = schema.primary_key.iter().map(of).collect::<Result<_, _>>()?;
-        if codec::encode(&key).len() > KEY_BYTES_MAX {
-            let name = &schema.name;
-            return Err(ReplicaError::TooLarge(format!(
-                "{name}: a key takes at most {KEY_BYTES_MAX} bytes: shorten it"
-            )));
-        }
+        schema.primary_key.iter().map(of).collect()
+    }
+
+    /// The primary key of a row, whose columns have the types that they should.
+    fn key(&self, raw: &Row) -> Result<Row, ReplicaError> {
+        let schema = &self.table.schema;
+        let columns = schema.primary_key.iter().filter_map(|id| schema.column(*id));
+        let typed = |(column, value): (&Column, &Value)| {
+            let value = owned(value.clone());
+            self.value(column, &value)
+        };
+        let key: Row = columns.zip(raw.iter()).map(typed).collect::<Result<_, _>>()?;
+        check_key(self.table, &key)?;
         Ok(key)
     }
 
@@ -132,45 +142,68 @@ impl Capture<'_> {
     }
 
     /// What is to be done to the row; nothing where it is as it was.
-    fn action(&self, effect: &Effect) -> Result<Option<Action>, ReplicaError> {
+    fn actions(&self, effect: &Effect) -> Result<Vec<Action>, ReplicaError> {
+        let key = || self.key(&effect.key);
         match (&effect.before, &effect.after) {
-            (None, None) => Ok(None),
-            (None, Some(after)) => self.insert(after, effect.how == How::Upsert as i64).map(Some),
-            (Some(_), None) => Ok(Some(Action::Delete { key: effect.key.clone() })),
-            (Some(before), Some(after)) => {
-                let changes = self.changes(before, after)?;
-                let key = effect.key.clone();
-                Ok((!changes.is_empty()).then_some(Action::Patch { key, changes }))
+            (None, None) => Ok(Vec::new()),
+            (None, Some(after)) => {
+                key()?;
+                let upsert = effect.how.checked_sub(INSERTS + 1);
+                let named = upsert.and_then(|place| self.upserts.get(usize::try_from(place).ok()?));
+                match named {
+                    Some(named) => self.upsert(after, key()?, named),
+                    None => Ok(vec![self.insert(after)?]),
+                }
             }
+            (Some(_), None) => Ok(vec![Action::Delete { key: key()? }]),
+            (Some(before), Some(after)) => match self.changes(before, after)? {
+                changes if changes.is_empty() => Ok(Vec::new()),
+                changes => Ok(vec![Action::Patch { key: key()?, changes }]),
+            },
         }
     }
 
-    fn insert(&self, after: &[Sqlite], is_upsert: bool) -> Result<Action, ReplicaError> {
+    fn insert(&self, after: &[Sqlite]) -> Result<Action, ReplicaError> {
         let mut values = Vec::new();
         for (column, value) in self.table.schema.columns.iter().zip(after) {
             let value = self.value(column, value)?;
             self.check_null(column, &value)?;
-            let has_default = self.table.default_of(column.id).is_some();
             // NULL is what the server stores without a default.
-            let is_needed = !value.is_null() || has_default;
-            if is_needed && !(is_upsert && self.is_left_to_default(column, &value)) {
+            if !value.is_null() || self.table.default_of(column.id).is_some() {
                 values.push(ColumnValue(column.id, value));
             }
         }
-        self.check_size(&values)?;
-        Ok(if is_upsert { Action::Upsert(values) } else { Action::Insert(values) })
+        check_size(self.table, &values)?;
+        Ok(Action::Insert(values))
     }
 
-    /// Whether an upsert says nothing of the column, so that a row which is there keeps what it has.
-    fn is_left_to_default(&self, column: &Column, value: &Value) -> bool {
-        let schema = &self.table.schema;
-        let is_it = match &column.default {
-            Some(ColumnDefault::Value(default)) => value == default,
-            Some(ColumnDefault::Now) => *value == Value::Integer(self.now),
-            _ => false,
-        };
-        let was_left = self.defaulted.contains(&(schema.id, column.id));
-        is_it && was_left && !self.table.is_key(column.id)
+    /// What the statement does not name, and nothing has changed since, a row that is there keeps. A
+    /// sum is added to.
+    fn upsert(
+        &self,
+        after: &[Sqlite],
+        key: Row,
+        named: &BTreeSet<ColumnId>,
+    ) -> Result<Vec<Action>, ReplicaError> {
+        let (mut values, mut added) = (Vec::new(), Vec::new());
+        for (column, value) in self.table.schema.columns.iter().zip(after) {
+            let value = self.value(column, value)?;
+            self.check_null(column, &value)?;
+            let left = default_left(column, self.now);
+            let may_be_left = !left.is_null() || !column.not_null;
+            if column.merge == MergeRule::Add && may_be_left {
+                let more = difference(column, &owned(left), &value);
+                added.extend(more.map(|more| ColumnChange::Add(ColumnValue(column.id, more))));
+            } else if self.table.is_key(column.id) || named.contains(&column.id) || value != left {
+                values.push(ColumnValue(column.id, value));
+            }
+        }
+        check_size(self.table, &values)?;
+        let mut actions = vec![Action::Upsert(values)];
+        if !added.is_empty() {
+            actions.push(Action::Patch { key, changes: added });
+        }
+        Ok(actions)
     }
 
     /// The columns that are others now. Only those are looked at: what the server said is its own.
@@ -187,14 +220,14 @@ impl Capture<'_> {
             }
             let value = self.value(column, new)?;
             self.check_null(column, &value)?;
-            let added = (column.merge == MergeRule::Add).then(|| difference(old, &value)).flatten();
-            changes.push(match added {
+            let adds = column.merge == MergeRule::Add;
+            changes.push(match adds.then(|| difference(column, old, &value)).flatten() {
                 Some(added) => ColumnChange::Add(ColumnValue(column.id, added)),
                 None => ColumnChange::Set(ColumnValue(column.id, value.clone())),
             });
             values.push(ColumnValue(column.id, value));
         }
-        self.check_size(&values)?;
+        check_size(self.table, &values)?;
         Ok(changes)
     }
 
@@ -205,19 +238,7 @@ impl Capture<'_> {
         }
     }
 
-    fn check_size(&self, values: &[ColumnValue]) -> Result<(), ReplicaError> {
-        let bytes = codec::encode(values).len();
-        match bytes > ROW_BYTES_MAX {
-            true => Err(ReplicaError::TooLarge(format!(
-                "{}: a row takes at most {ROW_BYTES_MAX} bytes, this one {bytes}: keep large content \
-                 in a file",
-                self.table.schema.name
-            ))),
-            false => Ok(()),
-        }
-    }
-
-    /// Keeps the server's image of a row that is written for the first time, and marks what is shown.
+    /// Keeps the server's image of a row that is written for the first time.
     fn keep_image(&self, effect: &Effect) -> Result<(), ReplicaError> {
         let is_first = !outbox::is_pending(self.connection, self.table.schema.id, &effect.key)?;
         if is_first && effect.before.is_some() {
@@ -227,9 +248,14 @@ impl Capture<'_> {
                 format!("INSERT INTO {base} ({all}) SELECT {all} FROM {log} WHERE _place = ?1");
             self.connection.prepare_cached(&sql)?.execute([effect.place])?;
         }
-        let seq = effect.before.as_ref().map(|before| &before[self.table.schema.columns.len()]);
-        let seq = seq.cloned().unwrap_or(Sqlite::Null);
-        self.mark(effect, &[seq, Sqlite::Integer(PENDING_SET), Sqlite::Null])
+        // A row that waits does not expire.
+        let hidden =
+            effect.before.as_ref().map(|before| &before[self.table.schema.columns.len()..]);
+        let (seq, set) = match hidden {
+            Some([seq, set, ..]) if *set != Sqlite::Integer(0) => (seq.clone(), set.clone()),
+            _ => (Sqlite::Null, Sqlite::Integer(PENDING_SET)),
+        };
+        self.mark(effect, &[seq, set, Sqlite::Null])
     }
 
     /// A row that came back as it was is whose it was.
@@ -260,16 +286,63 @@ impl Capture<'_> {
     }
 }
 
+/// Whether the present transaction has touched a row.
+pub(crate) fn is_in_log(
+    connection: &Connection,
+    table: &Table,
+    key: &Row,
+) -> Result<bool, ReplicaError> {
+    let sql = format!("SELECT 1 FROM {} WHERE {} LIMIT 1", table.log(), table.is_row(0));
+    let bound: Vec<Bound<'_>> = key.iter().map(Bound).collect();
+    let mut select = connection.prepare_cached(&sql)?;
+    Ok(select.query_row(params_from_iter(&bound), |_| Ok(())).optional()?.is_some())
+}
+
 fn values(row: &rusqlite::Row<'_>, from: usize, count: usize) -> rusqlite::Result<Vec<Sqlite>> {
     (from..from + count).map(|place| row.get(place)).collect()
 }
 
-/// What was added, where that is a number.
-fn difference(old: &Sqlite, new: &Value) -> Option<Value> {
-    match (old, new) {
+/// What was added, where that is a number that can be.
+fn difference(column: &Column, old: &Sqlite, new: &Value) -> Option<Value> {
+    let added = match (old, new) {
         (Sqlite::Null, new) if !new.is_null() => Some(new.clone()),
         (Sqlite::Integer(old), Value::Integer(new)) => new.checked_sub(*old).map(Value::Integer),
         (Sqlite::Real(old), Value::Double(new)) => Value::double(new.get() - old).ok(),
         _ => None,
+    };
+    added.filter(|added| column.column_type.admit(added.as_ref()).is_ok())
+}
+
+/// What a row has in a column that an upsert leaves to the server, while it is only here.
+pub(crate) fn default_left(column: &Column, now: i64) -> Value {
+    match &column.default {
+        Some(ColumnDefault::Value(value)) => value.clone(),
+        Some(ColumnDefault::Now) => Value::Integer(now),
+        _ => Value::Null,
+    }
+}
+
+/// A key that is sent has a size.
+pub(crate) fn check_key(table: &Table, key: &Row) -> Result<(), ReplicaError> {
+    let bytes = codec::encode(key).len();
+    match bytes > KEY_BYTES_MAX {
+        true => Err(ReplicaError::TooLarge(format!(
+            "{}: a key takes at most {KEY_BYTES_MAX} bytes, this one {bytes}: shorten it",
+            table.schema.name
+        ))),
+        false => Ok(()),
+    }
+}
+
+/// So has a row.
+pub(crate) fn check_size(table: &Table, values: &[ColumnValue]) -> Result<(), ReplicaError> {
+    let bytes = codec::encode(values).len();
+    match bytes > ROW_BYTES_MAX {
+        true => Err(ReplicaError::TooLarge(format!(
+            "{}: a row takes at most {ROW_BYTES_MAX} bytes, this one {bytes}: keep large content in a \
+             file",
+            table.schema.name
+        ))),
+        false => Ok(()),
     }
 }

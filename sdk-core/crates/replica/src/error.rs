@@ -70,7 +70,8 @@ pub enum ReplicaError {
     },
     /// A transaction has ended before it was committed.
     #[error(
-        "the transaction has ended: OR ROLLBACK or RAISE(ROLLBACK) undid all of it, so begin anew"
+        "the transaction has ended and nothing of it was done: a statement was stopped, or OR \
+         ROLLBACK or RAISE(ROLLBACK) undid all of it; begin anew"
     )]
     RolledBack,
     /// The SQL does what an application may not do in a replica.

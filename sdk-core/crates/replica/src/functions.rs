@@ -41,24 +41,19 @@ struct Inner {
     snowflakes: Snowflakes,
     /// Whether the table is its user's own, and the default.
     defaults: BTreeMap<(TableId, ColumnId), (bool, ColumnDefault)>,
-    /// Defaults that the last statement has asked for.
-    asked: Vec<(TableId, ColumnId)>,
 }
 
 type Made = rusqlite::Result<Value>;
+type Function = fn(&mut Inner) -> Made;
 
 impl Making {
     /// Registers the functions.
     pub(crate) fn install(connection: &Connection) -> rusqlite::Result<Self> {
         let node = getrandom::u64().unwrap_or_default();
-        let inner = Inner {
-            writer: None,
-            snowflakes: Snowflakes::new(node),
-            defaults: BTreeMap::new(),
-            asked: Vec::new(),
-        };
+        let inner =
+            Inner { writer: None, snowflakes: Snowflakes::new(node), defaults: BTreeMap::new() };
         let making = Self(Arc::new(Mutex::new(inner)));
-        let functions: [(&str, fn(&mut Inner) -> Made); 4] = [
+        let functions: [(&str, Function); 4] = [
             ("now", Inner::now),
             (SNOWFLAKE, Inner::snowflake),
             ("uuid_v7", Inner::uuid_v7),
@@ -91,14 +86,9 @@ impl Making {
         }
     }
 
-    /// Who writes from now on.
+    /// Who writes from now on; triggers of the application may ask in a step of the server, too.
     pub(crate) fn begin(&self, writer: &Writer) {
         lock(&self.0).writer = Some(writer.clone());
-    }
-
-    /// The defaults that were asked for since it was last called.
-    pub(crate) fn take_asked(&self) -> Vec<(TableId, ColumnId)> {
-        std::mem::take(&mut lock(&self.0).asked)
     }
 }
 
@@ -109,11 +99,6 @@ impl Inner {
         self.writer.as_ref().ok_or_else(|| failed("nobody writes"))
     }
 
-    #[expect(
-        clippy::unnecessary_wraps,
-        clippy::needless_pass_by_ref_mut,
-        reason = "one of several"
-    )]
     fn now(&mut self) -> Made {
         Ok(Value::Integer(self.writer()?.now))
     }
@@ -140,9 +125,6 @@ impl Inner {
             // It has none any more.
             return Ok(Value::Null);
         };
-        if !self.asked.contains(&column) {
-            self.asked.push(column);
-        }
         match default {
             ColumnDefault::Value(value) => Ok(value),
             ColumnDefault::Now => self.now(),

@@ -19,7 +19,8 @@ use crate::error::{ReplicaError, told};
 use crate::names::rewrite;
 
 /// The function that the triggers of replicated tables call. It gives 0 where the SDK writes;
-/// otherwise an application does, and it is how its statement makes rows: see [`How`].
+/// otherwise an application does, and it is how its statement makes a row that is not here: see
+/// [`INSERTS`].
 pub(crate) const WRITES: &str = "tidewire_writes";
 
 /// The view of what waits to be sent.
@@ -28,14 +29,9 @@ pub(crate) const PENDING: &str = "tw_pending";
 /// The tables behind it.
 const BEHIND_PENDING: [&str; 2] = ["tw_operations", "tw_tables"];
 
-/// How a statement makes a row that is not here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum How {
-    /// It is to be a new one.
-    Insert = 1,
-    /// Where the server has one with its key, that one is changed.
-    Upsert = 2,
-}
+/// It is to be a new one. From this number on: where the server has one with its key, that one is
+/// changed; each such statement of a transaction has a number of its own.
+pub(crate) const INSERTS: i64 = 1;
 
 /// The SDK itself is at work.
 const OURS: i64 = 0;
@@ -61,6 +57,8 @@ pub(crate) struct Guard {
     /// The tables that triggers of the application have ever written: of some, such as those
     /// without row ids, SQLite tells nobody when they change.
     by_triggers: Arc<Mutex<BTreeSet<String>>>,
+    /// The columns of replicated tables that it sets.
+    sets: Arc<Mutex<BTreeSet<(String, String)>>>,
     /// The functions that it calls.
     calls: Arc<Mutex<BTreeSet<String>>>,
     /// Why the last statement was refused.
@@ -93,6 +91,7 @@ impl Guard {
             reads: Arc::default(),
             writes: Arc::default(),
             by_triggers: Arc::default(),
+            sets: Arc::default(),
             calls: Arc::default(),
             refused: Arc::default(),
         }
@@ -112,14 +111,15 @@ impl Guard {
     /// Lets an application's statement be prepared and run.
     pub(crate) fn as_app<T>(
         &self,
-        how: How,
+        how: i64,
         work: impl FnOnce() -> Result<T, ReplicaError>,
     ) -> Result<T, ReplicaError> {
         lock(&self.reads).clear();
         lock(&self.writes).clear();
+        lock(&self.sets).clear();
         lock(&self.calls).clear();
         *lock(&self.refused) = None;
-        self.who.store(how as i64, Ordering::Relaxed);
+        self.who.store(how, Ordering::Relaxed);
         let done = work();
         self.who.store(OURS, Ordering::Relaxed);
         match lock(&self.refused).take() {
@@ -136,6 +136,11 @@ impl Guard {
     /// The tables that it writes.
     pub(crate) fn writes(&self) -> BTreeSet<String> {
         lock(&self.writes).clone()
+    }
+
+    /// The columns of replicated tables that it sets, by an UPDATE or an upsert.
+    pub(crate) fn sets(&self) -> BTreeSet<(String, String)> {
+        lock(&self.sets).clone()
     }
 
     /// Whether it calls this function.
@@ -174,13 +179,19 @@ impl Guard {
     }
 
     fn decide(&self, context: &AuthContext<'_>) -> Authorization {
-        // What a trigger or view of the SDK does is the SDK's doing.
+        // A common table expression says its name as a view does, so a name alone proves little.
         let by_app = match context.accessor {
-            Some(name) if is_ours(name) => {
-                if name.eq_ignore_ascii_case(PENDING) {
-                    lock(&self.reads).insert(PENDING.to_owned());
+            Some(name) if name.eq_ignore_ascii_case(PENDING) => {
+                if self.is_of_pending(&context.action) {
+                    return Authorization::Allow;
                 }
-                return Authorization::Allow;
+                false
+            }
+            Some(name) if begins(name, "tw_capture_") => {
+                if self.is_of_capture(&context.action) {
+                    return Authorization::Allow;
+                }
+                false
             }
             accessor => accessor.is_some(),
         };
@@ -201,26 +212,32 @@ impl Guard {
         }
     }
 
+    /// What the view of what waits does: it reads the tables behind it.
+    fn is_of_pending(&self, action: &AuthAction<'_>) -> bool {
+        let AuthAction::Read { table_name, .. } = action else { return false };
+        let is_it = BEHIND_PENDING.contains(table_name);
+        if is_it {
+            lock(&self.reads).insert(PENDING.to_owned());
+        }
+        is_it
+    }
+
+    /// What a trigger that captures does: it inserts into a log, which nothing but a trigger could
+    /// under such a name, and reads the row.
+    fn is_of_capture(&self, action: &AuthAction<'_>) -> bool {
+        match action {
+            AuthAction::Insert { table_name } => begins(table_name, "tw_log_"),
+            AuthAction::Read { table_name, column_name } => {
+                column_name.starts_with('_') && self.is_replicated(table_name)
+            }
+            _ => false,
+        }
+    }
+
     /// `by_app`: a trigger or view of the application wants it.
     fn refusal(&self, action: &AuthAction<'_>, by_app: bool) -> Verdict {
         match action {
-            AuthAction::Read { table_name, column_name } => {
-                // Of a table behind a view that no column is wanted of, SQLite says no column, and
-                // that the statement wants it.
-                if column_name.is_empty() && BEHIND_PENDING.contains(&&**table_name) {
-                    lock(&self.reads).insert(PENDING.to_owned());
-                    return Verdict::Allow;
-                }
-                if is_ours(table_name) && !table_name.eq_ignore_ascii_case(PENDING) {
-                    return refuse(format!("{table_name} is the SDK's own: it is not read"));
-                }
-                lock(&self.reads).insert(table_name.to_ascii_lowercase());
-                let is_hidden = HIDDEN.contains(&&*column_name.to_ascii_lowercase());
-                match is_hidden && self.is_replicated(table_name) {
-                    true => Verdict::Hide,
-                    false => Verdict::Allow,
-                }
-            }
+            AuthAction::Read { table_name, column_name } => self.read(table_name, column_name),
             AuthAction::Function { function_name } => {
                 lock(&self.calls).insert(function_name.to_ascii_lowercase());
                 Verdict::Allow
@@ -265,10 +282,7 @@ impl Guard {
                 false => Verdict::Allow,
             },
             AuthAction::Update { table_name, column_name } => {
-                match column_name.starts_with('_') && self.is_replicated(table_name) {
-                    true => refuse(format!("{column_name} is the SDK's own: it is not written")),
-                    false => self.written(table_name, by_app),
-                }
+                self.updated(table_name, column_name, by_app)
             }
             AuthAction::Insert { table_name } | AuthAction::Delete { table_name } => {
                 self.written(table_name, by_app)
@@ -285,6 +299,35 @@ impl Guard {
             },
             other => refuse(format!("{other:?} is not offered in a replica")),
         }
+    }
+
+    fn read(&self, table: &str, column: &str) -> Verdict {
+        // Of a table behind a view that no column is wanted of, SQLite says no column, and that the
+        // statement wants it.
+        if column.is_empty() && BEHIND_PENDING.contains(&table) {
+            lock(&self.reads).insert(PENDING.to_owned());
+            return Verdict::Allow;
+        }
+        if is_ours(table) && !table.eq_ignore_ascii_case(PENDING) {
+            return refuse(format!("{table} is the SDK's own: it is not read"));
+        }
+        lock(&self.reads).insert(table.to_ascii_lowercase());
+        let is_hidden = HIDDEN.contains(&&*column.to_ascii_lowercase());
+        match is_hidden && self.is_replicated(table) {
+            true => Verdict::Hide,
+            false => Verdict::Allow,
+        }
+    }
+
+    fn updated(&self, table: &str, column: &str, by_app: bool) -> Verdict {
+        if self.is_replicated(table) {
+            if column.starts_with('_') {
+                return refuse(format!("{column} is the SDK's own: it is not written"));
+            }
+            let set = (table.to_ascii_lowercase(), column.to_ascii_lowercase());
+            lock(&self.sets).insert(set);
+        }
+        self.written(table, by_app)
     }
 
     fn written(&self, table: &str, by_app: bool) -> Verdict {
@@ -314,7 +357,11 @@ fn refuse(told: String) -> Verdict {
 }
 
 fn is_ours(name: &str) -> bool {
-    name.len() >= 3 && name.as_bytes()[..3].eq_ignore_ascii_case(b"tw_")
+    begins(name, "tw_")
+}
+
+fn begins(name: &str, with: &str) -> bool {
+    name.get(..with.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(with))
 }
 
 /// `LIKE` as everywhere in Tidewire: by characters with their case, with `\` as escape.

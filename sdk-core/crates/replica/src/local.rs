@@ -5,8 +5,10 @@ use rusqlite::Connection;
 
 use crate::error::ReplicaError;
 use crate::guard::Guard;
-use crate::names::{is_after, quoted};
+use crate::names::{ignores, is_after, quoted};
 use crate::replica::{Changed, Replica};
+use crate::surroundings;
+use crate::tables::Tables;
 
 impl Replica {
     /// Does something in one transaction. What of the application is in its way, such as a UNIQUE
@@ -65,8 +67,19 @@ fn objects(connection: &Connection) -> Result<Vec<Object>, ReplicaError> {
 }
 
 /// Whether what the application has made leaves the SDK what it needs.
-pub(crate) fn check_schema(connection: &Connection, guard: &Guard) -> Result<(), ReplicaError> {
+pub(crate) fn check_schema(
+    connection: &Connection,
+    guard: &Guard,
+    tables: &Tables,
+) -> Result<(), ReplicaError> {
     for Object { kind, name, table, sql } in objects(connection)? {
+        // ALTER TABLE does not say to the authorizer what it renames to.
+        let is_such = name.get(..3).is_some_and(|begin| begin.eq_ignore_ascii_case("tw_"));
+        if kind == "table" && is_such && !surroundings::is_ours(&name, tables) {
+            return Err(ReplicaError::Refused(format!(
+                "names that begin with tw_ are the SDK's: choose another than {name}"
+            )));
+        }
         let is_replicated = guard.is_replicated(&table);
         let is_table = kind == "table" || kind == "view";
         if is_table && !is_replicated && TableName::of_replica(&name).is_some() {
@@ -74,8 +87,15 @@ pub(crate) fn check_schema(connection: &Connection, guard: &Guard) -> Result<(),
                 "{name} is how a table of the server is called here: choose another name"
             )));
         }
-        let is_early = sql.is_some_and(|sql| !is_after(&sql));
-        if kind == "trigger" && is_replicated && is_early && !name.starts_with("tw_") {
+        let sql = sql.unwrap_or_default();
+        let is_apps = kind == "trigger" && is_replicated && !name.starts_with("tw_");
+        if is_apps && ignores(&sql) {
+            return Err(ReplicaError::Refused(format!(
+                "the trigger {name} of a replicated table has RAISE(IGNORE), and could keep a change \
+                 from being noticed: use RAISE(ABORT, …)"
+            )));
+        }
+        if is_apps && !is_after(&sql) {
             return Err(ReplicaError::Refused(format!(
                 "the trigger {name} would run before a change of a replicated table, and could \
                  keep it out: make it an AFTER trigger"

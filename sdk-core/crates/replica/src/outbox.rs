@@ -1,5 +1,7 @@
 //! What applications have written and the server has not decided.
 
+use std::collections::HashSet;
+
 use protocol::codec;
 use protocol::ids::{Lane, TableId, TableName};
 use protocol::limits::{COMMIT_BYTES_MAX, OPERATIONS_MAX};
@@ -171,6 +173,36 @@ fn decode(bytes: &[u8]) -> Result<Operation, ReplicaError> {
     codec::decode(bytes, COMMIT_BYTES_MAX).map_err(|_| ReplicaError::Damaged)
 }
 
+/// Notes an operation on a row that is not here.
+pub(crate) fn add_direct(connection: &Connection, draft: &Draft) -> Result<(), ReplicaError> {
+    let key = shown_key(&draft.key);
+    connection
+        .prepare_cached("INSERT INTO tw_log_direct (table_id, key, operation) VALUES (?1, ?2, ?3)")?
+        .execute(params![draft.operation.table.0, Bound(&key), codec::encode(&draft.operation)])?;
+    Ok(())
+}
+
+/// Whether the last that waits for a row, in this transaction or before it, is its end.
+pub(crate) fn is_deleted(
+    connection: &Connection,
+    table: TableId,
+    key: &Row,
+) -> Result<bool, ReplicaError> {
+    let shown = shown_key(key);
+    let last = connection
+        .prepare_cached(
+            "SELECT operation FROM tw_log_direct WHERE table_id = ?1 AND key = ?2
+             ORDER BY place DESC LIMIT 1",
+        )?
+        .query_row(params![table.0, Bound(&shown)], |row| row.get::<_, Vec<u8>>(0))
+        .optional()?;
+    let last = match last {
+        Some(last) => Some(decode(&last)?),
+        None => of_row(connection, table, key)?.pop().map(|(_, operation)| operation),
+    };
+    Ok(last.is_some_and(|last| matches!(last.action, Action::Delete { .. })))
+}
+
 /// What a transaction does to rows that are not here. It is in the log no longer.
 pub(crate) fn take_direct(
     connection: &Connection,
@@ -218,9 +250,12 @@ impl Replica {
             let connection = &replica.connection;
             let operations = operations(connection, id)?;
             connection.execute("DELETE FROM tw_operations WHERE mutation = ?1", [id.0])?;
+            let mut done = HashSet::new();
             for operation in &operations {
                 let Ok(table) = replica.tables.get(operation.table) else { continue };
-                if let Some(key) = key_of(&table.schema, operation) {
+                let Some(key) = key_of(&table.schema, operation) else { continue };
+                // Once no write waits for it, a row is as any other.
+                if done.insert((operation.table, key.clone())) {
                     rebase::row(connection, table, &key)?;
                 }
             }

@@ -9,7 +9,7 @@ use protocol::value::Value;
 use rusqlite::{Connection, OpenFlags, Params, Statement, params_from_iter};
 
 use crate::error::ReplicaError;
-use crate::guard::{Guard, HIDDEN, How, Replicated};
+use crate::guard::{Guard, HIDDEN, INSERTS, Replicated};
 use crate::replica::strict_quotes;
 use crate::values::{Bound, read};
 
@@ -87,7 +87,7 @@ pub(crate) fn query(
     params: &[Value],
 ) -> Result<QueryResult, ReplicaError> {
     let sql = guard.rewrite(sql);
-    guard.as_app(How::Insert, || {
+    guard.as_app(INSERTS, || {
         let mut statement = connection.prepare(&sql)?;
         if !statement.readonly() || statement.column_count() == 0 {
             return Err(ReplicaError::Refused(

@@ -3,10 +3,11 @@
 
 use protocol::ids::ColumnId;
 use protocol::mutation::{Action, ColumnChange, ColumnValue, Operation};
-use protocol::schema::ColumnDefault;
+use protocol::schema::Column;
 use protocol::value::{Row, Value};
 use rusqlite::{Connection, OptionalExtension, ToSql, params_from_iter};
 
+use crate::capture::default_left;
 use crate::error::ReplicaError;
 use crate::outbox;
 use crate::surroundings::PENDING_SET;
@@ -42,7 +43,11 @@ pub(crate) fn row(connection: &Connection, table: &Table, key: &Row) -> Result<(
         .fold(image, |row, (written_at, operation)| fold(table, row, *written_at, operation));
     match folded {
         Some(mut folded) => {
-            (folded.set, folded.expires) = (Value::Integer(PENDING_SET), Value::Null);
+            if folded.set == Value::Integer(0) {
+                folded.set = Value::Integer(PENDING_SET);
+            }
+            // It expires when it is decided.
+            folded.expires = Value::Null;
             show(connection, table, &folded)
         }
         None => delete(connection, &table.quoted(), table, key),
@@ -72,7 +77,9 @@ fn fold(table: &Table, row: Option<Shown>, at: i64, operation: &Operation) -> Op
                 let ColumnValue(id, operand) = change.operand();
                 match (change, place(*id)) {
                     (ColumnChange::Set(_), _) => set(&mut row, *id, operand),
-                    (ColumnChange::Add(_), Some(place)) => add(&mut row.values[place], operand),
+                    (ColumnChange::Add(_), Some(place)) => {
+                        add(&table.schema.columns[place], &mut row.values[place], operand);
+                    }
                     (ColumnChange::Add(_), None) => {}
                 }
             }
@@ -83,17 +90,13 @@ fn fold(table: &Table, row: Option<Shown>, at: i64, operation: &Operation) -> Op
 
 /// A row that is only here, with the defaults that an upsert leaves to the server.
 fn fresh(table: &Table, at: i64) -> Shown {
-    let value = |column: &protocol::schema::Column| match &column.default {
-        Some(ColumnDefault::Value(value)) => value.clone(),
-        Some(ColumnDefault::Now) => Value::Integer(at),
-        _ => Value::Null,
-    };
-    let values = table.schema.columns.iter().map(value).collect();
-    Shown { values, seq: Value::Null, set: Value::Null, expires: Value::Null }
+    let values = table.schema.columns.iter().map(|column| default_left(column, at)).collect();
+    let set = Value::Integer(PENDING_SET);
+    Shown { values, seq: Value::Null, set, expires: Value::Null }
 }
 
 /// A sum that is none is left as it was.
-fn add(current: &mut Value, operand: &Value) {
+fn add(column: &Column, current: &mut Value, operand: &Value) {
     let sum = match (&*current, operand) {
         (Value::Null, operand) => Some(operand.clone()),
         (Value::Integer(current), Value::Integer(operand)) => {
@@ -104,7 +107,7 @@ fn add(current: &mut Value, operand: &Value) {
         }
         _ => None,
     };
-    if let Some(sum) = sum {
+    if let Some(sum) = sum.filter(|sum| column.column_type.admit(sum.as_ref()).is_ok()) {
         *current = sum;
     }
 }

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension};
 use sdk_machine::{Known, Stored, StoredSubscription, SubscriptionId};
 
 use crate::error::ReplicaError;
-use crate::functions::Making;
+use crate::functions::{Making, Writer};
 use crate::guard::{Guard, lock};
 use crate::outbox::{self, OutboxSize};
 use crate::reader::Reader;
@@ -161,6 +161,11 @@ impl Replica {
     pub fn note_clock(&mut self, ahead: i64) -> Result<(), ReplicaError> {
         self.connection.execute("UPDATE tw_replica SET clock_ahead = ?1", [ahead])?;
         Ok(())
+    }
+
+    /// Who writes, and what time it is: what triggers of the application are given in steps.
+    pub fn note_writer(&self, writer: &Writer) {
+        self.making.begin(writer);
     }
 
     /// What a machine starts from. Staged pieces are dropped.

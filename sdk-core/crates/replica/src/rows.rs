@@ -140,7 +140,14 @@ impl<'a> Rows<'a> {
         if table.has_expiry() {
             names.push("_expires".to_owned());
         }
-        let parameters: Vec<String> = (1..=names.len()).map(|place| format!("?{place}")).collect();
+        let mut parameters: Vec<String> =
+            (1..=names.len()).map(|place| format!("?{place}")).collect();
+        // What it does not bring is not known, whatever the default is.
+        let is_unknown = |id: &ColumnId| !known.columns.contains(id);
+        let columns = table.schema.columns.iter().map(|column| column.id);
+        let unknown: Vec<ColumnId> = columns.filter(is_unknown).collect();
+        parameters.extend(unknown.iter().map(|_| "NULL".to_owned()));
+        names.extend(table.names(&unknown));
         let insert = |at: At| {
             let insert = format!(
                 "INSERT INTO {} ({}) VALUES ({}) ON CONFLICT ({}) DO NOTHING",

@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension};
 use crate::error::ReplicaError;
 use crate::guard::WRITES;
 use crate::names::quoted;
-use crate::tables::Table;
+use crate::tables::{Table, Tables};
 use crate::values::sqlite_type;
 
 /// The function that gives a column its default.
@@ -23,8 +23,21 @@ pub(crate) const DEFAULT: &str = "tidewire_default";
 /// number is how it came: see [`WRITES`].
 pub(crate) const IMAGE: i64 = 0;
 
-/// Writes wait for a row with this `_set`. Its image is in the base.
+/// `_set` of a row that nothing but writes holds.
 pub(crate) const PENDING_SET: i64 = -1;
+
+/// The tables that every replica has.
+const OWN_TABLES: &[&str] = &[
+    "tw_replica",
+    "tw_lanes",
+    "tw_subscriptions",
+    "tw_tables",
+    "tw_staged",
+    "tw_sets",
+    "tw_outbox",
+    "tw_operations",
+    "tw_log_direct",
+];
 
 const EVENTS: [&str; 3] = ["insert", "update", "delete"];
 
@@ -92,12 +105,10 @@ pub(crate) fn declare(connection: &Connection, table: &Table) -> Result<(), Repl
     let update = "UPDATE sqlite_schema SET sql = ?1 WHERE type = 'table' AND name = ?2";
     let written = connection.execute(update, [&wanted, &table.name]);
     // Other connections notice by the version, this one is told.
-    connection.execute_batch(&format!(
-        "PRAGMA schema_version = {}; PRAGMA writable_schema = RESET",
-        version + 1
-    ))?;
+    let told = connection.execute_batch(&format!("PRAGMA schema_version = {}", version + 1));
+    connection.execute_batch("PRAGMA writable_schema = RESET")?;
     written?;
-    Ok(())
+    Ok(told?)
 }
 
 /// Makes all of it, where it is not there as it has to be. The log is empty between transactions.
@@ -172,6 +183,12 @@ fn triggers(table: &Table) -> String {
         );
     }
     sql
+}
+
+/// Whether a table that is called so is the SDK's.
+pub(crate) fn is_ours(name: &str, tables: &Tables) -> bool {
+    OWN_TABLES.contains(&name)
+        || tables.0.values().any(|table| name == table.base() || name == table.log())
 }
 
 impl Table {

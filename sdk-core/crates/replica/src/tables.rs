@@ -62,6 +62,14 @@ impl Table {
         columns.iter().filter_map(name).collect()
     }
 
+    /// The column with this name.
+    pub(crate) fn column(&self, name: &str) -> Result<&Column, ReplicaError> {
+        self.schema.column_named(name).ok_or_else(|| {
+            let table = &self.schema.name;
+            ReplicaError::Sql(format!("there is no column {name} in {table}: check its spelling"))
+        })
+    }
+
     /// The columns that the SDK adds.
     pub(crate) fn hidden(&self) -> impl Iterator<Item = &'static str> {
         ["_seq", "_set"].into_iter().chain(self.has_expiry().then_some("_expires"))

@@ -8,6 +8,7 @@ use rusqlite::OptionalExtension;
 use rusqlite::params_from_iter;
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 
+use crate::capture::{check_key, check_size};
 use crate::error::ReplicaError;
 use crate::names::quoted;
 use crate::outbox::Draft;
@@ -33,7 +34,7 @@ impl Transaction<'_> {
         let table = self.table(table)?;
         let mut names = Vec::new();
         for (name, _) in values {
-            names.push(quoted(column(&table, name)?.name.as_str()));
+            names.push(quoted(table.column(name)?.name.as_str()));
         }
         let places: Vec<String> = (1..=names.len()).map(|place| format!("?{place}")).collect();
         let sql = match names.is_empty() {
@@ -46,7 +47,7 @@ impl Transaction<'_> {
             ),
         };
         let values: Vec<Value> = values.iter().map(|(_, value)| value.clone()).collect();
-        self.execute(&sql, &values, || true).map(drop)
+        self.execute(&sql, &values).map(drop)
     }
 
     /// Changes columns of a row, which need not be here: then it is changed on the server, and here
@@ -62,16 +63,24 @@ impl Transaction<'_> {
     ) -> Result<u64, ReplicaError> {
         let table = self.table(table)?;
         let key = key_of(&table, key)?;
-        let mut wanted = Vec::new();
+        let (mut wanted, mut operands) = (Vec::new(), Vec::<ColumnValue>::new());
         for (name, change) in changes {
-            wanted.push(column_change(&table, column(&table, name)?, change)?);
+            let column = table.column(name)?;
+            if operands.iter().any(|ColumnValue(id, _)| *id == column.id) {
+                let told = format!("column {name} is changed twice: name each once");
+                return Err(ReplicaError::Sql(told));
+            }
+            let change = column_change(&table, column, change)?;
+            operands.push(change.operand().clone());
+            wanted.push(change);
         }
+        check_size(&table, &operands)?;
         if wanted.is_empty() {
             return Ok(0);
         }
         if !self.is_here(&table, &key)? {
             let action = Action::Patch { key: key.clone(), changes: wanted };
-            return self.direct(&draft(&table, key, action)).map(|()| 0);
+            return self.direct(&table, &draft(&table, key, action)).map(|()| 0);
         }
         let mut sets = Vec::new();
         let mut values = Vec::new();
@@ -88,7 +97,7 @@ impl Transaction<'_> {
         let (name, is_row) = (table.quoted(), table.is_row(values.len()));
         let sql = format!("UPDATE {name} SET {} WHERE {is_row}", sets.join(", "));
         values.extend(key.0);
-        Ok(self.execute(&sql, &values, || true)?.rows_affected)
+        Ok(self.execute(&sql, &values)?.rows_affected)
     }
 
     /// Deletes a row, which need not be here. Says how many rows went from here, 0 or 1.
@@ -100,10 +109,10 @@ impl Transaction<'_> {
         let key = key_of(&table, key)?;
         if !self.is_here(&table, &key)? {
             let action = Action::Delete { key: key.clone() };
-            return self.direct(&draft(&table, key, action)).map(|()| 0);
+            return self.direct(&table, &draft(&table, key, action)).map(|()| 0);
         }
         let sql = format!("DELETE FROM {} WHERE {}", table.quoted(), table.is_row(0));
-        Ok(self.execute(&sql, &key.0, || true)?.rows_affected)
+        Ok(self.execute(&sql, &key.0)?.rows_affected)
     }
 
     fn is_here(&self, table: &Table, key: &Row) -> Result<bool, ReplicaError> {
@@ -119,13 +128,6 @@ fn draft(table: &Table, key: Row, action: Action) -> Draft {
     Draft { operation: Operation { table: id, version, action, guard: None }, key }
 }
 
-fn column<'t>(table: &'t Table, name: &str) -> Result<&'t Column, ReplicaError> {
-    table.schema.column_named(name).ok_or_else(|| {
-        let table = &table.schema.name;
-        ReplicaError::Sql(format!("there is no column {name} in {table}: check its spelling"))
-    })
-}
-
 fn key_of(table: &Table, named: &[(&str, Value)]) -> Result<Row, ReplicaError> {
     let key = &table.schema.primary_key;
     let value = |id: &ColumnId| {
@@ -138,7 +140,9 @@ fn key_of(table: &Table, named: &[(&str, Value)]) -> Result<Row, ReplicaError> {
         let (table, columns) = (&table.schema.name, table.key().join(", "));
         ReplicaError::Sql(format!("the key of {table} is {columns}: name each of it, and no other"))
     })?;
-    values.into_iter().collect()
+    let key: Row = values.into_iter().collect::<Result<_, _>>()?;
+    check_key(table, &key)?;
+    Ok(key)
 }
 
 /// A value as SQLite would store it, and then as one of the column's type.

@@ -2,18 +2,20 @@
 //! sent.
 
 use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
 
 use protocol::ids::{ColumnId, Lane, TableId};
 use protocol::schema::{AccessLevel, TableKind};
 use protocol::value::Value;
 use rusqlite::params_from_iter;
 
-use crate::capture::Capture;
+use crate::capture::{Capture, is_in_log};
 use crate::error::ReplicaError;
 use crate::functions::{NO_SNOWFLAKE, SNOWFLAKE, Writer};
-use crate::guard::{How, PENDING};
+use crate::guard::{Guard, INSERTS, PENDING};
 use crate::local::{check_schema, schema_version};
-use crate::names::is_upsert;
+use crate::names::{Columns, Insertion, insertion, is_of_savepoints, is_upsert};
 use crate::outbox::{self, Draft, MutationId};
 use crate::reader::{QueryResult, query, rows_of, while_wanted};
 use crate::replica::{Changed, Replica};
@@ -41,25 +43,27 @@ pub struct Committed {
 }
 
 /// A transaction of the application. Dropping it undoes it.
-#[derive(Debug)]
 pub struct Transaction<'r> {
     pub(crate) replica: &'r mut Replica,
     writer: Writer,
+    /// Whether it goes on when a statement has failed.
+    goes_on: bool,
     /// The replicated tables that it may have written.
     tables: BTreeSet<TableId>,
     /// Where all of it is, and by which table.
     lane: Option<(Lane, String)>,
     /// See [`Capture`].
-    defaulted: BTreeSet<(TableId, ColumnId)>,
+    upserts: Vec<BTreeSet<ColumnId>>,
     /// All tables that it may have written, by their SQLite names.
     written: BTreeSet<String>,
     has_direct: bool,
     is_schema: bool,
     is_open: bool,
+    is_wanted: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
 impl Replica {
-    /// Begins a transaction.
+    /// Begins a transaction. It goes on when a statement has failed, and has savepoints.
     ///
     /// # Errors
     /// [`ReplicaError`] when the file cannot be written.
@@ -71,13 +75,15 @@ impl Replica {
         Ok(Transaction {
             replica: self,
             writer,
+            goes_on: true,
             tables: BTreeSet::new(),
             lane: None,
-            defaulted: BTreeSet::new(),
+            upserts: Vec::new(),
             written: BTreeSet::new(),
             has_direct: false,
             is_schema: false,
             is_open: true,
+            is_wanted: Arc::new(|| true),
         })
     }
 
@@ -92,67 +98,117 @@ impl Replica {
         params: &[Value],
     ) -> Result<(Executed, Committed), ReplicaError> {
         let mut transaction = self.begin(writer)?;
-        transaction.refuse_savepoints();
-        let executed = transaction.execute(sql, params, || true)?;
+        transaction.end_with_a_failure();
+        let executed = transaction.execute(sql, params)?;
         Ok((executed, transaction.commit()?))
     }
 }
 
 impl Transaction<'_> {
-    /// Refuses SAVEPOINT, RELEASE and ROLLBACK TO, which mean nothing where one statement is all.
-    pub fn refuse_savepoints(&mut self) {
+    /// It is dropped when a statement fails, so it needs no savepoints and has none.
+    pub fn end_with_a_failure(&mut self) {
+        self.goes_on = false;
         self.replica.guard.allow_savepoints(false);
     }
 
-    /// Runs a statement. When it fails nothing of it was done, and the transaction goes on. As soon
-    /// as `is_wanted` says no it ends with [`ReplicaError::Interrupted`].
+    /// As soon as this says no, a statement ends with [`ReplicaError::Interrupted`]; where it writes,
+    /// the transaction has ended with it. It is asked often.
+    pub fn while_wanted(&mut self, is_wanted: impl Fn() -> bool + Send + Sync + 'static) {
+        self.is_wanted = Arc::new(is_wanted);
+    }
+
+    /// Runs a statement. When it fails nothing of it was done, and the transaction goes on.
     ///
     /// # Errors
     /// [`ReplicaError`] says what is wrong with it.
-    pub fn execute(
-        &mut self,
-        sql: &str,
-        params: &[Value],
-        is_wanted: impl Fn() -> bool + Send + 'static,
-    ) -> Result<Executed, ReplicaError> {
+    pub fn execute(&mut self, sql: &str, params: &[Value]) -> Result<Executed, ReplicaError> {
         self.check_open()?;
-        let how = if is_upsert(sql) { How::Upsert } else { How::Insert };
-        let (sql, guard) = (self.replica.guard.rewrite(sql), self.replica.guard.clone());
+        // SQLite undoes less of some statements, and nothing of one that we find fault with later.
+        let is_undone = self.goes_on && !is_of_savepoints(sql);
+        if is_undone {
+            self.replica.connection.execute_batch("SAVEPOINT tw_statement")?;
+        }
+        let done = self.run(sql, params);
+        if is_undone && !self.replica.connection.is_autocommit() {
+            let end = match &done {
+                Ok(_) => "RELEASE tw_statement",
+                Err(_) => "ROLLBACK TO tw_statement; RELEASE tw_statement",
+            };
+            self.replica.connection.execute_batch(end)?;
+        }
+        match done {
+            // A statement that was stopped has ended it.
+            Err(ReplicaError::Interrupted) => Err(ReplicaError::Interrupted),
+            done => self.check_open().and(done),
+        }
+    }
+
+    fn run(&mut self, sql: &str, params: &[Value]) -> Result<Executed, ReplicaError> {
+        let (sql, how) = self.prepared(sql)?;
         let before = schema_version(&self.replica.connection)?;
-        self.replica.making.take_asked();
         let replica = &mut *self.replica;
-        let (lane, tables) = (&mut self.lane, &mut self.tables);
-        let done = while_wanted(&mut replica.connection, is_wanted, |connection| {
-            guard.as_app(how, || {
-                let mut statement = connection.prepare(&sql)?;
-                for name in guard.writes() {
-                    let table = replica.tables.0.values().find(|table| table.name == name);
-                    let Some(table) = table else { continue };
-                    check_table(table, &self.writer, lane)?;
-                    check_snowflake(table, guard.calls(SNOWFLAKE))?;
-                    tables.insert(table.schema.id);
-                }
-                let bound = params_from_iter(params.iter().map(Bound));
-                // Of a statement that gives rows, all of it is done when the last was asked for.
-                let (columns, rows) = rows_of(&mut statement, bound)?;
-                Ok((columns, rows, connection.changes()))
-            })
-        });
-        self.check_open()?;
-        let (columns, rows, count) = done?;
-        let is_ddl = schema_version(&self.replica.connection)? != before;
+        let (guard, mut lane) = (replica.guard.clone(), self.lane.clone());
+        let is_wanted = Arc::clone(&self.is_wanted);
+        let (columns, rows, count) = while_wanted(
+            &mut replica.connection,
+            move || is_wanted(),
+            |connection| {
+                guard.as_app(how, || {
+                    let mut statement = connection.prepare(&sql)?;
+                    for table in replica.tables.0.values() {
+                        if guard.writes().contains(&table.name) {
+                            check_table(table, &self.writer, &mut lane)?;
+                            check_columns(table, &guard)?;
+                            check_snowflake(table, guard.calls(SNOWFLAKE))?;
+                        }
+                    }
+                    let bound = params_from_iter(params.iter().map(Bound));
+                    // Of a statement that gives rows, all of it is done when the last was asked for.
+                    let (columns, rows) = rows_of(&mut statement, bound)?;
+                    Ok((columns, rows, connection.changes()))
+                })
+            },
+        )?;
+        let is_ddl = schema_version(&replica.connection)? != before;
         if is_ddl {
-            check_schema(&self.replica.connection, &guard)?;
+            check_schema(&replica.connection, &guard, &replica.tables)?;
         }
         self.is_schema |= is_ddl;
-        if how == How::Upsert {
-            self.defaulted.extend(self.replica.making.take_asked());
-        }
+        self.lane = lane;
         let written = guard.writes();
+        let tables = replica.tables.0.iter().filter(|(_, table)| written.contains(&table.name));
+        self.tables.extend(tables.map(|(id, _)| *id));
         // SQLite counts rows, and says the last count again where a statement has none.
         let counts = !is_ddl && !written.is_empty();
         self.written.extend(written);
         Ok(Executed { rows_affected: if counts { count } else { 0 }, columns, rows })
+    }
+
+    /// The statement as it is prepared, and how it makes rows. An INSERT into a replicated table
+    /// that names no columns means those of the server.
+    fn prepared(&mut self, sql: &str) -> Result<(String, i64), ReplicaError> {
+        let mut sql = self.replica.guard.rewrite(sql);
+        let Some(Insertion { table, columns }) = insertion(&sql) else { return Ok((sql, INSERTS)) };
+        let table = self.replica.tables.0.values().find(|known| known.name == table);
+        let Some(table) = table else { return Ok((sql, INSERTS)) };
+        let all: Vec<ColumnId> = table.schema.columns.iter().map(|column| column.id).collect();
+        let named = match columns {
+            Columns::All(list_at) => {
+                sql.insert_str(list_at, &format!(" ({})", table.names(&all).join(", ")));
+                all.into_iter().collect()
+            }
+            Columns::Named(names) => names
+                .iter()
+                .filter(|name| !name.starts_with('_'))
+                .map(|name| table.column(name).map(|column| column.id))
+                .collect::<Result<BTreeSet<_>, _>>()?,
+        };
+        if !is_upsert(&sql) {
+            return Ok((sql, INSERTS));
+        }
+        self.upserts.push(named);
+        let place = i64::try_from(self.upserts.len()).unwrap_or(i64::MAX - INSERTS);
+        Ok((sql, INSERTS + place))
     }
 
     /// Reads, with what this transaction has written.
@@ -161,17 +217,24 @@ impl Transaction<'_> {
     /// [`ReplicaError`] says what is wrong with the query.
     pub fn query(&mut self, sql: &str, params: &[Value]) -> Result<QueryResult, ReplicaError> {
         self.check_open()?;
-        query(&self.replica.connection, &self.replica.guard, sql, params)
+        let (guard, is_wanted) = (&self.replica.guard, Arc::clone(&self.is_wanted));
+        while_wanted(
+            &mut self.replica.connection,
+            move || is_wanted(),
+            |connection| query(connection, guard, sql, params),
+        )
     }
 
-    /// An operation on a row that is not here.
-    pub(crate) fn direct(&mut self, draft: &Draft) -> Result<(), ReplicaError> {
-        let sql = "INSERT INTO tw_log_direct (table_id, operation) VALUES (?1, ?2)";
-        let bytes = protocol::codec::encode(&draft.operation);
-        self.replica
-            .connection
-            .prepare_cached(sql)?
-            .execute(rusqlite::params![draft.operation.table.0, bytes])?;
+    /// An operation on a row that is not here. When the application has ended that row there is
+    /// nothing to be done.
+    pub(crate) fn direct(&mut self, table: &Table, draft: &Draft) -> Result<(), ReplicaError> {
+        let connection = &self.replica.connection;
+        let was_here = is_in_log(connection, table, &draft.key)?;
+        if was_here || outbox::is_deleted(connection, table.schema.id, &draft.key)? {
+            return Ok(());
+        }
+        outbox::add_direct(connection, draft)?;
+        check_table(table, &self.writer, &mut self.lane)?;
         self.has_direct = true;
         Ok(())
     }
@@ -182,7 +245,7 @@ impl Transaction<'_> {
         let mut tables = self.replica.tables.0.values();
         let found = tables.find(|table| table.schema.name.to_string() == name);
         let table = found.ok_or_else(|| ReplicaError::NoSuchTable(name.to_owned()))?.clone();
-        check_table(&table, &self.writer, &mut self.lane)?;
+        check_table(&table, &self.writer, &mut self.lane.clone())?;
         Ok(table)
     }
 
@@ -221,8 +284,8 @@ impl Transaction<'_> {
             drafts = outbox::take_direct(connection, &self.replica.tables)?;
         }
         for id in &self.tables {
-            let (table, defaulted) = (self.replica.tables.get(*id)?, &self.defaulted);
-            let capture = Capture { connection, table, defaulted, now: self.writer.now };
+            let (table, upserts) = (self.replica.tables.get(*id)?, &self.upserts);
+            let capture = Capture { connection, table, upserts, now: self.writer.now };
             drafts.extend(capture.take()?);
         }
         Ok(drafts)
@@ -234,6 +297,12 @@ impl Transaction<'_> {
             true => Err(ReplicaError::RolledBack),
             false => Ok(()),
         }
+    }
+}
+
+impl fmt::Debug for Transaction<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transaction").field("tables", &self.tables).finish_non_exhaustive()
     }
 }
 
@@ -270,6 +339,16 @@ fn check_table(
             Ok(())
         }
     }
+}
+
+/// A column that the server has dropped is still there, for views of the application.
+fn check_columns(table: &Table, guard: &Guard) -> Result<(), ReplicaError> {
+    for (name, column) in guard.sets() {
+        if name == table.name {
+            table.column(&column)?;
+        }
+    }
+    Ok(())
 }
 
 fn check_snowflake(table: &Table, is_called: bool) -> Result<(), ReplicaError> {

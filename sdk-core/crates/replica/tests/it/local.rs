@@ -4,7 +4,7 @@ use protocol::value::Value;
 use sdk_machine::{SubscriptionId, Write};
 use sdk_replica::ReplicaError;
 
-use crate::world::{Place, batch, execute, message, rows, step};
+use crate::world::{Place, batch, execute, message, rows, step, writer};
 
 #[test]
 fn local_tables_join_with_replicated_ones_and_stay() {
@@ -79,6 +79,12 @@ fn what_is_replicated_or_the_sdks_is_not_written() {
         "CREATE VIEW chat__rooms AS SELECT 1",
         "ALTER TABLE own RENAME TO chat__rooms",
         "CREATE TRIGGER t BEFORE INSERT ON chat.messages BEGIN SELECT RAISE(IGNORE); END",
+        "CREATE TRIGGER t AFTER UPDATE ON chat.messages BEGIN SELECT raise ( /**/ IGNORE); END",
+        "ALTER TABLE own RENAME TO tw_base_70",
+        "ALTER TABLE own RENAME TO tw_log_70",
+        "WITH tw_pending AS (SELECT * FROM tw_outbox) SELECT * FROM tw_pending",
+        "WITH tw_capture_x AS (SELECT * FROM tw_lanes) SELECT * FROM tw_capture_x",
+        "WITH 'tw_x' AS (SELECT * FROM tw_lanes) SELECT * FROM tw_x",
         "CREATE TRIGGER t /* AFTER */ DELETE ON chat.messages BEGIN SELECT RAISE(IGNORE); END",
     ] {
         let refused = execute(&mut replica, sql, &[]).unwrap_err();
@@ -101,6 +107,21 @@ fn what_is_replicated_or_the_sdks_is_not_written() {
     execute(&mut replica, "INSERT INTO notes VALUES (1)", &[]).unwrap_err();
     assert_eq!(rows(&replica, "SELECT count(*) FROM chat.messages"), ["2"]);
     assert_eq!(rows(&replica, "SELECT count(*) FROM notes"), ["0"]);
+}
+
+#[test]
+fn what_is_refused_is_undone_where_a_transaction_goes_on() {
+    let place = Place::new();
+    let mut replica = place.with_messages();
+    let mut transaction = replica.begin(writer()).unwrap();
+    for sql in [
+        "CREATE TRIGGER t BEFORE INSERT ON chat.messages BEGIN SELECT RAISE(ABORT, 'no'); END",
+        "CREATE TABLE chat__rooms (id)",
+    ] {
+        assert!(matches!(transaction.execute(sql, &[]), Err(ReplicaError::Refused(_))), "{sql}");
+    }
+    transaction.commit().unwrap();
+    execute(&mut replica, "CREATE TABLE another (a)", &[]).unwrap();
 }
 
 #[test]

@@ -58,9 +58,9 @@ fn what_breaks_a_rule_is_refused_at_once_with_table_column_and_reason() {
         ("file = 'text'", "cannot store TEXT value in BLOB column forum.posts.file"),
     ] {
         let mut transaction = replica.begin(writer()).unwrap();
-        transaction.execute("INSERT INTO forum.posts (body) VALUES ('x')", &[], || true).unwrap();
+        transaction.execute("INSERT INTO forum.posts (body) VALUES ('x')", &[]).unwrap();
         let update = format!("UPDATE forum.posts SET {set}");
-        let refused = match transaction.execute(&update, &[], || true) {
+        let refused = match transaction.execute(&update, &[]) {
             Ok(_) => transaction.commit().unwrap_err(),
             Err(error) => {
                 drop(transaction);
@@ -94,8 +94,8 @@ fn who_may_not_write_and_what_does_not_go_together_is_told_before_it_is_done() {
         "{refused}"
     );
     let mut transaction = replica.begin(writer()).unwrap();
-    transaction.execute("DELETE FROM chat.messages WHERE id = 1", &[], || true).unwrap();
-    let other = transaction.execute("INSERT INTO forum.posts (body) VALUES ('x')", &[], || true);
+    transaction.execute("DELETE FROM chat.messages WHERE id = 1", &[]).unwrap();
+    let other = transaction.execute("INSERT INTO forum.posts (body) VALUES ('x')", &[]);
     let refused = other.unwrap_err().to_string();
     assert!(
         refused.starts_with("chat.messages and forum.posts are not written together"),
@@ -106,6 +106,10 @@ fn who_may_not_write_and_what_does_not_go_together_is_told_before_it_is_done() {
     transaction.commit().unwrap();
     assert_eq!(waiting(&replica), [["delete 1"]]);
     let sql = "INSERT INTO forum.posts (body, size) VALUES ('x', SNOWFLAKE_ID())";
+    let refused = execute(&mut replica, sql, &[]).unwrap_err().to_string();
+    assert!(refused.contains("UUID_V7"), "{refused}");
+    let sql = "WITH tw_capture_x(i) AS (SELECT SNOWFLAKE_ID())
+               INSERT INTO forum.posts (body, size) SELECT 'x', i FROM tw_capture_x";
     let refused = execute(&mut replica, sql, &[]).unwrap_err().to_string();
     assert!(refused.contains("UUID_V7"), "{refused}");
     assert_eq!(rows(&replica, "SELECT count(*) FROM forum.posts"), ["0"]);
@@ -182,6 +186,75 @@ fn defaults_are_filled_in_on_the_device() {
     assert_eq!(rows(&replica, "SELECT count(*) FROM chat.messages WHERE id > 1000000"), ["2"]);
 }
 
+/// The other columns of a row that is there stay as they are, and what is added up is added to.
+#[test]
+fn an_upsert_says_what_it_names() {
+    let place = Place::new();
+    let mut replica = with_posts(&place);
+    let upsert = |columns: &str, values: &str| {
+        format!(
+            "INSERT INTO forum.posts ({columns}) VALUES ({values})
+             ON CONFLICT (id) DO UPDATE SET body = excluded.body"
+        )
+    };
+    let id = |last: u8| format!("'018f0000-0000-7000-8000-00000000000{last}'");
+    let mut transaction = replica.begin(writer()).unwrap();
+    for sql in [
+        upsert("id, author, body", &format!("{}, 'alice', 'a'", id(1))),
+        upsert("id, author, body, kind", &format!("{}, 'alice', 'b', 'plain'", id(2))),
+        upsert("id, author, body, size", &format!("{}, 'alice', 'c', NULL", id(3))),
+        upsert("id, author, body", &format!("{}, 'alice', 'd'", id(4))),
+        format!("UPDATE forum.posts SET kind = 'other' WHERE id = {}", id(4)),
+    ] {
+        transaction.execute(&sql, &[]).unwrap();
+    }
+    transaction.commit().unwrap();
+    let told = waiting(&replica).remove(0);
+    let ends = ["2=alice 3=a", "3=b 5=plain", "3=c 9=NULL", "3=d 5=other"];
+    assert!(told.iter().zip(ends).all(|(told, end)| told.ends_with(end)), "{told:?}");
+    let sql = "INSERT INTO chat.counters (id, likes, name) VALUES (9, 1, 'a')
+               ON CONFLICT (id) DO UPDATE SET likes = likes + 1";
+    write(&mut replica, sql).unwrap();
+    assert_eq!(waiting(&replica)[1], ["upsert 1=9 4=a", "patch 9: 2+=1"]);
+    let row = [Value::Integer(9), Value::Integer(10), Value::Null, text("theirs")];
+    replica.apply(&step(vec![batch(3, &[5], vec![row.into_iter().collect()])])).unwrap();
+    assert_eq!(rows(&replica, "SELECT likes, name FROM chat.counters"), ["11 a"]);
+}
+
+/// What a subscription does not bring is not known, and no default stands in for it.
+#[test]
+fn the_servers_rows_have_no_defaults_of_the_device() {
+    let place = Place::new();
+    let mut replica = place.open();
+    let row = [Value::Uuid([1; 16]), text("theirs")];
+    let known = crate::world::known(posts(), &[1, 3]);
+    replica
+        .apply(&step(vec![put(2, known), batch(2, &[5], vec![row.into_iter().collect()])]))
+        .unwrap();
+    let shown = "SELECT author, body, at, kind FROM forum.posts";
+    assert_eq!(rows(&replica, shown), ["NULL theirs NULL NULL"]);
+}
+
+#[test]
+fn a_column_that_the_server_has_dropped_is_not_written() {
+    let place = Place::new();
+    let mut replica = place.with_messages();
+    let mut later = messages();
+    later.version = SchemaVersion(2);
+    later.columns.pop();
+    replica.apply(&step(vec![put(1, all_columns(later))])).unwrap();
+    for sql in [
+        "UPDATE chat.messages SET extra = 'x'",
+        "INSERT INTO chat.messages (id, extra) VALUES (3, 'x')",
+        "INSERT INTO chat.messages (id) VALUES (1) ON CONFLICT DO UPDATE SET extra = 'x'",
+    ] {
+        let refused = execute(&mut replica, sql, &[]).unwrap_err().to_string();
+        assert!(refused.contains("no column extra in chat.messages"), "{sql}: {refused}");
+    }
+    write(&mut replica, "INSERT INTO chat.messages VALUES (3, 7, 'x')").unwrap();
+    assert_eq!(waiting(&replica), [["insert 1=3 2=7 3=x"]]);
+}
+
 /// A column with a default comes to a table that has rows, which SQLite's ALTER TABLE refuses.
 #[test]
 fn a_column_that_came_later_has_its_default() {
@@ -224,9 +297,9 @@ fn a_row_is_written_by_its_key_though_it_is_not_here() {
     transaction.insert("chat.messages", &[("id", Value::Integer(3)), ("body", text("x"))]).unwrap();
     transaction.update("chat.messages", &id(1), &[("body", Change::Set(text("y")))]).unwrap();
     transaction.update("chat.messages", &id(50), &[("body", Change::Set(text("z")))]).unwrap();
-    transaction.execute("SAVEPOINT a", &[], || true).unwrap();
+    transaction.execute("SAVEPOINT a", &[]).unwrap();
     transaction.delete("chat.messages", &id(52)).unwrap();
-    transaction.execute("ROLLBACK TO a", &[], || true).unwrap();
+    transaction.execute("ROLLBACK TO a", &[]).unwrap();
     transaction.delete("chat.messages", &id(51)).unwrap();
     transaction.delete("chat.messages", &id(2)).unwrap();
     transaction.commit().unwrap();
@@ -242,6 +315,18 @@ fn a_row_is_written_by_its_key_though_it_is_not_here() {
     ];
     assert_eq!(waiting(&replica), expected);
     assert_eq!(rows(&replica, "SELECT id, body FROM chat.messages ORDER BY id"), ["1 y", "3 x"]);
+    // What has ended stays so.
+    let mut transaction = replica.begin(writer()).unwrap();
+    let insert = [("id", Value::Integer(1)), ("body", text("y"))];
+    transaction.delete("chat.messages", &id(1)).unwrap();
+    transaction.delete("chat.messages", &id(1)).unwrap();
+    transaction.update("chat.messages", &id(1), &[("body", Change::Set(text("no")))]).unwrap();
+    transaction.insert("chat.messages", &insert).unwrap();
+    transaction.delete("chat.messages", &id(60)).unwrap();
+    transaction.update("chat.messages", &id(60), &[("body", Change::Set(text("no")))]).unwrap();
+    transaction.update("chat.messages", &id(51), &[("body", Change::Set(text("no")))]).unwrap();
+    transaction.commit().unwrap();
+    assert_eq!(waiting(&replica)[2], ["delete 60", "patch 1: 2=NULL"]);
     // It is shown when the row comes.
     says(&mut replica, RowChange::Row(birth(9), message(50, 7, "theirs")));
     says(&mut replica, RowChange::Row(birth(10), message(51, 7, "gone")));
@@ -273,12 +358,19 @@ fn what_is_added_is_added() {
     assert_eq!(waiting(&replica)[0], ["patch 1: 2+=5 4=b"]);
     assert_eq!(waiting(&replica)[1], ["patch 1: 2+=-1 3+=0.5"]);
     assert_eq!(waiting(&replica)[2], ["patch 1: 3=NULL"]);
+    // A difference that is no number of the column is set.
+    let full = "INSERT INTO chat.counters (id, likes) VALUES (7, -2000000000)";
+    crate::world::write(&mut replica, full).unwrap();
+    let full = "UPDATE chat.counters SET likes = 2000000000 WHERE id = 7";
+    crate::world::write(&mut replica, full).unwrap();
+    assert_eq!(waiting(&replica)[4], ["patch 7: 2=2000000000"]);
     // Somebody else has added, too.
     let row = [Value::Integer(1), Value::Integer(100), Value::double(1.0).unwrap(), text("c")];
     let changes = vec![RowChange::Row(birth(5), row.into_iter().collect())];
     let write = Write::Changes { subscription: SubscriptionId(3), changes };
     replica.apply(&step(vec![write])).unwrap();
-    assert_eq!(rows(&replica, "SELECT likes, mean, name FROM chat.counters"), ["104 NULL b"]);
+    let shown = "SELECT likes, mean, name FROM chat.counters WHERE id = 1";
+    assert_eq!(rows(&replica, shown), ["104 NULL b"]);
 }
 
 #[test]

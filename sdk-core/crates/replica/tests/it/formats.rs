@@ -1,0 +1,87 @@
+//! Files as each released format has left them are opened, with all that is in them.
+
+use std::path::Path;
+
+use sdk_replica::Replica;
+
+use crate::world::{CLIENT, Place, execute, rows, write};
+
+/// A replica on a copy of the fixture.
+fn opened(place: &Place, format: u32) -> Replica {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    std::fs::create_dir_all(place.path().parent().unwrap()).unwrap();
+    std::fs::copy(fixture.join(format!("format_{format}.sqlite")), place.path()).unwrap();
+    Replica::open(&place.path(), protocol::ids::ClientId::from_bytes([8; 16])).unwrap()
+}
+
+fn is_whole(place: &Place) {
+    let other = rusqlite::Connection::open(place.path()).unwrap();
+    let check: String = other.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(check, "ok");
+    let write = other.execute("INSERT INTO chat__messages (id) VALUES (9)", []);
+    assert!(write.unwrap_err().to_string().contains("tidewire_writes"));
+}
+
+#[test]
+fn a_file_of_the_second_format_is_written_as_a_new_one() {
+    let place = Place::new();
+    let mut replica = opened(&place, 2);
+    assert_eq!((replica.client(), replica.synced_at().unwrap()), (CLIENT, Some(90)));
+    assert_eq!(replica.load().unwrap().subscriptions.len(), 3);
+    assert_eq!(rows(&replica, "SELECT body FROM bodies"), ["one", "two"]);
+    write(&mut replica, "UPDATE chat.messages SET body = 'mine' WHERE id = 1").unwrap();
+    write(&mut replica, "INSERT INTO chat.messages (id, body) VALUES (3, 'new')").unwrap();
+    write(&mut replica, "DELETE FROM chat.marks").unwrap();
+    execute(&mut replica, "UPDATE drafts SET body = 'now'", &[]).unwrap();
+    drop(replica);
+    is_whole(&place);
+    let mut replica = place.open();
+    let all = "SELECT body, _seq FROM chat.messages ORDER BY id";
+    assert_eq!(rows(&replica, all), ["mine 5", "two 6", "new NULL"]);
+    assert_eq!(rows(&replica, "SELECT body FROM drafts"), ["now"]);
+    for mutation in replica.pending().unwrap() {
+        replica.cancel(mutation.id).unwrap().unwrap();
+    }
+    assert_eq!(rows(&replica, all), ["one 5", "two 6"]);
+    assert_eq!(rows(&replica, "SELECT count(*) FROM chat.marks"), ["1"]);
+}
+
+#[test]
+fn a_file_of_the_third_format_has_what_waits() {
+    let place = Place::new();
+    let mut replica = opened(&place, 3);
+    let all = "SELECT body, _seq FROM chat.messages ORDER BY id";
+    assert_eq!(rows(&replica, all), ["mine 5", "new NULL"]);
+    let waits = "SELECT \"table\", key, mutation FROM tw_pending ORDER BY mutation";
+    assert_eq!(
+        rows(&replica, waits),
+        ["chat.messages 1 1", "chat.messages 2 3", "chat.messages 3 4"]
+    );
+    assert_eq!(replica.clock_ahead().unwrap(), Some(-5));
+    write(&mut replica, "UPDATE chat.messages SET body = body || '!'").unwrap();
+    for mutation in replica.pending().unwrap() {
+        replica.cancel(mutation.id).unwrap().unwrap();
+    }
+    assert_eq!(rows(&replica, all), ["one 5", "two 6"]);
+    drop(replica);
+    is_whole(&place);
+}
+
+/// How the present fixture was made: `TIDEWIRE_FIXTURE=path` makes it anew.
+#[test]
+fn the_fixture_is_made_so() {
+    let place = Place::new();
+    let mut replica = place.with_messages();
+    write(&mut replica, "UPDATE chat.messages SET body = 'mine' WHERE id = 1").unwrap();
+    let gone = write(&mut replica, "INSERT INTO chat.messages (id) VALUES (4)").unwrap();
+    write(&mut replica, "DELETE FROM chat.messages WHERE id = 2").unwrap();
+    write(&mut replica, "INSERT INTO chat.messages (id, body) VALUES (3, 'new')").unwrap();
+    replica.cancel(gone).unwrap().unwrap();
+    replica.note_clock(-5).unwrap();
+    drop(replica);
+    is_whole(&place);
+    #[expect(clippy::disallowed_methods, reason = "somebody who makes a fixture says where")]
+    if let Some(path) = std::env::var_os("TIDEWIRE_FIXTURE") {
+        std::fs::copy(place.path(), path).unwrap();
+    }
+}
