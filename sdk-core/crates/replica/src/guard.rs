@@ -59,6 +59,8 @@ pub(crate) struct Guard {
     by_triggers: Arc<Mutex<BTreeSet<String>>>,
     /// The columns of replicated tables that it sets.
     sets: Arc<Mutex<BTreeSet<(String, String)>>>,
+    /// Whether it makes, changes or drops a table, index, view or trigger.
+    is_ddl: Arc<AtomicBool>,
     /// The functions that it calls.
     calls: Arc<Mutex<BTreeSet<String>>>,
     /// Why the last statement was refused.
@@ -92,6 +94,7 @@ impl Guard {
             writes: Arc::default(),
             by_triggers: Arc::default(),
             sets: Arc::default(),
+            is_ddl: Arc::default(),
             calls: Arc::default(),
             refused: Arc::default(),
         }
@@ -117,6 +120,7 @@ impl Guard {
         lock(&self.reads).clear();
         lock(&self.writes).clear();
         lock(&self.sets).clear();
+        self.is_ddl.store(false, Ordering::Relaxed);
         lock(&self.calls).clear();
         *lock(&self.refused) = None;
         self.who.store(how, Ordering::Relaxed);
@@ -136,6 +140,11 @@ impl Guard {
     /// The tables that it writes.
     pub(crate) fn writes(&self) -> BTreeSet<String> {
         lock(&self.writes).clone()
+    }
+
+    /// Whether it makes, changes or drops a table, index, view or trigger.
+    pub(crate) fn is_ddl(&self) -> bool {
+        self.is_ddl.load(Ordering::Relaxed)
     }
 
     /// The columns of replicated tables that it sets, by an UPDATE or an upsert.
@@ -197,6 +206,9 @@ impl Guard {
         };
         if self.who.load(Ordering::Relaxed) == OURS && !by_app {
             return Authorization::Allow;
+        }
+        if is_ddl(&context.action) {
+            self.is_ddl.store(true, Ordering::Relaxed);
         }
         match self.refusal(&context.action, by_app) {
             Verdict::Allow if by_app => {
@@ -354,6 +366,25 @@ enum Verdict {
 
 fn refuse(told: String) -> Verdict {
     Verdict::Refuse(told)
+}
+
+fn is_ddl(action: &AuthAction<'_>) -> bool {
+    matches!(
+        action,
+        AuthAction::CreateIndex { .. }
+            | AuthAction::CreateTable { .. }
+            | AuthAction::CreateTrigger { .. }
+            | AuthAction::CreateView { .. }
+            | AuthAction::CreateVtable { .. }
+            | AuthAction::DropIndex { .. }
+            | AuthAction::DropTable { .. }
+            | AuthAction::DropTrigger { .. }
+            | AuthAction::DropView { .. }
+            | AuthAction::DropVtable { .. }
+            | AuthAction::AlterTable { .. }
+            | AuthAction::Reindex { .. }
+            | AuthAction::Analyze { .. }
+    )
 }
 
 fn is_ours(name: &str) -> bool {

@@ -104,7 +104,3 @@ pub(crate) fn check_schema(
     }
     Ok(())
 }
-
-pub(crate) fn schema_version(connection: &Connection) -> Result<i64, ReplicaError> {
-    Ok(connection.query_row("PRAGMA schema_version", [], |row| row.get(0))?)
-}

@@ -23,7 +23,7 @@ pub const OUTBOX_MUTATIONS_MAX: i64 = 100_000;
 pub const OUTBOX_BYTES_MAX: i64 = 64 * 1024 * 1024;
 
 /// Names a mutation on this device, as long as the replica exists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MutationId(pub i64);
 
 /// A mutation that waits.
@@ -43,6 +43,8 @@ pub struct PendingMutation {
 /// How large the outbox is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct OutboxSize {
+    /// The last one that was ever in it.
+    pub(crate) last: MutationId,
     pub(crate) mutations: i64,
     /// Those of the operations.
     pub(crate) bytes: i64,
@@ -77,10 +79,12 @@ pub(crate) fn add(
     if is_full || size.mutations >= OUTBOX_MUTATIONS_MAX {
         return Err(ReplicaError::OutboxFull);
     }
+    let id = size.last.0 + 1;
     connection
-        .prepare_cached("INSERT INTO tw_outbox (lane, written_at, bytes) VALUES (?1, ?2, ?3)")?
-        .execute(params![lane.to_string(), written_at, added])?;
-    let id = connection.last_insert_rowid();
+        .prepare_cached(
+            "INSERT INTO tw_outbox (id, lane, written_at, bytes) VALUES (?1, ?2, ?3, ?4)",
+        )?
+        .execute(params![id, lane.to_string(), written_at, added])?;
     let mut insert = connection.prepare_cached(
         "INSERT INTO tw_operations (mutation, place, table_id, key, operation)
          VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -94,9 +98,12 @@ pub(crate) fn add(
 
 /// How much is stored: what was taken back is there until it has been told.
 pub(crate) fn size(connection: &Connection) -> Result<OutboxSize, ReplicaError> {
-    let sql = "SELECT count(*), coalesce(sum(bytes), 0) FROM tw_outbox";
-    let size =
-        |row: &rusqlite::Row<'_>| Ok(OutboxSize { mutations: row.get(0)?, bytes: row.get(1)? });
+    let sql = "SELECT max(coalesce(max(id), 0), (SELECT last_mutation FROM tw_replica)), count(*),
+               coalesce(sum(bytes), 0) FROM tw_outbox";
+    let size = |row: &rusqlite::Row<'_>| {
+        let last = MutationId(row.get(0)?);
+        Ok(OutboxSize { last, mutations: row.get(1)?, bytes: row.get(2)? })
+    };
     Ok(connection.query_row(sql, [], size)?)
 }
 

@@ -14,7 +14,7 @@ use crate::capture::{Capture, is_in_log};
 use crate::error::ReplicaError;
 use crate::functions::{NO_SNOWFLAKE, SNOWFLAKE, Writer};
 use crate::guard::{Guard, INSERTS, PENDING};
-use crate::local::{check_schema, schema_version};
+use crate::local::check_schema;
 use crate::names::{Columns, Insertion, insertion, is_of_savepoints, is_upsert};
 use crate::outbox::{self, Draft, MutationId};
 use crate::reader::{QueryResult, query, rows_of, while_wanted};
@@ -69,7 +69,7 @@ impl Replica {
     /// [`ReplicaError`] when the file cannot be written.
     pub fn begin(&mut self, writer: Writer) -> Result<Transaction<'_>, ReplicaError> {
         self.forget_touched();
-        self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         self.making.begin(&writer);
         self.guard.allow_savepoints(true);
         Ok(Transaction {
@@ -145,7 +145,6 @@ impl Transaction<'_> {
 
     fn run(&mut self, sql: &str, params: &[Value]) -> Result<Executed, ReplicaError> {
         let (sql, how) = self.prepared(sql)?;
-        let before = schema_version(&self.replica.connection)?;
         let replica = &mut *self.replica;
         let (guard, mut lane) = (replica.guard.clone(), self.lane.clone());
         let is_wanted = Arc::clone(&self.is_wanted);
@@ -169,7 +168,7 @@ impl Transaction<'_> {
                 })
             },
         )?;
-        let is_ddl = schema_version(&replica.connection)? != before;
+        let is_ddl = guard.is_ddl();
         if is_ddl {
             check_schema(&replica.connection, &guard, &replica.tables)?;
         }
@@ -261,13 +260,14 @@ impl Transaction<'_> {
             let (size, now) = (self.replica.outbox, self.writer.now);
             added = Some(outbox::add(&self.replica.connection, size, lane, now, &drafts)?);
         }
-        self.replica.connection.execute_batch("COMMIT")?;
+        self.replica.connection.prepare_cached("COMMIT")?.execute([])?;
         self.is_open = false;
         let mut changed = self.replica.changed(self.is_schema);
         // Of some SQLite tells nothing.
         let written = std::mem::take(&mut self.written);
         changed.tables.extend(written);
         let mutation = added.map(|(id, bytes)| {
+            self.replica.outbox.last = id;
             self.replica.outbox.mutations += 1;
             self.replica.outbox.bytes += bytes;
             changed.tables.insert(PENDING.to_owned());
