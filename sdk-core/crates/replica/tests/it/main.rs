@@ -7,6 +7,7 @@ mod world;
 mod capture;
 mod captures;
 mod crashes;
+mod cuts;
 mod formats;
 mod histories;
 mod local;
