@@ -9,10 +9,10 @@ use sdk_replica::MutationId;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::error::Error;
-use crate::mutation::{Pending, Wrote};
 use crate::readers::Waited;
 use crate::transaction::{Call, Statement};
 use crate::watch::WatchResult;
+use crate::written::{Pending, Wrote};
 
 /// Which subscription it is, and how it is with it.
 pub(crate) type Shown = (SubscriptionId, SubscriptionView);

@@ -2,7 +2,7 @@
 //!
 //! | to find | look in |
 //! | --- | --- |
-//! | what applications call | `client.rs`, `subscription.rs`, `watch.rs`, `mutation.rs`, `transaction.rs`, `rows.rs` |
+//! | what applications call | `client.rs`, `subscription.rs`, `watch.rs`, `mutation.rs`, `written.rs`, `transaction.rs`, `rows.rs` |
 //! | how a client is set up, and how it is | `config.rs`, `status.rs`, `error.rs` |
 //! | the loop behind it | `driver.rs` and below; what it is told: `command.rs` |
 //! | local queries | `readers.rs`, `driver/watches.rs` |
@@ -24,11 +24,12 @@ mod subscription;
 mod transaction;
 mod transport;
 mod watch;
+mod written;
 
 pub use client::{Client, RemoteAnswer, RemoteOptions};
 pub use config::{Config, LogLevel, TokenError, TokenFuture};
 pub use error::Error;
-pub use mutation::{Mutation, MutationState, Pending, PendingMutation};
+pub use mutation::Mutation;
 pub use protocol::error_code::ErrorCode;
 pub use protocol::frame::v1::{Position, SqlColumn};
 pub use protocol::value::{ColumnType, Value};
@@ -39,3 +40,4 @@ pub use status::{ResultState, Status, StatusReason, StatusWord};
 pub use subscription::{Progress, SubscribeOptions, Subscription};
 pub use transaction::Transaction;
 pub use watch::{Watch, WatchResult};
+pub use written::{MutationState, Pending, PendingMutation};

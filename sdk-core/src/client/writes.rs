@@ -7,9 +7,10 @@ use tokio::sync::{mpsc, oneshot};
 use super::Client;
 use crate::command::Command;
 use crate::error::Error;
-use crate::mutation::{Mutation, Pending, Wrote};
+use crate::mutation::Mutation;
 use crate::readers::{Waited, WaitedHere};
 use crate::transaction::{Call, Statement, Transaction};
+use crate::written::{Pending, Wrote};
 
 impl Client {
     /// Writes: any SQL on the replica, online or not, in one transaction. It is done when it is

@@ -9,10 +9,10 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Driver;
 use crate::error::Error;
-use crate::mutation::{MutationState, Pending, PendingMutation, Wrote};
 use crate::readers::{Readers, Waited};
 use crate::rows::Rows;
 use crate::transaction::{Call, OVER, Outcome, Statement};
+use crate::written::{MutationState, Pending, PendingMutation, Wrote};
 
 /// How long a transaction may take, and how long nothing may happen in it.
 const TRANSACTION: Duration = Duration::from_secs(5);

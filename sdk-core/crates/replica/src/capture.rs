@@ -19,7 +19,7 @@ use crate::error::ReplicaError;
 use crate::guard::INSERTS;
 use crate::outbox::{self, Draft};
 use crate::surroundings::{IMAGE, PENDING_SET};
-use crate::tables::Table;
+use crate::table::Table;
 use crate::values::{Bound, owned, read, typed};
 
 /// What a transaction has done to one table.

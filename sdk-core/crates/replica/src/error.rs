@@ -4,7 +4,7 @@ use protocol::error_code::ErrorCode;
 use protocol::ids::TableName;
 use thiserror::Error;
 
-use crate::outbox::{OUTBOX_BYTES_MAX, OUTBOX_MUTATIONS_MAX};
+use crate::limits::{OUTBOX_BYTES_MAX, OUTBOX_MUTATIONS_MAX};
 
 /// Why a replica did not do something. No text has a value of a row in it.
 #[derive(Debug, Error)]

@@ -12,7 +12,7 @@ use rusqlite::functions::{Context, FunctionFlags};
 
 use crate::guard::lock;
 use crate::surroundings::DEFAULT;
-use crate::tables::Tables;
+use crate::table::Tables;
 use crate::values::owned;
 
 /// The function `SNOWFLAKE_ID()`, as SQLite calls it.

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use protocol::predicate::{LikePattern, LikePatternError};
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 use rusqlite::functions::FunctionFlags;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::types::ValueRef;
@@ -393,6 +394,14 @@ fn is_ours(name: &str) -> bool {
 
 fn begins(name: &str, with: &str) -> bool {
     name.get(..with.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(with))
+}
+
+/// `"x"` is a name, and never a text because there is no such name.
+pub(crate) fn strict_quotes(connection: &Connection) -> rusqlite::Result<()> {
+    for option in [DbConfig::SQLITE_DBCONFIG_DQS_DML, DbConfig::SQLITE_DBCONFIG_DQS_DDL] {
+        connection.set_db_config(option, false)?;
+    }
+    Ok(())
 }
 
 /// `LIKE` as everywhere in Tidewire: by characters with their case, with `\` as escape.

@@ -9,40 +9,47 @@
 //! | --- | --- |
 //! | opening, and what a step is | `replica.rs`, `step.rs` |
 //! | what the machine is told when it starts | `stored.rs`; the tables of the SDK: `sql/` |
-//! | replicated tables: columns; indexes, triggers and what else is beside them | `tables.rs`, `surroundings.rs` |
+//! | replicated tables: columns; indexes, triggers and what else is beside them | `table.rs`, `tables.rs`, `surroundings.rs` |
 //! | rows, and who holds them | `rows.rs`, `sets.rs` |
-//! | `namespace.table` in SQL | `names.rs` |
+//! | `namespace.table` in SQL, and what else its text says | `names.rs`, `said.rs`; `tokens.rs` |
 //! | reading | `reader.rs`; values: `values.rs` |
 //! | what an application may do | `guard.rs`, `local.rs` |
 //! | writing: SQL; by key; what a transaction has done; defaults | `writing.rs`, `typed.rs`, `capture.rs`, `functions.rs` |
-//! | what waits to be sent, and what is shown meanwhile | `outbox.rs`, `rebase.rs` |
+//! | what waits to be sent, and what is shown meanwhile | `outbox.rs`, `pending.rs`, `rebase.rs` |
 //! | what can go wrong | `error.rs` |
 
 mod capture;
 mod error;
 mod functions;
 mod guard;
+mod limits;
 mod local;
 mod names;
 mod outbox;
+mod pending;
 mod reader;
 mod rebase;
 mod replica;
 mod rows;
+mod said;
 mod sets;
 mod step;
 mod stored;
 mod surroundings;
+mod table;
 mod tables;
+mod tokens;
 mod typed;
 mod values;
 mod writing;
 
 pub use error::ReplicaError;
 pub use functions::Writer;
-pub use names::subscribed_table;
-pub use outbox::{MutationId, OUTBOX_BYTES_MAX, OUTBOX_MUTATIONS_MAX, PendingMutation};
+pub use limits::{OUTBOX_BYTES_MAX, OUTBOX_MUTATIONS_MAX};
+pub use outbox::MutationId;
+pub use pending::PendingMutation;
 pub use reader::{QueryResult, Reader};
 pub use replica::{Changed, Replica};
+pub use said::subscribed_table;
 pub use typed::Change;
 pub use writing::{Committed, Executed, Transaction};

@@ -5,10 +5,10 @@ use rusqlite::Connection;
 
 use crate::error::ReplicaError;
 use crate::guard::Guard;
-use crate::names::{ignores, is_after, quoted};
+use crate::names::quoted;
 use crate::replica::{Changed, Replica};
-use crate::surroundings;
-use crate::tables::Tables;
+use crate::said::{ignores, is_after};
+use crate::table::Tables;
 
 impl Replica {
     /// Does something in one transaction. What of the application is in its way, such as a UNIQUE
@@ -75,7 +75,7 @@ pub(crate) fn check_schema(
     for Object { kind, name, table, sql } in objects(connection)? {
         // ALTER TABLE does not say to the authorizer what it renames to.
         let is_such = name.get(..3).is_some_and(|begin| begin.eq_ignore_ascii_case("tw_"));
-        if kind == "table" && is_such && !surroundings::is_ours(&name, tables) {
+        if kind == "table" && is_such && !tables.is_ours(&name) {
             return Err(ReplicaError::Refused(format!(
                 "names that begin with tw_ are the SDK's: choose another than {name}"
             )));

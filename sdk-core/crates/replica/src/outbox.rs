@@ -1,44 +1,21 @@
 //! What applications have written and the server has not decided.
 
-use std::collections::HashSet;
-
 use protocol::codec;
-use protocol::ids::{Lane, TableId, TableName};
+use protocol::ids::{Lane, TableId};
 use protocol::limits::{COMMIT_BYTES_MAX, OPERATIONS_MAX};
-use protocol::mutation::{Action, ColumnValue, Mutation, Operation};
+use protocol::mutation::{Action, ColumnValue, Operation};
 use protocol::schema::TableSchema;
-use protocol::value::{Row, Value};
+use protocol::value::Row;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::error::ReplicaError;
-use crate::rebase;
-use crate::replica::{Changed, Replica};
-use crate::tables::Tables;
-use crate::values::{Bound, read, shown_key};
-
-/// Most mutations that wait on a device.
-pub const OUTBOX_MUTATIONS_MAX: i64 = 100_000;
-
-/// Most bytes of operations that wait on a device.
-pub const OUTBOX_BYTES_MAX: i64 = 64 * 1024 * 1024;
+use crate::limits::{OUTBOX_BYTES_MAX, OUTBOX_MUTATIONS_MAX};
+use crate::table::Tables;
+use crate::values::{Bound, shown_key};
 
 /// Names a mutation on this device, as long as the replica exists.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MutationId(pub i64);
-
-/// A mutation that waits.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PendingMutation {
-    /// Which.
-    pub id: MutationId,
-    /// Its lane.
-    pub lane: Lane,
-    /// When it was written: microseconds since 1970, UTC.
-    pub written_at: i64,
-    /// The rows that it writes: the table, and the key as `tw_pending` has it. A table that is not
-    /// here any more has no name.
-    pub rows: Vec<(Option<TableName>, Value)>,
-}
 
 /// How large the outbox is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -163,7 +140,7 @@ pub(crate) fn keys(
 }
 
 /// The row that an operation is about.
-fn key_of(schema: &TableSchema, operation: &Operation) -> Option<Row> {
+pub(crate) fn key_of(schema: &TableSchema, operation: &Operation) -> Option<Row> {
     match &operation.action {
         Action::Patch { key, .. } | Action::Delete { key } => Some(key.clone()),
         Action::Insert(values) | Action::Upsert(values) => {
@@ -230,7 +207,10 @@ pub(crate) fn take_direct(
 }
 
 /// What a mutation does.
-fn operations(connection: &Connection, id: MutationId) -> Result<Vec<Operation>, ReplicaError> {
+pub(crate) fn operations(
+    connection: &Connection,
+    id: MutationId,
+) -> Result<Vec<Operation>, ReplicaError> {
     let mut select = connection
         .prepare_cached("SELECT operation FROM tw_operations WHERE mutation = ?1 ORDER BY place")?;
     let mut rows = select.query([id.0])?;
@@ -239,83 +219,4 @@ fn operations(connection: &Connection, id: MutationId) -> Result<Vec<Operation>,
         operations.push(decode(&row.get::<_, Vec<u8>>(0)?)?);
     }
     Ok(operations)
-}
-
-impl Replica {
-    /// Takes a mutation back, and undoes what it shows; those behind it stay. Says what has changed,
-    /// or nothing where it is not waiting any more.
-    ///
-    /// # Errors
-    /// [`ReplicaError`]; nothing was done.
-    pub fn cancel(&mut self, id: MutationId) -> Result<Option<Changed>, ReplicaError> {
-        let sql = "SELECT 1 FROM tw_outbox WHERE id = ?1 AND cancelled IS NULL";
-        let found = self.connection.query_row(sql, [id.0], |_| Ok(()));
-        if found.optional()?.is_none() {
-            return Ok(None);
-        }
-        let mut changed = self.despite_the_app(|replica| {
-            let connection = &replica.connection;
-            let operations = operations(connection, id)?;
-            connection.execute("DELETE FROM tw_operations WHERE mutation = ?1", [id.0])?;
-            let mut done = HashSet::new();
-            for operation in &operations {
-                let Ok(table) = replica.tables.get(operation.table) else { continue };
-                let Some(key) = key_of(&table.schema, operation) else { continue };
-                // Once no write waits for it, a row is as any other.
-                if done.insert((operation.table, key.clone())) {
-                    rebase::row(connection, table, &key)?;
-                }
-            }
-            // It takes its number when its turn comes, and that needs all that it was.
-            let content = codec::encode(&Mutation { operations });
-            let sql = "UPDATE tw_outbox SET cancelled = ?2 WHERE id = ?1";
-            connection.execute(sql, params![id.0, content])?;
-            Ok(false)
-        })?;
-        changed.tables.insert(crate::guard::PENDING.to_owned());
-        Ok(Some(changed))
-    }
-
-    /// What waits, in the order in which it was written.
-    ///
-    /// # Errors
-    /// [`ReplicaError`] when the file cannot be read.
-    pub fn pending(&self) -> Result<Vec<PendingMutation>, ReplicaError> {
-        let mut select = self.connection.prepare_cached(
-            "SELECT o.id, o.lane, o.written_at, p.table_id, p.key
-             FROM tw_outbox o JOIN tw_operations p ON p.mutation = o.id
-             WHERE o.cancelled IS NULL ORDER BY o.id, p.place",
-        )?;
-        let mut rows = select.query([])?;
-        let mut pending: Vec<PendingMutation> = Vec::new();
-        while let Some(row) = rows.next()? {
-            let id = MutationId(row.get(0)?);
-            let lane: String = row.get(1)?;
-            let key = read(row.get_ref(4)?).ok_or(ReplicaError::Damaged)?;
-            let written = (name(&self.tables, TableId(row.get(3)?)), key);
-            match pending.last_mut().filter(|last| last.id == id) {
-                Some(last) => last.rows.push(written),
-                None => pending.push(PendingMutation {
-                    id,
-                    lane: lane.parse().map_err(|_| ReplicaError::Damaged)?,
-                    written_at: row.get(2)?,
-                    rows: vec![written],
-                }),
-            }
-        }
-        Ok(pending)
-    }
-
-    /// What a mutation that waits does, as it will be sent. `None` where it does not wait.
-    ///
-    /// # Errors
-    /// [`ReplicaError`] when the file cannot be read.
-    pub fn mutation(&self, id: MutationId) -> Result<Option<Mutation>, ReplicaError> {
-        let operations = operations(&self.connection, id)?;
-        Ok((!operations.is_empty()).then_some(Mutation { operations }))
-    }
-}
-
-fn name(tables: &Tables, id: TableId) -> Option<TableName> {
-    tables.0.get(&id).map(|table| table.schema.name.clone())
 }

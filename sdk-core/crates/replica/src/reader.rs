@@ -9,8 +9,7 @@ use protocol::value::Value;
 use rusqlite::{Connection, OpenFlags, Params, Statement, params_from_iter};
 
 use crate::error::ReplicaError;
-use crate::guard::{Guard, HIDDEN, INSERTS, Replicated};
-use crate::replica::strict_quotes;
+use crate::guard::{Guard, HIDDEN, INSERTS, Replicated, strict_quotes};
 use crate::values::{Bound, read};
 
 /// How often it is asked whether a statement is still wanted: every so many of SQLite's operations.

@@ -11,7 +11,7 @@ use crate::capture::default_left;
 use crate::error::ReplicaError;
 use crate::outbox;
 use crate::surroundings::PENDING_SET;
-use crate::tables::Table;
+use crate::table::Table;
 use crate::values::{Bound, read};
 
 /// A row on its way to be shown.

@@ -7,18 +7,17 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use protocol::ids::ClientId;
-use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension};
 use sdk_machine::{Known, Stored, StoredSubscription, SubscriptionId};
 
 use crate::error::ReplicaError;
 use crate::functions::{Making, Writer};
-use crate::guard::{Guard, lock};
+use crate::guard::{Guard, lock, strict_quotes};
 use crate::outbox::{self, OutboxSize};
 use crate::reader::Reader;
 use crate::sets::Sets;
 use crate::stored;
-use crate::tables::Tables;
+use crate::table::Tables;
 
 /// The formats of the file, in their order. A released one is never edited.
 const MIGRATIONS: &[&str] = &[
@@ -308,14 +307,6 @@ impl Replica {
         }
         Changed { tables, schema, dropped: Vec::new() }
     }
-}
-
-/// `"x"` is a name, and never a text because there is no such name.
-pub(crate) fn strict_quotes(connection: &Connection) -> rusqlite::Result<()> {
-    for option in [DbConfig::SQLITE_DBCONFIG_DQS_DML, DbConfig::SQLITE_DBCONFIG_DQS_DDL] {
-        connection.set_db_config(option, false)?;
-    }
-    Ok(())
 }
 
 /// Opens a file that nobody else on the machine may read, and makes it if it is not there.

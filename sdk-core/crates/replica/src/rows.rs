@@ -20,7 +20,7 @@ use crate::outbox;
 use crate::rebase;
 use crate::sets::{Member, SetId, Sets};
 use crate::stored::stored_seq;
-use crate::tables::{Table, Tables};
+use crate::table::{Table, Tables};
 use crate::values::Bound;
 
 /// A transaction's work on rows.

@@ -7,13 +7,12 @@
 //! Triggers run after the change, because what REPLACE removes is told before that.
 
 use protocol::ids::ColumnId;
-use protocol::schema::ColumnDefault;
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::error::ReplicaError;
 use crate::guard::WRITES;
 use crate::names::quoted;
-use crate::tables::{Table, Tables};
+use crate::table::Table;
 use crate::values::sqlite_type;
 
 /// The function that gives a column its default.
@@ -25,19 +24,6 @@ pub(crate) const IMAGE: i64 = 0;
 
 /// `_set` of a row that nothing but writes holds.
 pub(crate) const PENDING_SET: i64 = -1;
-
-/// The tables that every replica has.
-const OWN_TABLES: &[&str] = &[
-    "tw_replica",
-    "tw_lanes",
-    "tw_subscriptions",
-    "tw_tables",
-    "tw_staged",
-    "tw_sets",
-    "tw_outbox",
-    "tw_operations",
-    "tw_log_direct",
-];
 
 const EVENTS: [&str; 3] = ["insert", "update", "delete"];
 
@@ -183,20 +169,4 @@ fn triggers(table: &Table) -> String {
         );
     }
     sql
-}
-
-/// Whether a table that is called so is the SDK's.
-pub(crate) fn is_ours(name: &str, tables: &Tables) -> bool {
-    OWN_TABLES.contains(&name)
-        || tables.0.values().any(|table| name == table.base() || name == table.log())
-}
-
-impl Table {
-    /// What an INSERT that does not name the column stores.
-    pub(crate) fn default_of(&self, column: ColumnId) -> Option<ColumnDefault> {
-        if self.owner_column() == Some(column) {
-            return Some(ColumnDefault::CurrentUser);
-        }
-        self.schema.column(column)?.default.clone()
-    }
 }

@@ -12,7 +12,7 @@ use crate::capture::{check_key, check_size};
 use crate::error::ReplicaError;
 use crate::names::quoted;
 use crate::outbox::Draft;
-use crate::tables::Table;
+use crate::table::Table;
 use crate::values::{Bound, typed};
 use crate::writing::Transaction;
 

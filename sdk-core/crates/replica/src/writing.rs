@@ -15,11 +15,11 @@ use crate::error::ReplicaError;
 use crate::functions::{NO_SNOWFLAKE, SNOWFLAKE, Writer};
 use crate::guard::{Guard, INSERTS, PENDING};
 use crate::local::check_schema;
-use crate::names::{Columns, Insertion, insertion, is_of_savepoints, is_upsert};
 use crate::outbox::{self, Draft, MutationId};
 use crate::reader::{QueryResult, query, rows_of, while_wanted};
 use crate::replica::{Changed, Replica};
-use crate::tables::Table;
+use crate::said::{Columns, Insertion, insertion, is_of_savepoints, is_upsert};
+use crate::table::Table;
 use crate::values::Bound;
 
 /// What came of a statement.

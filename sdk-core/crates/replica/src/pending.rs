@@ -1,0 +1,110 @@
+//! What waits to be sent, for whoever wrote it: shown, and taken back.
+
+use std::collections::HashSet;
+
+use protocol::codec;
+use protocol::ids::{Lane, TableId, TableName};
+use protocol::mutation::Mutation;
+use protocol::value::Value;
+use rusqlite::{OptionalExtension, params};
+
+use crate::error::ReplicaError;
+use crate::guard::PENDING;
+use crate::outbox::{MutationId, key_of, operations};
+use crate::rebase;
+use crate::replica::{Changed, Replica};
+use crate::table::Tables;
+use crate::values::read;
+
+/// A mutation that waits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PendingMutation {
+    /// Which.
+    pub id: MutationId,
+    /// Its lane.
+    pub lane: Lane,
+    /// When it was written: microseconds since 1970, UTC.
+    pub written_at: i64,
+    /// The rows that it writes: the table, and the key as `tw_pending` has it. A table that is not
+    /// here any more has no name.
+    pub rows: Vec<(Option<TableName>, Value)>,
+}
+
+impl Replica {
+    /// Takes a mutation back, and undoes what it shows; those behind it stay. Says what has changed,
+    /// or nothing where it is not waiting any more.
+    ///
+    /// # Errors
+    /// [`ReplicaError`]; nothing was done.
+    pub fn cancel(&mut self, id: MutationId) -> Result<Option<Changed>, ReplicaError> {
+        let sql = "SELECT 1 FROM tw_outbox WHERE id = ?1 AND cancelled IS NULL";
+        let found = self.connection.query_row(sql, [id.0], |_| Ok(()));
+        if found.optional()?.is_none() {
+            return Ok(None);
+        }
+        let mut changed = self.despite_the_app(|replica| {
+            let connection = &replica.connection;
+            let operations = operations(connection, id)?;
+            connection.execute("DELETE FROM tw_operations WHERE mutation = ?1", [id.0])?;
+            let mut done = HashSet::new();
+            for operation in &operations {
+                let Ok(table) = replica.tables.get(operation.table) else { continue };
+                let Some(key) = key_of(&table.schema, operation) else { continue };
+                // Once no write waits for it, a row is as any other.
+                if done.insert((operation.table, key.clone())) {
+                    rebase::row(connection, table, &key)?;
+                }
+            }
+            // It takes its number when its turn comes, and that needs all that it was.
+            let content = codec::encode(&Mutation { operations });
+            let sql = "UPDATE tw_outbox SET cancelled = ?2 WHERE id = ?1";
+            connection.execute(sql, params![id.0, content])?;
+            Ok(false)
+        })?;
+        changed.tables.insert(PENDING.to_owned());
+        Ok(Some(changed))
+    }
+
+    /// What waits, in the order in which it was written.
+    ///
+    /// # Errors
+    /// [`ReplicaError`] when the file cannot be read.
+    pub fn pending(&self) -> Result<Vec<PendingMutation>, ReplicaError> {
+        let mut select = self.connection.prepare_cached(
+            "SELECT o.id, o.lane, o.written_at, p.table_id, p.key
+             FROM tw_outbox o JOIN tw_operations p ON p.mutation = o.id
+             WHERE o.cancelled IS NULL ORDER BY o.id, p.place",
+        )?;
+        let mut rows = select.query([])?;
+        let mut pending: Vec<PendingMutation> = Vec::new();
+        while let Some(row) = rows.next()? {
+            let id = MutationId(row.get(0)?);
+            let lane: String = row.get(1)?;
+            let key = read(row.get_ref(4)?).ok_or(ReplicaError::Damaged)?;
+            let written = (name(&self.tables, TableId(row.get(3)?)), key);
+            match pending.last_mut().filter(|last| last.id == id) {
+                Some(last) => last.rows.push(written),
+                None => pending.push(PendingMutation {
+                    id,
+                    lane: lane.parse().map_err(|_| ReplicaError::Damaged)?,
+                    written_at: row.get(2)?,
+                    rows: vec![written],
+                }),
+            }
+        }
+        Ok(pending)
+    }
+
+    /// What a mutation that waits does, as it will be sent. `None` where it does not wait.
+    ///
+    /// # Errors
+    /// [`ReplicaError`] when the file cannot be read.
+    pub fn mutation(&self, id: MutationId) -> Result<Option<Mutation>, ReplicaError> {
+        let operations = operations(&self.connection, id)?;
+        Ok((!operations.is_empty()).then_some(Mutation { operations }))
+    }
+}
+
+fn name(tables: &Tables, id: TableId) -> Option<TableName> {
+    tables.0.get(&id).map(|table| table.schema.name.clone())
+}

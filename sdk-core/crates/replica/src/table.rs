@@ -1,0 +1,133 @@
+//! A replicated table: its names in SQLite, its columns, what is beside it.
+
+use std::collections::BTreeMap;
+
+use protocol::ids::{ColumnId, TableId};
+use protocol::schema::{Column, ColumnDefault, TableKind, TableSchema};
+
+use crate::error::ReplicaError;
+use crate::names::quoted;
+
+/// The tables that every replica has.
+const OWN: &[&str] = &[
+    "tw_replica",
+    "tw_lanes",
+    "tw_subscriptions",
+    "tw_tables",
+    "tw_staged",
+    "tw_sets",
+    "tw_outbox",
+    "tw_operations",
+    "tw_log_direct",
+];
+
+/// A replicated table.
+#[derive(Clone, Debug)]
+pub(crate) struct Table {
+    pub(crate) schema: TableSchema,
+    /// Its SQLite name.
+    pub(crate) name: String,
+}
+
+/// The replicated tables, by number.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tables(pub(crate) BTreeMap<TableId, Table>);
+
+impl Table {
+    pub(crate) fn new(schema: TableSchema) -> Self {
+        let name = schema.name.in_replica();
+        Self { schema, name }
+    }
+
+    /// Its name in SQL.
+    pub(crate) fn quoted(&self) -> String {
+        quoted(&self.name)
+    }
+
+    /// Where the server's images are of rows that have writes waiting.
+    pub(crate) fn base(&self) -> String {
+        format!("tw_base_{}", self.schema.id.0)
+    }
+
+    /// Where triggers note what a transaction touches.
+    pub(crate) fn log(&self) -> String {
+        format!("tw_log_{}", self.schema.id.0)
+    }
+
+    pub(crate) fn is_key(&self, column: ColumnId) -> bool {
+        self.schema.primary_key.contains(&column)
+    }
+
+    /// The quoted names of the columns of its key.
+    pub(crate) fn key(&self) -> Vec<String> {
+        self.names(&self.schema.primary_key)
+    }
+
+    /// The quoted names of columns; those that it does not have are left out.
+    pub(crate) fn names(&self, columns: &[ColumnId]) -> Vec<String> {
+        let name = |id: &ColumnId| self.schema.column(*id).map(|c| quoted(c.name.as_str()));
+        columns.iter().filter_map(name).collect()
+    }
+
+    /// The column with this name.
+    pub(crate) fn column(&self, name: &str) -> Result<&Column, ReplicaError> {
+        self.schema.column_named(name).ok_or_else(|| {
+            let table = &self.schema.name;
+            ReplicaError::Sql(format!("there is no column {name} in {table}: check its spelling"))
+        })
+    }
+
+    /// The columns that the SDK adds.
+    pub(crate) fn hidden(&self) -> impl Iterator<Item = &'static str> {
+        ["_seq", "_set"].into_iter().chain(self.has_expiry().then_some("_expires"))
+    }
+
+    /// The quoted names of all columns: those of the server in its order, then the SDK's.
+    pub(crate) fn all(&self) -> Vec<String> {
+        let columns = self.schema.columns.iter().map(|column| quoted(column.name.as_str()));
+        columns.chain(self.hidden().map(str::to_owned)).collect()
+    }
+
+    /// That a row has the key whose values are the parameters behind `before` others.
+    pub(crate) fn is_row(&self, before: usize) -> String {
+        let parts: Vec<String> = self
+            .key()
+            .into_iter()
+            .zip(before + 1..)
+            .map(|(name, place)| format!("{name} = ?{place}"))
+            .collect();
+        parts.join(" AND ")
+    }
+
+    pub(crate) fn has_expiry(&self) -> bool {
+        self.schema.ttl_seconds.is_some()
+    }
+
+    /// The column that has the writer's user id.
+    pub(crate) fn owner_column(&self) -> Option<ColumnId> {
+        match &self.schema.kind {
+            TableKind::Shared(sharing) => sharing.owner_column,
+            TableKind::User | TableKind::Stream => None,
+        }
+    }
+
+    /// What an INSERT that does not name the column stores.
+    pub(crate) fn default_of(&self, column: ColumnId) -> Option<ColumnDefault> {
+        if self.owner_column() == Some(column) {
+            return Some(ColumnDefault::CurrentUser);
+        }
+        self.schema.column(column)?.default.clone()
+    }
+}
+
+impl Tables {
+    pub(crate) fn get(&self, id: TableId) -> Result<&Table, ReplicaError> {
+        self.0.get(&id).ok_or(ReplicaError::Inconsistent("rows of a table that is not here"))
+    }
+
+    /// Whether a table that is called so is the SDK's.
+    pub(crate) fn is_ours(&self, name: &str) -> bool {
+        let beside = |table: &Table| name == table.base() || name == table.log();
+        OWN.contains(&name) || self.0.values().any(beside)
+    }
+}

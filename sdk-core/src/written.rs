@@ -1,0 +1,75 @@
+//! What was written, and how it is with it.
+
+use std::time::Duration;
+
+use protocol::error_code::ErrorCode;
+use protocol::value::Value;
+use sdk_replica::MutationId;
+use tokio::sync::watch;
+
+use crate::rows::Rows;
+
+/// How it is with a write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MutationState {
+    /// It has written what stays on this device, or changed nothing: there is nothing to decide.
+    Local,
+    /// It is stored on this device, and waits to be sent.
+    Queued,
+    /// It is undone. What was taken back has the code `cancelled`.
+    Rejected {
+        /// What to match on.
+        code: ErrorCode,
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+impl MutationState {
+    /// What was taken back.
+    pub(crate) fn cancelled() -> Self {
+        let reason = "it was taken back before it was decided".to_owned();
+        Self::Rejected { code: ErrorCode::Cancelled, reason }
+    }
+
+    pub(crate) fn is_decided(&self) -> bool {
+        !matches!(self, Self::Queued)
+    }
+}
+
+/// What a write has done here.
+#[derive(Clone, Debug)]
+pub(crate) struct Wrote {
+    pub(crate) id: Option<MutationId>,
+    pub(crate) rows_affected: u64,
+    pub(crate) rows: Rows,
+    pub(crate) state: watch::Receiver<MutationState>,
+}
+
+/// What waits to be sent.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Pending {
+    /// In the order in which it was written.
+    pub mutations: Vec<PendingMutation>,
+    /// How long the oldest has waited.
+    pub oldest_age: Option<Duration>,
+}
+
+/// A write that waits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PendingMutation {
+    /// Which: see [`Client::mutation`](crate::Client::mutation).
+    pub id: MutationId,
+    /// When it was written: microseconds since 1970, UTC.
+    pub written_at: i64,
+    /// The rows that it writes: `namespace.table`, and the key as the view `tw_pending` has it.
+    pub rows: Vec<(String, Value)>,
+}
+
+impl Pending {
+    /// How much it is.
+    pub fn count(&self) -> usize {
+        self.mutations.len()
+    }
+}
