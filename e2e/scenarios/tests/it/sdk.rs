@@ -232,7 +232,7 @@ async fn a_statement_over_a_cut_is_answered_and_done_once() {
         let remote = client.remote(sql, &params);
         let nudged = async {
             loop {
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                tick().await;
                 client.network_changed();
             }
         };
@@ -366,4 +366,84 @@ async fn two_devices_of_one_user_and_no_row_of_another() {
     until(&mut watches[2], &["8 200"]).await;
     let second = Client::open(world.config("ann", "phone")).await.unwrap_err();
     assert_eq!(second.code(), ErrorCode::LeaderChanged, "{second}");
+}
+
+/// W1, W5, E2: on tables as the real server describes them, with defaults and rows that expire.
+/// What is written offline waits through the words of the server, a reload of the subscription and a
+/// restart.
+#[tokio::test]
+async fn what_is_written_offline_waits_on_what_the_server_says() {
+    let mut world = World::new();
+    world.admin.ok(
+        "CREATE SHARED TABLE app.posts (id UUID PRIMARY KEY DEFAULT UUID_V7(), author TEXT, body TEXT \
+         NOT NULL, kind TEXT DEFAULT 'plain', at TIMESTAMP DEFAULT NOW(), likes INT DEFAULT 0 MERGE \
+         ADD) WITH (ACCESS_LEVEL = WRITE, OWNER_COLUMN = author)",
+    );
+    let all =
+        ["SELECT * FROM app.posts", "SELECT * FROM app.hints", "SELECT id, body FROM app.board"];
+    let client = world.client("ann").await;
+    for sql in all {
+        let subscription = client.subscribe(sql, &[], SubscribeOptions::default()).await.unwrap();
+        soon(subscription.ready()).await.unwrap();
+    }
+    let bob = world.home.client("bob", Role::User);
+    bob.ok("INSERT INTO app.posts (body) VALUES ('by bob')");
+    bob.ok("INSERT INTO app.board VALUES (1, 7, 'one')");
+    world.ann.ok("INSERT INTO app.hints VALUES (1, 'soon gone'), (2, 'kept')");
+    let count = "SELECT (SELECT count(*) FROM app.posts) + (SELECT count(*) FROM app.hints) +
+                 (SELECT count(*) FROM app.board)";
+    soon(async {
+        while rows(&client, count).await != ["4"] {
+            tick().await
+        }
+    })
+    .await;
+
+    client.execute("INSERT INTO app.posts (body) VALUES ('by ann')", &[]).await.unwrap();
+    client.execute("UPDATE app.posts SET likes = likes + 1", &[]).await.unwrap();
+    client.execute("UPDATE app.hints SET body = 'mine' WHERE id = 2", &[]).await.unwrap();
+    client.execute("UPDATE app.board SET body = 'mine'", &[]).await.unwrap();
+    let refused = client.execute("UPDATE app.posts SET body = NULL", &[]).await.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::Constraint);
+    bob.ok("UPDATE app.posts SET likes = likes + 10 WHERE body = 'by bob'");
+    bob.ok("UPDATE app.board SET body = 'theirs', room = 9");
+    bob.ok("INSERT INTO app.board VALUES (2, 7, 'two')");
+    let shown = "SELECT author, body, kind, likes, at IS NULL FROM app.posts ORDER BY likes";
+    let board = "SELECT id, body FROM app.board ORDER BY id";
+    soon(async {
+        while rows(&client, shown).await != ["ann by ann plain 1 0", "bob by bob plain 11 0"]
+            || rows(&client, board).await != ["1 mine", "2 two"]
+        {
+            tick().await;
+        }
+    })
+    .await;
+    // The rows of the hints have expired but for the one that a write waits for.
+    let hints = "SELECT id, body FROM app.hints ORDER BY id";
+    soon(async {
+        while rows(&client, hints).await != ["2 mine"] {
+            tick().await
+        }
+    })
+    .await;
+    let again = client.subscribe(all[2], &[], SubscribeOptions::default()).await.unwrap();
+    again.reset();
+    soon(again.ready()).await.unwrap();
+    soon(client.close()).await;
+    world.proxy.close();
+    let client = world.client("ann").await;
+    assert_eq!(rows(&client, board).await, ["1 mine", "2 two"]);
+    let pending = client.pending().await.unwrap();
+    assert_eq!(pending.count(), 4);
+    for mutation in &pending.mutations {
+        let mutation = client.mutation(mutation.id).await.unwrap().unwrap();
+        assert!(mutation.cancel().await.unwrap());
+    }
+    assert_eq!(rows(&client, shown).await, ["bob by bob plain 10 0"]);
+    assert_eq!(rows(&client, board).await, ["1 theirs", "2 two"]);
+    world.server.take();
+}
+
+async fn tick() {
+    tokio::time::sleep(Duration::from_millis(20)).await;
 }
