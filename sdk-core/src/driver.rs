@@ -386,6 +386,7 @@ impl Driver {
         if self.next_expiry.is_none_or(|at| at > now) {
             return;
         }
+        self.replica.note_writer(&self.writer());
         let next = self.replica.expire(now).and_then(|changed| {
             if changed.tables.is_empty() {
                 return Err(ReplicaError::Inconsistent("rows that have expired do not go"));

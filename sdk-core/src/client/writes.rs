@@ -9,7 +9,7 @@ use crate::command::Command;
 use crate::error::Error;
 use crate::mutation::Mutation;
 use crate::readers::{Waited, WaitedHere};
-use crate::transaction::{Call, Statement, Transaction};
+use crate::transaction::{Call, OVER, Statement, Transaction};
 use crate::written::{Pending, Wrote};
 
 impl Client {
@@ -81,7 +81,7 @@ impl Client {
     /// What the code gives; else as [`Client::execute`], and [`Error::Timeout`].
     ///
     /// # Cancel safety
-    /// When it is dropped before its end nothing was done.
+    /// When it is dropped while the code runs nothing was done.
     ///
     /// # Example
     /// ```
@@ -103,14 +103,17 @@ impl Client {
         F: Future<Output = Result<T, Error>>,
     {
         let (calls, received) = mpsc::unbounded_channel();
-        let (done, mut answer) = oneshot::channel();
+        let (done, answer) = oneshot::channel();
         self.tell(Command::Transact { calls: received, done })?;
         let value = match work(Transaction::new(calls.clone())).await {
             Ok(value) => value,
-            // It may have been given up, and that is why.
-            Err(error) => {
-                return Err(answer.try_recv().ok().and_then(Result::err).unwrap_or(error));
+            // It was given up, or never begun: the answer says why.
+            Err(Error::Timeout(OVER)) => {
+                drop(calls);
+                let why = answer.await.map_err(|_| Error::Closed)?;
+                return Err(why.err().unwrap_or(Error::Timeout(OVER)));
             }
+            Err(error) => return Err(error),
         };
         // If it was given up, the answer says so.
         let _ = calls.send(Call::Commit);

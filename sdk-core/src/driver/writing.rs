@@ -68,11 +68,11 @@ impl Driver {
     /// Does what the code of an application wants, as long as it may take.
     pub(super) async fn transact(
         &mut self,
-        calls: mpsc::UnboundedReceiver<Call>,
+        mut calls: mpsc::UnboundedReceiver<Call>,
         done: oneshot::Sender<Result<Wrote, Error>>,
     ) {
         let writer = self.writer();
-        let answer = serve(&mut self.replica, writer, &self.readers, calls).await;
+        let answer = serve(&mut self.replica, writer, &self.readers, &mut calls).await;
         let answer = answer.map(|done| done.map(|(all, committed)| self.wrote(all, committed)));
         if let Some(answer) = answer {
             // Whoever wanted it may be gone.
@@ -97,6 +97,7 @@ impl Driver {
 
     /// Takes a mutation back.
     pub(super) fn cancel(&mut self, id: MutationId) -> Result<bool, Error> {
+        self.replica.note_writer(&self.writer());
         let Some(changed) = self.replica.cancel(id)? else { return Ok(false) };
         self.note(changed);
         self.mutations.end(id, MutationState::cancelled());
@@ -148,7 +149,7 @@ async fn serve(
     replica: &mut Replica,
     writer: Writer,
     readers: &Readers,
-    mut calls: mpsc::UnboundedReceiver<Call>,
+    calls: &mut mpsc::UnboundedReceiver<Call>,
 ) -> Option<Result<(Outcome, Committed), Error>> {
     let mut transaction = match replica.begin(writer) {
         Ok(transaction) => transaction,

@@ -4,7 +4,7 @@
 //! between those and the rows as they are then is the mutation: so statements that failed, savepoints
 //! that were rolled back, and what was changed back leave nothing.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use protocol::codec;
 use protocol::ids::ColumnId;
@@ -28,6 +28,9 @@ pub(crate) struct Capture<'a> {
     pub(crate) table: &'a Table,
     /// The columns that each upsert of the transaction names.
     pub(crate) upserts: &'a [BTreeSet<ColumnId>],
+    /// The columns of the table that an UPDATE of the transaction sets, or the second half of an
+    /// upsert.
+    pub(crate) set: &'a BTreeSet<ColumnId>,
     /// The time of the transaction, which is what `NOW()` gave.
     pub(crate) now: i64,
 }
@@ -40,7 +43,10 @@ struct Effect {
     key: Row,
     before: Option<Vec<Sqlite>>,
     after: Option<Vec<Sqlite>>,
-    how: i64,
+    /// How it came, each time that it was not there.
+    hows: Vec<i64>,
+    /// Whether it was changed after that.
+    is_updated: bool,
 }
 
 impl Capture<'_> {
@@ -82,15 +88,29 @@ impl Capture<'_> {
         );
         let mut select = self.connection.prepare_cached(&sql)?;
         let mut rows = select.query([])?;
-        let (mut seen, mut effects) = (HashSet::new(), Vec::new());
+        let (mut seen, mut effects) = (HashMap::<Row, usize>::new(), Vec::<Effect>::new());
         while let Some(row) = rows.next()? {
             let values = values(row, 2, all.len())?;
             let key = self.raw_key(&values)?;
-            if seen.insert(key.clone()) {
-                let (place, how): (i64, i64) = (row.get(0)?, row.get(1)?);
+            let (place, how): (i64, i64) = (row.get(0)?, row.get(1)?);
+            let first = effects.len();
+            let at = *seen.entry(key.clone()).or_insert(first);
+            if at == first {
                 let before = (how == IMAGE).then_some(values);
                 let after = self.row_now(&key)?;
-                effects.push(Effect { place, key, before, after, how });
+                effects.push(Effect {
+                    place,
+                    key,
+                    before,
+                    after,
+                    hows: Vec::new(),
+                    is_updated: false,
+                });
+            }
+            // What it was before a change says that there was one; the very first one is of before.
+            effects[at].is_updated = how == IMAGE && at != first;
+            if how != IMAGE {
+                effects[at].hows.push(how);
             }
         }
         Ok(effects)
@@ -148,10 +168,8 @@ impl Capture<'_> {
             (None, None) => Ok(Vec::new()),
             (None, Some(after)) => {
                 key()?;
-                let upsert = effect.how.checked_sub(INSERTS + 1);
-                let named = upsert.and_then(|place| self.upserts.get(usize::try_from(place).ok()?));
-                match named {
-                    Some(named) => self.upsert(after, key()?, named),
+                match self.named(effect) {
+                    Some(named) => self.upsert(after, key()?, &named),
                     None => Ok(vec![self.insert(after)?]),
                 }
             }
@@ -161,6 +179,21 @@ impl Capture<'_> {
                 changes => Ok(vec![Action::Patch { key: key()?, changes }]),
             },
         }
+    }
+
+    /// The columns that the application means of a row that came by an upsert.
+    fn named(&self, effect: &Effect) -> Option<BTreeSet<ColumnId>> {
+        let upsert = |how: &i64| {
+            let place = usize::try_from(how.checked_sub(INSERTS + 1)?).ok()?;
+            self.upserts.get(place)
+        };
+        effect.hows.last().and_then(upsert)?;
+        let mut named: BTreeSet<ColumnId> =
+            effect.hows.iter().filter_map(upsert).flatten().copied().collect();
+        if effect.is_updated {
+            named.extend(self.set);
+        }
+        Some(named)
     }
 
     fn insert(&self, after: &[Sqlite]) -> Result<Action, ReplicaError> {
@@ -191,12 +224,19 @@ impl Capture<'_> {
             self.check_null(column, &value)?;
             let left = default_left(column, self.now);
             let may_be_left = !left.is_null() || !column.not_null;
+            let is_key = self.table.is_key(column.id);
             if column.merge == MergeRule::Add && may_be_left {
-                let more = difference(column, &owned(left), &value);
-                added.extend(more.map(|more| ColumnChange::Add(ColumnValue(column.id, more))));
-            } else if self.table.is_key(column.id) || named.contains(&column.id) || value != left {
-                values.push(ColumnValue(column.id, value));
+                if value == left {
+                    continue;
+                }
+                if let Some(more) = difference(column, &owned(left), &value) {
+                    added.push(ColumnChange::Add(ColumnValue(column.id, more)));
+                    continue;
+                }
+            } else if !is_key && !named.contains(&column.id) && value == left {
+                continue;
             }
+            values.push(ColumnValue(column.id, value));
         }
         check_size(self.table, &values)?;
         let mut actions = vec![Action::Upsert(values)];

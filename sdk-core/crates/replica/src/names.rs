@@ -39,7 +39,8 @@ pub(crate) fn rewrite(sql: &str, known: &BTreeSet<String>) -> String {
                 out.push_str(&quoted(&bare));
             } else if is_table {
                 out.push_str(&quoted(&name));
-                if place.begins_element && !has_returning && !has_alias(&tokens, end) {
+                let takes_alias = place.begins_element || place.is_target;
+                if takes_alias && !has_returning && !has_alias(&tokens, end) {
                     out.push_str(" AS ");
                     out.push_str(&quoted(&bare));
                 }
@@ -118,6 +119,7 @@ const NO_ALIAS: &[&str] = &[
     "VALUES",
     "SELECT",
     "DEFAULT",
+    "WITH",
 ];
 
 fn has_alias(tokens: &[Token<'_>], end: usize) -> bool {
@@ -155,6 +157,9 @@ struct Place<'a> {
     is_from: bool,
     /// At the beginning of an element of a FROM clause.
     begins_element: bool,
+    /// Where the table is named that a statement writes; not within a trigger, where it has no alias.
+    is_target: bool,
+    is_create: bool,
     /// The last token that said something; none behind a name.
     last: Option<Token<'a>>,
     /// In CREATE INDEX or CREATE TRIGGER, whose first ON is before a table.
@@ -170,7 +175,8 @@ impl<'a> Place<'a> {
     }
 
     fn passed_name(&mut self) {
-        (self.begins_element, self.is_behind_on, self.last) = (false, false, None);
+        (self.begins_element, self.is_behind_on) = (false, false);
+        (self.is_target, self.last) = (false, None);
     }
 
     fn pass(&mut self, token: &Token<'a>) {
@@ -179,6 +185,13 @@ impl<'a> Place<'a> {
         }
         let last = self.last.replace(*token);
         let was = |word: &str| last.is_some_and(|last| last.is_word(word));
+        self.is_create |= token.is_word("CREATE");
+        let or_what = ["ABORT", "FAIL", "IGNORE", "REPLACE", "ROLLBACK"];
+        let writes = token.is_word("INTO")
+            || token.is_word("UPDATE")
+            || (token.is_word("FROM") && was("DELETE"))
+            || (was("OR") && or_what.iter().any(|word| token.is_word(word)));
+        self.is_target = writes && !self.is_create;
         self.is_behind_on = self.awaits_on && token.is_word("ON");
         self.awaits_on &= !self.is_behind_on;
         self.begins_element = match token.text {

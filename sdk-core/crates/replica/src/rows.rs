@@ -45,6 +45,13 @@ pub(crate) struct Left {
     stale_in: BTreeSet<TableId>,
 }
 
+impl Left {
+    /// What is shown of a table follows from something else now.
+    pub(crate) fn changed(&mut self, table: TableId) {
+        self.stale_in.insert(table);
+    }
+}
+
 /// Rows on their way to a subscription.
 struct Arrivals<'a> {
     known: &'a Known,
@@ -374,9 +381,19 @@ impl<'a> Rows<'a> {
         Ok(())
     }
 
-    /// The end of a step. Rows that nothing holds go: what one subscription lets go within it,
-    /// another may take. Rows that writes wait for are shown anew.
+    /// The end of a step. Rows that writes wait for are shown anew, and then held by those writes at
+    /// least. Rows that nothing holds go: what one subscription lets go within it, another may take.
     pub(crate) fn finish(&mut self) -> Result<(), ReplicaError> {
+        for table in &self.left.stale_in {
+            let schema = &self.tables.get(*table)?.schema;
+            self.left.stale.insert(*table, outbox::keys(self.connection, schema)?);
+        }
+        for (table, keys) in &self.left.stale {
+            let table = self.tables.get(*table)?;
+            for key in keys {
+                rebase::row(self.connection, table, key)?;
+            }
+        }
         for table in &self.left.unheld_in {
             let name = self.tables.get(*table)?.quoted();
             self.connection.execute(&format!("DELETE FROM {name} WHERE _set = 0"), [])?;
@@ -391,16 +408,6 @@ impl<'a> Rows<'a> {
             let mut statement = self.connection.prepare_cached(&sql)?;
             for key in keys {
                 statement.execute(params_from_iter(key.iter().map(Bound)))?;
-            }
-        }
-        for table in &self.left.stale_in {
-            let schema = &self.tables.get(*table)?.schema;
-            self.left.stale.insert(*table, outbox::keys(self.connection, schema)?);
-        }
-        for (table, keys) in &self.left.stale {
-            let table = self.tables.get(*table)?;
-            for key in keys {
-                rebase::row(self.connection, table, key)?;
             }
         }
         Ok(())

@@ -61,6 +61,7 @@ pub(crate) fn insertion(sql: &str) -> Option<Insertion> {
             end += token.text.len();
             (token.kind != Kind::Space).then_some((token, end))
         })
+        .skip_while(|(token, _)| token.text == ";")
         .collect();
     let verbs = ["INSERT", "REPLACE", "WITH"];
     ends.first().filter(|(first, _)| verbs.iter().any(|verb| first.is_word(verb)))?;
@@ -73,8 +74,11 @@ pub(crate) fn insertion(sql: &str) -> Option<Insertion> {
         }
         depth == 0 && token.is_word("INTO")
     })?;
-    let (table, end) = ends.get(into + 1)?;
-    let (mut list_at, mut at) = (*end, into + 2);
+    // `main` is the one database there is.
+    let has_database = ends.get(into + 2).is_some_and(|(token, _)| token.text == ".");
+    let place = if has_database { into + 3 } else { into + 1 };
+    let (table, end) = ends.get(place)?;
+    let (mut list_at, mut at) = (*end, place + 1);
     if ends.get(at).is_some_and(|(token, _)| token.is_word("AS")) {
         list_at = ends.get(at + 1)?.1;
         at += 2;
@@ -103,7 +107,7 @@ pub(crate) fn ignores(create_trigger: &str) -> bool {
 /// Whether a statement is about savepoints.
 pub(crate) fn is_of_savepoints(sql: &str) -> bool {
     let tokens = tokens(sql);
-    let first = tokens.iter().find(|token| token.kind != Kind::Space);
+    let first = tokens.iter().find(|token| token.kind != Kind::Space && token.text != ";");
     let words = ["SAVEPOINT", "RELEASE", "ROLLBACK"];
     first.is_some_and(|first| words.iter().any(|word| first.is_word(word)))
 }

@@ -22,16 +22,20 @@ impl Replica {
 
     /// Says whether tables were made or changed.
     fn write_all(&mut self, step: &Step) -> Result<bool, ReplicaError> {
+        let mut left = Left::default();
         let mut is_new = false;
         // Descriptions of tables come before rows.
         for write in &step.writes {
             if let Write::PutSubscription(put) = write
                 && let Some(known) = &put.known
             {
-                is_new |= self.tables.ensure(&self.connection, &known.table)?;
+                let is_other = self.tables.ensure(&self.connection, &known.table)?;
+                if is_other {
+                    left.changed(known.table.id);
+                }
+                is_new |= is_other;
             }
         }
-        let mut left = Left::default();
         let mut gone = Vec::new();
         for write in &step.writes {
             self.write(write, &mut left, &mut gone)?;

@@ -34,6 +34,10 @@ impl Token<'_> {
             // It may end where the statement does.
             Some(rest.strip_suffix(close).unwrap_or(rest))
         };
+        if let Some(name) = inner('\'', '\'') {
+            // SQLite takes a text for a name where one has to be.
+            return name.replace("''", "'").to_ascii_lowercase();
+        }
         let name = match (inner('"', '"'), inner('`', '`'), inner('[', ']')) {
             (Some(name), ..) => name.replace("\"\"", "\""),
             (_, Some(name), _) => name.replace("``", "`"),
@@ -77,6 +81,8 @@ fn token(text: &str) -> (Kind, usize) {
             (Kind::Space, text[2..].find("*/").map_or(text.len(), |at| at + 4))
         }
         b' ' | b'\t' | b'\n' | b'\r' | b'\x0c' => (Kind::Space, 1),
+        // SQLite passes over the mark that some put before a text.
+        _ if text.starts_with('\u{feff}') => (Kind::Space, '\u{feff}'.len_utf8()),
         b'\'' => (Kind::Text, until(text, '\'')),
         b'"' => (Kind::Quoted, until(text, '"')),
         b'`' => (Kind::Quoted, until(text, '`')),

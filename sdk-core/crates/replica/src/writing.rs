@@ -1,7 +1,7 @@
 //! Transactions of the application: any SQL on local and replicated tables, and what of it is to be
 //! sent.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -54,6 +54,7 @@ pub struct Transaction<'r> {
     lane: Option<(Lane, String)>,
     /// See [`Capture`].
     upserts: Vec<BTreeSet<ColumnId>>,
+    set: BTreeMap<TableId, BTreeSet<ColumnId>>,
     /// All tables that it may have written, by their SQLite names.
     written: BTreeSet<String>,
     has_direct: bool,
@@ -79,6 +80,7 @@ impl Replica {
             tables: BTreeSet::new(),
             lane: None,
             upserts: Vec::new(),
+            set: BTreeMap::new(),
             written: BTreeSet::new(),
             has_direct: false,
             is_schema: false,
@@ -136,11 +138,30 @@ impl Transaction<'_> {
             };
             self.replica.connection.execute_batch(end)?;
         }
+        if is_of_savepoints(sql) && self.is_untouched()? {
+            self.lane = None;
+        }
         match done {
             // A statement that was stopped has ended it.
             Err(ReplicaError::Interrupted) => Err(ReplicaError::Interrupted),
             done => self.check_open().and(done),
         }
+    }
+
+    /// Whether nothing of a replicated table is written, or not any more.
+    fn is_untouched(&self) -> Result<bool, ReplicaError> {
+        let (connection, tables) = (&self.replica.connection, &self.replica.tables);
+        let mut logs = vec!["tw_log_direct".to_owned()];
+        for id in &self.tables {
+            logs.push(tables.get(*id)?.log());
+        }
+        for log in logs {
+            let sql = format!("SELECT 1 FROM {log} LIMIT 1");
+            if connection.prepare_cached(&sql)?.exists([])? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn run(&mut self, sql: &str, params: &[Value]) -> Result<Executed, ReplicaError> {
@@ -174,6 +195,13 @@ impl Transaction<'_> {
         }
         self.is_schema |= is_ddl;
         self.lane = lane;
+        for (name, column) in guard.sets() {
+            let table = replica.tables.0.values().find(|table| table.name == name);
+            if let Some(table) = table {
+                let set = self.set.entry(table.schema.id).or_default();
+                set.extend(table.column(&column).map(|column| column.id));
+            }
+        }
         let written = guard.writes();
         let tables = replica.tables.0.iter().filter(|(_, table)| written.contains(&table.name));
         self.tables.extend(tables.map(|(id, _)| *id));
@@ -196,9 +224,12 @@ impl Transaction<'_> {
                 sql.insert_str(list_at, &format!(" ({})", table.names(&all).join(", ")));
                 all.into_iter().collect()
             }
+            Columns::Named(names) if names.iter().any(|name| name.starts_with('_')) => {
+                let told = "columns that begin with _ are of the SDK, and not written";
+                return Err(ReplicaError::Refused(told.to_owned()));
+            }
             Columns::Named(names) => names
                 .iter()
-                .filter(|name| !name.starts_with('_'))
                 .map(|name| table.column(name).map(|column| column.id))
                 .collect::<Result<BTreeSet<_>, _>>()?,
         };
@@ -283,9 +314,11 @@ impl Transaction<'_> {
         if self.has_direct {
             drafts = outbox::take_direct(connection, &self.replica.tables)?;
         }
+        let none = BTreeSet::new();
         for id in &self.tables {
             let (table, upserts) = (self.replica.tables.get(*id)?, &self.upserts);
-            let capture = Capture { connection, table, upserts, now: self.writer.now };
+            let set = self.set.get(id).unwrap_or(&none);
+            let capture = Capture { connection, table, upserts, set, now: self.writer.now };
             drafts.extend(capture.take()?);
         }
         Ok(drafts)

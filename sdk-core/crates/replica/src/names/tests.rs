@@ -46,12 +46,27 @@ const REWRITTEN: &[(&str, &str)] = &[
         "WITH x AS (SELECT * FROM \"chat__messages\" AS \"messages\") SELECT * FROM x, \
          \"chat__rooms\" AS \"rooms\"",
     ),
-    ("DELETE FROM chat.messages WHERE id = 1", "DELETE FROM \"chat__messages\" WHERE id = 1"),
+    (
+        "DELETE FROM chat.messages WHERE id = 1",
+        "DELETE FROM \"chat__messages\" AS \"messages\" WHERE id = 1",
+    ),
     (
         "INSERT INTO chat.messages SELECT * FROM chat.messages RETURNING id",
         "INSERT INTO \"chat__messages\" SELECT * FROM \"chat__messages\" RETURNING id",
     ),
-    ("UPDATE chat.messages SET id = 2", "UPDATE \"chat__messages\" SET id = 2"),
+    ("UPDATE chat.messages SET id = 2", "UPDATE \"chat__messages\" AS \"messages\" SET id = 2"),
+    (
+        "INSERT INTO chat.rooms DEFAULT VALUES",
+        "INSERT INTO \"chat__rooms\" AS \"rooms\" DEFAULT VALUES",
+    ),
+    (
+        "INSERT OR REPLACE INTO chat.rooms (a) WITH x AS (SELECT 1) SELECT * FROM x",
+        "INSERT OR REPLACE INTO \"chat__rooms\" AS \"rooms\" (a) WITH x AS (SELECT 1) SELECT * FROM x",
+    ),
+    (
+        "CREATE TRIGGER t AFTER INSERT ON a BEGIN UPDATE chat.rooms SET a = 1; END",
+        "CREATE TRIGGER t AFTER INSERT ON a BEGIN UPDATE \"chat__rooms\" SET a = 1; END",
+    ),
     (
         "CREATE INDEX local ON chat.messages (room)",
         "CREATE INDEX local ON \"chat__messages\" (room)",
@@ -78,7 +93,10 @@ const REWRITTEN: &[(&str, &str)] = &[
         "CREATE TRIGGER t AFTER UPDATE OF a ON \"chat__rooms\" BEGIN SELECT 1; END",
     ),
     ("DROP TABLE IF EXISTS chat.rooms", "DROP TABLE IF EXISTS \"chat__rooms\""),
-    ("UPDATE OR IGNORE chat.rooms SET a = 1", "UPDATE OR IGNORE \"chat__rooms\" SET a = 1"),
+    (
+        "UPDATE OR IGNORE chat.rooms SET a = 1",
+        "UPDATE OR IGNORE \"chat__rooms\" AS \"rooms\" SET a = 1",
+    ),
     (
         "SELECT * FROM chat.rooms UNION SELECT * FROM chat.messages ORDER BY 1",
         "SELECT * FROM \"chat__rooms\" AS \"rooms\" UNION SELECT * FROM \"chat__messages\" AS \

@@ -105,6 +105,17 @@ fn who_may_not_write_and_what_does_not_go_together_is_told_before_it_is_done() {
     // What could be done stays.
     transaction.commit().unwrap();
     assert_eq!(waiting(&replica), [["delete 1"]]);
+    // What was taken back joins with anything.
+    let mut transaction = replica.begin(writer()).unwrap();
+    for sql in [
+        "SAVEPOINT a",
+        "UPDATE chat.messages SET room = 1",
+        "ROLLBACK TO a",
+        "INSERT INTO forum.posts (body) VALUES ('x')",
+    ] {
+        transaction.execute(sql, &[]).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+    drop(transaction);
     let sql = "INSERT INTO forum.posts (body, size) VALUES ('x', SNOWFLAKE_ID())";
     let refused = execute(&mut replica, sql, &[]).unwrap_err().to_string();
     assert!(refused.contains("UUID_V7"), "{refused}");
@@ -219,6 +230,87 @@ fn an_upsert_says_what_it_names() {
     let row = [Value::Integer(9), Value::Integer(10), Value::Null, text("theirs")];
     replica.apply(&step(vec![batch(3, &[5], vec![row.into_iter().collect()])])).unwrap();
     assert_eq!(rows(&replica, "SELECT likes, name FROM chat.counters"), ["11 a"]);
+}
+
+/// Also what was said of the row later in the transaction, be it NULL.
+#[test]
+fn an_upsert_says_what_was_said_later() {
+    let place = Place::new();
+    let mut replica = with_posts(&place);
+    let mut transaction = replica.begin(writer()).unwrap();
+    for sql in [
+        "REPLACE INTO chat.messages (id, body) VALUES (11, 'a')",
+        "UPDATE chat.messages SET room = NULL WHERE id = 11",
+        "REPLACE INTO chat.messages (id, body) VALUES (12, 'a')",
+        "REPLACE INTO chat.messages (id, extra) VALUES (12, NULL)",
+        "INSERT INTO chat.messages (id) VALUES (13)",
+        "DELETE FROM chat.messages WHERE id = 13",
+        "; \u{feff} REPLACE INTO 'chat__messages' ('id') VALUES (13)",
+        "REPLACE INTO main.chat__messages (id, body) VALUES (14, 'a')",
+    ] {
+        transaction.execute(sql, &[]).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+    transaction.commit().unwrap();
+    let expected = ["1=11 2=NULL 3=a", "1=12 3=NULL 4=NULL", "1=13", "1=14 3=a"];
+    assert_eq!(waiting(&replica)[0], expected.map(|row| format!("upsert {row}")));
+    let mut sums = counters();
+    sums.version = SchemaVersion(2);
+    sums.columns[1].default = Some(ColumnDefault::Value(Value::Integer(0)));
+    replica.apply(&step(vec![put(3, all_columns(sums))])).unwrap();
+    for (sql, expected) in [
+        ("REPLACE INTO chat.counters (id, likes) VALUES (1, NULL)", "upsert 1=1 2=NULL"),
+        ("REPLACE INTO chat.counters (id, name) VALUES (2, 'a')", "upsert 1=2 4=a"),
+    ] {
+        let id = write(&mut replica, sql).unwrap();
+        assert_eq!(told(&replica.mutation(id).unwrap().unwrap()), [expected], "{sql}");
+    }
+}
+
+/// A name of the server's is good wherever one is.
+#[test]
+fn columns_may_be_called_by_their_tables() {
+    let place = Place::new();
+    let mut replica = with_posts(&place);
+    for sql in [
+        "UPDATE chat.messages SET room = messages.room + 1 WHERE messages.id = 1",
+        "UPDATE chat.messages SET room = chat.messages.room + 1 WHERE chat.messages.id = 1",
+        "UPDATE chat.messages SET room = room + 1 WHERE chat.messages.id = 1 RETURNING id",
+        "UPDATE OR IGNORE chat.messages AS m SET room = m.room + 1 WHERE m.id = 1",
+        "INSERT INTO chat.messages (id, room) VALUES (1, 5)
+         ON CONFLICT (id) DO UPDATE SET room = messages.room + excluded.room",
+        "DELETE FROM chat.messages WHERE messages.id = 2",
+    ] {
+        execute(&mut replica, sql, &[]).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+    assert_eq!(rows(&replica, "SELECT id, room FROM chat.messages"), ["1 16"]);
+}
+
+/// A row that a write waits for is there all the time, for triggers of the application, too.
+#[test]
+fn a_row_that_a_write_holds_does_not_go_and_come_again() {
+    let place = Place::new();
+    let mut replica = place.with_messages();
+    execute(&mut replica, "CREATE TABLE gone (id INTEGER)", &[]).unwrap();
+    let sql = "CREATE TRIGGER g AFTER DELETE ON chat.messages BEGIN
+                 INSERT INTO gone VALUES (old.id + NOW() * 0); END";
+    execute(&mut replica, sql, &[]).unwrap();
+    write(&mut replica, "UPDATE chat.messages SET body = 'mine' WHERE id = 1").unwrap();
+    let changed = replica.apply(&step(vec![Write::RemoveSubscription(SubscriptionId(1))])).unwrap();
+    assert_eq!(changed.dropped, Vec::<String>::new());
+    assert_eq!(rows(&replica, "SELECT id FROM gone"), ["2"]);
+}
+
+/// A default of a column that came later is shown of what waits already.
+#[test]
+fn what_waits_is_shown_by_the_tables_of_now() {
+    let place = Place::new();
+    let mut replica = place.with_messages();
+    write(&mut replica, "REPLACE INTO chat.messages (id, body) VALUES (3, 'x')").unwrap();
+    let mut later = messages();
+    later.version = SchemaVersion(2);
+    later.columns[1].default = Some(ColumnDefault::Value(Value::Integer(5)));
+    replica.apply(&step(vec![put(1, all_columns(later))])).unwrap();
+    assert_eq!(rows(&replica, "SELECT room FROM chat.messages WHERE id = 3"), ["5"]);
 }
 
 /// What a subscription does not bring is not known, and no default stands in for it.
