@@ -368,17 +368,18 @@ async fn two_devices_of_one_user_and_no_row_of_another() {
     assert_eq!(second.code(), ErrorCode::LeaderChanged, "{second}");
 }
 
+/// A table of all, with defaults, an owner and a sum.
+const POSTS: &str = "CREATE SHARED TABLE app.posts (id UUID PRIMARY KEY DEFAULT UUID_V7(), author TEXT, body TEXT \
+         NOT NULL, kind TEXT DEFAULT 'plain', at TIMESTAMP DEFAULT NOW(), likes INT DEFAULT 0 MERGE \
+         ADD) WITH (ACCESS_LEVEL = WRITE, OWNER_COLUMN = author)";
+
 /// W1, W5, E2: on tables as the real server describes them, with defaults and rows that expire.
 /// What is written offline waits through the words of the server, a reload of the subscription and a
 /// restart.
 #[tokio::test]
 async fn what_is_written_offline_waits_on_what_the_server_says() {
     let mut world = World::new();
-    world.admin.ok(
-        "CREATE SHARED TABLE app.posts (id UUID PRIMARY KEY DEFAULT UUID_V7(), author TEXT, body TEXT \
-         NOT NULL, kind TEXT DEFAULT 'plain', at TIMESTAMP DEFAULT NOW(), likes INT DEFAULT 0 MERGE \
-         ADD) WITH (ACCESS_LEVEL = WRITE, OWNER_COLUMN = author)",
-    );
+    world.admin.ok(POSTS);
     let all =
         ["SELECT * FROM app.posts", "SELECT * FROM app.hints", "SELECT id, body FROM app.board"];
     let client = world.client("ann").await;
