@@ -29,6 +29,13 @@ async fn with_notes(fake: &Fake, device: &Device) -> (Client, Session<tokio::net
     (client, session)
 }
 
+/// The same, and then the server is gone. It was at this address.
+async fn offline(device: &Device) -> (Client, String) {
+    let fake = Fake::new().await;
+    let (client, _) = with_notes(&fake, device).await;
+    (client, fake.url())
+}
+
 fn bodies(result: &WatchResult) -> Vec<String> {
     let body = |row: sdk_core::Row<'_>| row.get::<Option<String>>("body").unwrap();
     result.rows.iter().map(|row| body(row).unwrap_or_default()).collect()
@@ -38,12 +45,8 @@ fn bodies(result: &WatchResult) -> Vec<String> {
 /// restart, with no network at all.
 #[tokio::test]
 async fn a_write_waits_for_no_network_and_is_there_after_a_restart() {
-    let fake = Fake::new().await;
     let device = Device::new();
-    let (client, session) = with_notes(&fake, &device).await;
-    drop(session);
-    let url = fake.url();
-    drop(fake);
+    let (client, url) = offline(&device).await;
     let sql = "SELECT id, body FROM app.notes ORDER BY _seq IS NULL, _seq";
     let mut watch = client.watch(sql, &[]).unwrap();
     assert_eq!(bodies(&next(&mut watch).await), ["note 1", "note 2"]);
@@ -209,12 +212,8 @@ async fn a_transaction_that_takes_too_long_is_given_up() {
 /// W11: the device's clock is years behind the server's.
 #[tokio::test]
 async fn times_that_are_written_offline_are_the_servers() {
-    let fake = Fake::new().await;
     let device = Device::new();
-    let (client, session) = with_notes(&fake, &device).await;
-    drop(session);
-    let url = fake.url();
-    drop(fake);
+    let (client, url) = offline(&device).await;
     let insert =
         "INSERT INTO app.notes (id, body) VALUES (NOW(), CURRENT_USER()) RETURNING id AS id";
     let is_then = |at: i64| (0..60_000_000).contains(&(at - WELCOME_AT));

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use protocol::codec;
 use protocol::ids::ColumnId;
 use protocol::limits::{KEY_BYTES_MAX, ROW_BYTES_MAX};
-use protocol::mutation::{Action, ColumnChange, ColumnValue, Operation};
+use protocol::mutation::{Action, ColumnChange, ColumnValue};
 use protocol::schema::{Column, ColumnDefault, MergeRule};
 use protocol::value::{Row, Value};
 use rusqlite::types::Value as Sqlite;
@@ -63,7 +63,7 @@ impl Capture<'_> {
             }
             self.keep_image(effect)?;
             for action in actions {
-                drafts.push(self.draft(effect.key.clone(), action));
+                drafts.push(Draft::new(self.table, self.key(&effect.key)?, action));
             }
         }
         if !effects.is_empty() {
@@ -71,12 +71,6 @@ impl Capture<'_> {
             self.connection.prepare_cached(&sql)?.execute([])?;
         }
         Ok(drafts)
-    }
-
-    fn draft(&self, key: Row, action: Action) -> Draft {
-        let schema = &self.table.schema;
-        let (table, version) = (schema.id, schema.version);
-        Draft { operation: Operation { table, version, action, guard: None }, key }
     }
 
     fn effects(&self) -> Result<Vec<Effect>, ReplicaError> {
@@ -120,9 +114,9 @@ impl Capture<'_> {
         let all = self.table.all();
         let (names, name, is_row) = (all.join(", "), self.table.quoted(), self.table.is_row(0));
         let sql = format!("SELECT {names} FROM {name} WHERE {is_row}");
-        let bound: Vec<Bound<'_>> = key.iter().map(Bound).collect();
         let mut select = self.connection.prepare_cached(&sql)?;
-        let found = select.query_row(params_from_iter(&bound), |row| values(row, 0, all.len()));
+        let found = select
+            .query_row(params_from_iter(key.iter().map(Bound)), |row| values(row, 0, all.len()));
         Ok(found.optional()?)
     }
 
@@ -132,7 +126,8 @@ impl Capture<'_> {
         let of = |id: &ColumnId| {
             let place = schema.columns.iter().position(|column| column.id == *id);
             let place = place.ok_or(ReplicaError::Inconsistent("a key of no column"))?;
-            let told = || self.refused(&schema.columns[place], "text is UTF-8 without U+0000");
+            let told =
+                || self.table.refused(&schema.columns[place], "text is UTF-8 without U+0000");
             read((&values[place]).into()).ok_or_else(told)
         };
         schema.primary_key.iter().map(of).collect()
@@ -153,12 +148,7 @@ impl Capture<'_> {
 
     fn value(&self, column: &Column, value: &Sqlite) -> Result<Value, ReplicaError> {
         let value = typed(column.column_type, value.into());
-        value.map_err(|reason| self.refused(column, &reason))
-    }
-
-    fn refused(&self, column: &Column, reason: &str) -> ReplicaError {
-        let (table, column) = (&self.table.schema.name, &column.name);
-        ReplicaError::Constraint(format!("{table}, column {column}: {reason}"))
+        value.map_err(|reason| self.table.refused(column, &reason))
     }
 
     /// What is to be done to the row; nothing where it is as it was.
@@ -200,7 +190,7 @@ impl Capture<'_> {
         let mut values = Vec::new();
         for (column, value) in self.table.schema.columns.iter().zip(after) {
             let value = self.value(column, value)?;
-            self.check_null(column, &value)?;
+            self.table.check_null(column, &value)?;
             // NULL is what the server stores without a default.
             if !value.is_null() || self.table.default_of(column.id).is_some() {
                 values.push(ColumnValue(column.id, value));
@@ -221,7 +211,7 @@ impl Capture<'_> {
         let (mut values, mut added) = (Vec::new(), Vec::new());
         for (column, value) in self.table.schema.columns.iter().zip(after) {
             let value = self.value(column, value)?;
-            self.check_null(column, &value)?;
+            self.table.check_null(column, &value)?;
             let left = default_left(column, self.now);
             let may_be_left = !left.is_null() || !column.not_null;
             let is_key = self.table.is_key(column.id);
@@ -259,7 +249,7 @@ impl Capture<'_> {
                 continue;
             }
             let value = self.value(column, new)?;
-            self.check_null(column, &value)?;
+            self.table.check_null(column, &value)?;
             let adds = column.merge == MergeRule::Add;
             changes.push(match adds.then(|| difference(column, old, &value)).flatten() {
                 Some(added) => ColumnChange::Add(ColumnValue(column.id, added)),
@@ -269,13 +259,6 @@ impl Capture<'_> {
         }
         check_size(self.table, &values)?;
         Ok(changes)
-    }
-
-    fn check_null(&self, column: &Column, value: &Value) -> Result<(), ReplicaError> {
-        match column.not_null && value.is_null() {
-            true => Err(self.refused(column, "it is NOT NULL: give it a value")),
-            false => Ok(()),
-        }
     }
 
     /// Keeps the server's image of a row that is written for the first time.
@@ -333,9 +316,8 @@ pub(crate) fn is_in_log(
     key: &Row,
 ) -> Result<bool, ReplicaError> {
     let sql = format!("SELECT 1 FROM {} WHERE {} LIMIT 1", table.log(), table.is_row(0));
-    let bound: Vec<Bound<'_>> = key.iter().map(Bound).collect();
     let mut select = connection.prepare_cached(&sql)?;
-    Ok(select.query_row(params_from_iter(&bound), |_| Ok(())).optional()?.is_some())
+    Ok(select.query_row(params_from_iter(key.iter().map(Bound)), |_| Ok(())).optional()?.is_some())
 }
 
 fn values(row: &rusqlite::Row<'_>, from: usize, count: usize) -> rusqlite::Result<Vec<Sqlite>> {

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::error::ReplicaError;
 use crate::limits::{OUTBOX_BYTES_MAX, OUTBOX_MUTATIONS_MAX};
-use crate::table::Tables;
+use crate::table::{Table, Tables};
 use crate::values::{Bound, shown_key};
 
 /// Names a mutation on this device, as long as the replica exists.
@@ -31,6 +31,13 @@ pub(crate) struct OutboxSize {
 pub(crate) struct Draft {
     pub(crate) operation: Operation,
     pub(crate) key: Row,
+}
+
+impl Draft {
+    pub(crate) fn new(table: &Table, key: Row, action: Action) -> Self {
+        let TableSchema { id: table, version, .. } = table.schema;
+        Self { operation: Operation { table, version, action, guard: None }, key }
+    }
 }
 
 /// Stores a mutation behind all others, of which `size` is said. Says how large it is.

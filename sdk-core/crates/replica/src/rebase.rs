@@ -121,8 +121,7 @@ fn image(connection: &Connection, table: &Table, key: &Row) -> Result<Option<Sho
         table.is_row(0)
     );
     let mut select = connection.prepare_cached(&sql)?;
-    let bound: Vec<Bound<'_>> = key.iter().map(Bound).collect();
-    let found = select.query_row(params_from_iter(&bound), |row| {
+    let found = select.query_row(params_from_iter(key.iter().map(Bound)), |row| {
         let values: rusqlite::Result<Vec<Option<Value>>> =
             (0..table.all().len()).map(|place| Ok(read(row.get_ref(place)?))).collect();
         values
@@ -170,7 +169,6 @@ fn delete(
     key: &Row,
 ) -> Result<(), ReplicaError> {
     let sql = format!("DELETE FROM {place} WHERE {}", table.is_row(0));
-    let bound: Vec<Bound<'_>> = key.iter().map(Bound).collect();
-    connection.prepare_cached(&sql)?.execute(params_from_iter(&bound))?;
+    connection.prepare_cached(&sql)?.execute(params_from_iter(key.iter().map(Bound)))?;
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use protocol::ids::{ColumnId, TableId};
 use protocol::schema::{Column, ColumnDefault, TableKind, TableSchema};
+use protocol::value::Value;
 
 use crate::error::ReplicaError;
 use crate::names::quoted;
@@ -75,6 +76,20 @@ impl Table {
             let table = &self.schema.name;
             ReplicaError::Sql(format!("there is no column {name} in {table}: check its spelling"))
         })
+    }
+
+    /// A column does not take what was written.
+    pub(crate) fn refused(&self, column: &Column, reason: &str) -> ReplicaError {
+        let (table, column) = (&self.schema.name, &column.name);
+        ReplicaError::Constraint(format!("{table}, column {column}: {reason}"))
+    }
+
+    /// NULL is not for every column.
+    pub(crate) fn check_null(&self, column: &Column, value: &Value) -> Result<(), ReplicaError> {
+        match column.not_null && value.is_null() {
+            true => Err(self.refused(column, "it is NOT NULL: give it a value")),
+            false => Ok(()),
+        }
     }
 
     /// The columns that the SDK adds.

@@ -1,7 +1,7 @@
 //! Writes of one row by its key, without SQL; also of rows that are not on the device.
 
 use protocol::ids::ColumnId;
-use protocol::mutation::{Action, ColumnChange, ColumnValue, Operation};
+use protocol::mutation::{Action, ColumnChange, ColumnValue};
 use protocol::schema::{Column, MergeRule};
 use protocol::value::{Row, Value};
 use rusqlite::OptionalExtension;
@@ -80,7 +80,7 @@ impl Transaction<'_> {
         }
         if !self.is_here(&table, &key)? {
             let action = Action::Patch { key: key.clone(), changes: wanted };
-            return self.direct(&table, &draft(&table, key, action)).map(|()| 0);
+            return self.direct(&table, &Draft::new(&table, key, action)).map(|()| 0);
         }
         let mut sets = Vec::new();
         let mut values = Vec::new();
@@ -109,7 +109,7 @@ impl Transaction<'_> {
         let key = key_of(&table, key)?;
         if !self.is_here(&table, &key)? {
             let action = Action::Delete { key: key.clone() };
-            return self.direct(&table, &draft(&table, key, action)).map(|()| 0);
+            return self.direct(&table, &Draft::new(&table, key, action)).map(|()| 0);
         }
         let sql = format!("DELETE FROM {} WHERE {}", table.quoted(), table.is_row(0));
         Ok(self.execute(&sql, &key.0)?.rows_affected)
@@ -117,15 +117,12 @@ impl Transaction<'_> {
 
     fn is_here(&self, table: &Table, key: &Row) -> Result<bool, ReplicaError> {
         let sql = format!("SELECT 1 FROM {} WHERE {}", table.quoted(), table.is_row(0));
-        let bound: Vec<Bound<'_>> = key.iter().map(Bound).collect();
         let mut select = self.replica.connection.prepare_cached(&sql)?;
-        Ok(select.query_row(params_from_iter(&bound), |_| Ok(())).optional()?.is_some())
+        Ok(select
+            .query_row(params_from_iter(key.iter().map(Bound)), |_| Ok(()))
+            .optional()?
+            .is_some())
     }
-}
-
-fn draft(table: &Table, key: Row, action: Action) -> Draft {
-    let (id, version) = (table.schema.id, table.schema.version);
-    Draft { operation: Operation { table: id, version, action, guard: None }, key }
 }
 
 fn key_of(table: &Table, named: &[(&str, Value)]) -> Result<Row, ReplicaError> {
@@ -154,15 +151,10 @@ fn as_typed(table: &Table, column: &Column, value: &Value) -> Result<Value, Repl
         ToSqlOutput::Owned(value) => ValueRef::from(value),
         _ => ValueRef::Null,
     };
-    let refused = |reason: String| {
-        let (table, column) = (&table.schema.name, &column.name);
-        ReplicaError::Constraint(format!("{table}, column {column}: {reason}"))
-    };
-    let value = typed(column.column_type, stored).map_err(refused)?;
-    match value.is_null() && column.not_null {
-        true => Err(refused("it is NOT NULL: give it a value".to_owned())),
-        false => Ok(value),
-    }
+    let typed = typed(column.column_type, stored);
+    let value = typed.map_err(|reason| table.refused(column, &reason))?;
+    table.check_null(column, &value)?;
+    Ok(value)
 }
 
 fn column_change(
@@ -170,10 +162,7 @@ fn column_change(
     column: &Column,
     change: &Change,
 ) -> Result<ColumnChange, ReplicaError> {
-    let refused = |told: &str| {
-        let (table, column) = (&table.schema.name, &column.name);
-        Err(ReplicaError::Constraint(format!("{table}, column {column}: {told}")))
-    };
+    let refused = |told: &str| Err(table.refused(column, told));
     if table.is_key(column.id) {
         return refused("a primary key does not change: delete the row and insert another");
     }
