@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use futures::StreamExt;
 use protocol::ids::QueryNumber;
 use sdk_core::{
-    Change, Client, Error, ErrorCode, MutationState, ResultState, SubscribeOptions, Value, Watch,
-    WatchResult,
+    Change, Client, Error, ErrorCode, MutationState, ResultState, StatusWord, SubscribeOptions,
+    Value, Watch, WatchResult,
 };
 
 use crate::fake::{
@@ -29,11 +30,18 @@ async fn with_notes(fake: &Fake, device: &Device) -> (Client, Session<tokio::net
     (client, session)
 }
 
-/// The same, and then the server is gone. It was at this address.
+/// The same, and then the server is gone, and the client knows it. It was at this address.
 async fn offline(device: &Device) -> (Client, String) {
     let fake = Fake::new().await;
     let (client, _) = with_notes(&fake, device).await;
-    (client, fake.url())
+    let url = fake.url();
+    drop(fake);
+    let mut statuses = client.statuses();
+    soon(async {
+        while statuses.next().await.is_some_and(|status| status.word != StatusWord::Offline) {}
+    })
+    .await;
+    (client, url)
 }
 
 fn bodies(result: &WatchResult) -> Vec<String> {
