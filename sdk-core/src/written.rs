@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use protocol::error_code::ErrorCode;
+use protocol::mutation::Reason;
 use protocol::value::Value;
 use sdk_replica::MutationId;
 use tokio::sync::watch;
@@ -29,8 +30,8 @@ pub enum MutationState {
 impl MutationState {
     /// What was taken back.
     pub(crate) fn cancelled() -> Self {
-        let reason = "it was taken back before it was decided".to_owned();
-        Self::Rejected { code: ErrorCode::Cancelled, reason }
+        let why = Reason::Cancelled;
+        Self::Rejected { code: why.code(), reason: why.to_string() }
     }
 
     pub(crate) fn is_decided(&self) -> bool {

@@ -20,7 +20,7 @@ use crate::guard::INSERTS;
 use crate::outbox::{self, Draft};
 use crate::surroundings::{IMAGE, PENDING_SET};
 use crate::table::Table;
-use crate::values::{Bound, owned, read, typed};
+use crate::values::{Bound, owned, read};
 
 /// What a transaction has done to one table.
 pub(crate) struct Capture<'a> {
@@ -56,14 +56,19 @@ impl Capture<'_> {
         let effects = self.effects()?;
         let mut drafts = Vec::new();
         for effect in &effects {
-            let actions = self.actions(effect)?;
+            // What came and went may have had any key.
+            if effect.before.is_none() && effect.after.is_none() {
+                continue;
+            }
+            let key = self.key(&effect.key)?;
+            let actions = self.actions(effect, &key)?;
             if actions.is_empty() {
                 self.restore(effect)?;
                 continue;
             }
             self.keep_image(effect)?;
             for action in actions {
-                drafts.push(Draft::new(self.table, self.key(&effect.key)?, action));
+                drafts.push(Draft::new(self.table, key.clone(), action));
             }
         }
         if !effects.is_empty() {
@@ -137,36 +142,26 @@ impl Capture<'_> {
     fn key(&self, raw: &Row) -> Result<Row, ReplicaError> {
         let schema = &self.table.schema;
         let columns = schema.primary_key.iter().filter_map(|id| schema.column(*id));
-        let typed = |(column, value): (&Column, &Value)| {
-            let value = owned(value.clone());
-            self.value(column, &value)
-        };
+        let typed =
+            |(column, value): (&Column, &Value)| self.table.typed(column, &owned(value.clone()));
         let key: Row = columns.zip(raw.iter()).map(typed).collect::<Result<_, _>>()?;
         check_key(self.table, &key)?;
         Ok(key)
     }
 
-    fn value(&self, column: &Column, value: &Sqlite) -> Result<Value, ReplicaError> {
-        let value = typed(column.column_type, value.into());
-        value.map_err(|reason| self.table.refused(column, &reason))
-    }
-
     /// What is to be done to the row; nothing where it is as it was.
-    fn actions(&self, effect: &Effect) -> Result<Vec<Action>, ReplicaError> {
-        let key = || self.key(&effect.key);
+    fn actions(&self, effect: &Effect, key: &Row) -> Result<Vec<Action>, ReplicaError> {
+        let key = || key.clone();
         match (&effect.before, &effect.after) {
             (None, None) => Ok(Vec::new()),
-            (None, Some(after)) => {
-                key()?;
-                match self.named(effect) {
-                    Some(named) => self.upsert(after, key()?, &named),
-                    None => Ok(vec![self.insert(after)?]),
-                }
-            }
-            (Some(_), None) => Ok(vec![Action::Delete { key: key()? }]),
+            (None, Some(after)) => match self.named(effect) {
+                Some(named) => self.upsert(after, key(), &named),
+                None => Ok(vec![self.insert(after)?]),
+            },
+            (Some(_), None) => Ok(vec![Action::Delete { key: key() }]),
             (Some(before), Some(after)) => match self.changes(before, after)? {
                 changes if changes.is_empty() => Ok(Vec::new()),
-                changes => Ok(vec![Action::Patch { key: key()?, changes }]),
+                changes => Ok(vec![Action::Patch { key: key(), changes }]),
             },
         }
     }
@@ -189,7 +184,7 @@ impl Capture<'_> {
     fn insert(&self, after: &[Sqlite]) -> Result<Action, ReplicaError> {
         let mut values = Vec::new();
         for (column, value) in self.table.schema.columns.iter().zip(after) {
-            let value = self.value(column, value)?;
+            let value = self.table.typed(column, value)?;
             self.table.check_null(column, &value)?;
             // NULL is what the server stores without a default.
             if !value.is_null() || self.table.default_of(column.id).is_some() {
@@ -210,7 +205,7 @@ impl Capture<'_> {
     ) -> Result<Vec<Action>, ReplicaError> {
         let (mut values, mut added) = (Vec::new(), Vec::new());
         for (column, value) in self.table.schema.columns.iter().zip(after) {
-            let value = self.value(column, value)?;
+            let value = self.table.typed(column, value)?;
             self.table.check_null(column, &value)?;
             let left = default_left(column, self.now);
             let may_be_left = !left.is_null() || !column.not_null;
@@ -248,7 +243,7 @@ impl Capture<'_> {
             if old == new {
                 continue;
             }
-            let value = self.value(column, new)?;
+            let value = self.table.typed(column, new)?;
             self.table.check_null(column, &value)?;
             let adds = column.merge == MergeRule::Add;
             changes.push(match adds.then(|| difference(column, old, &value)).flatten() {
@@ -309,15 +304,16 @@ impl Capture<'_> {
     }
 }
 
-/// Whether the present transaction has touched a row.
-pub(crate) fn is_in_log(
+/// Whether a row is in the table, or in its log, which is what `place` says.
+pub(crate) fn is_in(
     connection: &Connection,
     table: &Table,
+    place: &str,
     key: &Row,
 ) -> Result<bool, ReplicaError> {
-    let sql = format!("SELECT 1 FROM {} WHERE {} LIMIT 1", table.log(), table.is_row(0));
+    let sql = format!("SELECT 1 FROM {place} WHERE {}", table.is_row(0));
     let mut select = connection.prepare_cached(&sql)?;
-    Ok(select.query_row(params_from_iter(key.iter().map(Bound)), |_| Ok(())).optional()?.is_some())
+    Ok(select.exists(params_from_iter(key.iter().map(Bound)))?)
 }
 
 fn values(row: &rusqlite::Row<'_>, from: usize, count: usize) -> rusqlite::Result<Vec<Sqlite>> {

@@ -51,22 +51,32 @@ pub(crate) struct Guard {
     who: Arc<AtomicI64>,
     /// Whether SAVEPOINT, RELEASE and ROLLBACK TO are allowed.
     has_savepoints: Arc<AtomicBool>,
-    /// The tables that were read by what was prepared.
-    reads: Arc<Mutex<BTreeSet<String>>>,
-    /// The tables that it writes: an unconditional DELETE tells nobody else.
-    writes: Arc<Mutex<BTreeSet<String>>>,
+    /// What was seen of the application's last statement.
+    seen: Arc<Mutex<Seen>>,
     /// The tables that triggers of the application have ever written: of some, such as those
     /// without row ids, SQLite tells nobody when they change.
     by_triggers: Arc<Mutex<BTreeSet<String>>>,
-    /// The columns of replicated tables that it sets.
-    sets: Arc<Mutex<BTreeSet<(String, String)>>>,
-    /// Whether it makes, changes or drops a table, index, view or trigger.
-    is_ddl: Arc<AtomicBool>,
-    /// The functions that it calls.
-    calls: Arc<Mutex<BTreeSet<String>>>,
-    /// Why the last statement was refused.
-    refused: Arc<Mutex<Option<String>>>,
 }
+
+/// What the authorizer has seen of a statement.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The tables that it reads.
+    reads: BTreeSet<String>,
+    /// The tables that it writes: an unconditional DELETE tells nobody else.
+    writes: BTreeSet<String>,
+    /// The columns of replicated tables that it sets.
+    sets: BTreeSet<(String, String)>,
+    /// The functions that it calls.
+    calls: BTreeSet<String>,
+    /// Whether it makes, changes or drops a table, index, view or trigger.
+    is_ddl: bool,
+    /// Why it was refused.
+    refused: Option<String>,
+}
+
+/// Why columns of the SDK are not for INSERT.
+pub(crate) const NOT_WRITTEN: &str = "columns that begin with _ are of the SDK, and not written";
 
 const OUR_NAMES: &str = "names that begin with tw_ are the SDK's: choose another";
 
@@ -91,13 +101,8 @@ impl Guard {
             replicated,
             who: Arc::new(AtomicI64::new(OURS)),
             has_savepoints: Arc::default(),
-            reads: Arc::default(),
-            writes: Arc::default(),
+            seen: Arc::default(),
             by_triggers: Arc::default(),
-            sets: Arc::default(),
-            is_ddl: Arc::default(),
-            calls: Arc::default(),
-            refused: Arc::default(),
         }
     }
 
@@ -118,16 +123,11 @@ impl Guard {
         how: i64,
         work: impl FnOnce() -> Result<T, ReplicaError>,
     ) -> Result<T, ReplicaError> {
-        lock(&self.reads).clear();
-        lock(&self.writes).clear();
-        lock(&self.sets).clear();
-        self.is_ddl.store(false, Ordering::Relaxed);
-        lock(&self.calls).clear();
-        *lock(&self.refused) = None;
+        *lock(&self.seen) = Seen::default();
         self.who.store(how, Ordering::Relaxed);
         let done = work();
         self.who.store(OURS, Ordering::Relaxed);
-        match lock(&self.refused).take() {
+        match lock(&self.seen).refused.take() {
             Some(told) if done.is_err() => Err(ReplicaError::Refused(told)),
             _ => done,
         }
@@ -135,27 +135,27 @@ impl Guard {
 
     /// The tables that were read since the application's statement was prepared.
     pub(crate) fn reads(&self) -> BTreeSet<String> {
-        lock(&self.reads).clone()
+        lock(&self.seen).reads.clone()
     }
 
     /// The tables that it writes.
     pub(crate) fn writes(&self) -> BTreeSet<String> {
-        lock(&self.writes).clone()
+        lock(&self.seen).writes.clone()
     }
 
     /// Whether it makes, changes or drops a table, index, view or trigger.
     pub(crate) fn is_ddl(&self) -> bool {
-        self.is_ddl.load(Ordering::Relaxed)
+        lock(&self.seen).is_ddl
     }
 
     /// The columns of replicated tables that it sets, by an UPDATE or an upsert.
     pub(crate) fn sets(&self) -> BTreeSet<(String, String)> {
-        lock(&self.sets).clone()
+        lock(&self.seen).sets.clone()
     }
 
     /// Whether it calls this function.
     pub(crate) fn calls(&self, function: &str) -> bool {
-        lock(&self.calls).contains(function)
+        lock(&self.seen).calls.contains(function)
     }
 
     /// Allows statements about savepoints from now on, or not.
@@ -209,7 +209,7 @@ impl Guard {
             return Authorization::Allow;
         }
         if is_ddl(&context.action) {
-            self.is_ddl.store(true, Ordering::Relaxed);
+            lock(&self.seen).is_ddl = true;
         }
         match self.refusal(&context.action, by_app) {
             Verdict::Allow if by_app => {
@@ -219,7 +219,7 @@ impl Guard {
             Verdict::Allow => Authorization::Allow,
             Verdict::Hide => Authorization::Ignore,
             Verdict::Refuse(told) => {
-                *lock(&self.refused) = Some(told);
+                lock(&self.seen).refused = Some(told);
                 Authorization::Deny
             }
         }
@@ -230,7 +230,7 @@ impl Guard {
         let AuthAction::Read { table_name, .. } = action else { return false };
         let is_it = BEHIND_PENDING.contains(table_name);
         if is_it {
-            lock(&self.reads).insert(PENDING.to_owned());
+            lock(&self.seen).reads.insert(PENDING.to_owned());
         }
         is_it
     }
@@ -252,7 +252,7 @@ impl Guard {
         match action {
             AuthAction::Read { table_name, column_name } => self.read(table_name, column_name),
             AuthAction::Function { function_name } => {
-                lock(&self.calls).insert(function_name.to_ascii_lowercase());
+                lock(&self.seen).calls.insert(function_name.to_ascii_lowercase());
                 Verdict::Allow
             }
             AuthAction::Select | AuthAction::Recursive => Verdict::Allow,
@@ -318,13 +318,13 @@ impl Guard {
         // Of a table behind a view that no column is wanted of, SQLite says no column, and that the
         // statement wants it.
         if column.is_empty() && BEHIND_PENDING.contains(&table) {
-            lock(&self.reads).insert(PENDING.to_owned());
+            lock(&self.seen).reads.insert(PENDING.to_owned());
             return Verdict::Allow;
         }
         if is_ours(table) && !table.eq_ignore_ascii_case(PENDING) {
             return refuse(format!("{table} is the SDK's own: it is not read"));
         }
-        lock(&self.reads).insert(table.to_ascii_lowercase());
+        lock(&self.seen).reads.insert(table.to_ascii_lowercase());
         let is_hidden = HIDDEN.contains(&&*column.to_ascii_lowercase());
         match is_hidden && self.is_replicated(table) {
             true => Verdict::Hide,
@@ -338,7 +338,7 @@ impl Guard {
                 return refuse(format!("{column} is the SDK's own: it is not written"));
             }
             let set = (table.to_ascii_lowercase(), column.to_ascii_lowercase());
-            lock(&self.sets).insert(set);
+            lock(&self.seen).sets.insert(set);
         }
         self.written(table, by_app)
     }
@@ -353,7 +353,7 @@ impl Guard {
                 "{name} is replicated: a trigger writes local tables, write it by a statement"
             ));
         }
-        lock(&self.writes).insert(table.to_ascii_lowercase());
+        lock(&self.seen).writes.insert(table.to_ascii_lowercase());
         Verdict::Allow
     }
 }

@@ -94,8 +94,7 @@ pub(crate) fn size(connection: &Connection) -> Result<OutboxSize, ReplicaError> 
 /// Whether writes wait for rows of a table.
 pub(crate) fn has_pending(connection: &Connection, table: TableId) -> Result<bool, ReplicaError> {
     let sql = "SELECT 1 FROM tw_operations WHERE table_id = ?1 LIMIT 1";
-    let found = connection.prepare_cached(sql)?.query_row([table.0], |_| Ok(()));
-    Ok(found.optional()?.is_some())
+    Ok(connection.prepare_cached(sql)?.exists([table.0])?)
 }
 
 /// Whether writes wait for a row.
@@ -106,9 +105,7 @@ pub(crate) fn is_pending(
 ) -> Result<bool, ReplicaError> {
     let sql = "SELECT 1 FROM tw_operations WHERE table_id = ?1 AND key = ?2 LIMIT 1";
     let key = shown_key(key);
-    let found =
-        connection.prepare_cached(sql)?.query_row(params![table.0, Bound(&key)], |_| Ok(()));
-    Ok(found.optional()?.is_some())
+    Ok(connection.prepare_cached(sql)?.exists(params![table.0, Bound(&key)])?)
 }
 
 /// The operations that wait for a row, in their order, each with the time at which it was written.

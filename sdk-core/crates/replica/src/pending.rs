@@ -6,7 +6,7 @@ use protocol::codec;
 use protocol::ids::{Lane, TableId, TableName};
 use protocol::mutation::Mutation;
 use protocol::value::Value;
-use rusqlite::{OptionalExtension, params};
+use rusqlite::params;
 
 use crate::error::ReplicaError;
 use crate::guard::PENDING;
@@ -38,8 +38,7 @@ impl Replica {
     /// [`ReplicaError`]; nothing was done.
     pub fn cancel(&mut self, id: MutationId) -> Result<Option<Changed>, ReplicaError> {
         let sql = "SELECT 1 FROM tw_outbox WHERE id = ?1 AND cancelled IS NULL";
-        let found = self.connection.query_row(sql, [id.0], |_| Ok(()));
-        if found.optional()?.is_none() {
+        if !self.connection.prepare_cached(sql)?.exists([id.0])? {
             return Ok(None);
         }
         let mut changed = self.despite_the_app(|replica| {

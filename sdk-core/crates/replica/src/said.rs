@@ -23,17 +23,6 @@ pub(crate) fn is_after(create_trigger: &str) -> bool {
     said.nth(3).is_some_and(|token| token.is_word("AFTER"))
 }
 
-/// Whether a statement changes a row that is there where it would make one: `REPLACE INTO`,
-/// `INSERT OR REPLACE`, `ON CONFLICT … DO UPDATE`.
-pub(crate) fn is_upsert(sql: &str) -> bool {
-    let tokens = tokens(sql);
-    let said: Vec<_> = tokens.iter().filter(|token| token.kind != Kind::Space).collect();
-    said.windows(2).any(|two| {
-        (two[0].is_word("REPLACE") && two[1].is_word("INTO"))
-            || (two[0].is_word("DO") && two[1].is_word("UPDATE"))
-    })
-}
-
 /// Where a statement inserts, as far as its text says it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Insertion {
@@ -41,6 +30,9 @@ pub(crate) struct Insertion {
     pub(crate) table: String,
     /// The columns that it names.
     pub(crate) columns: Columns,
+    /// Whether it changes a row that is there where it would make one: `REPLACE INTO`,
+    /// `INSERT OR REPLACE`, `ON CONFLICT … DO UPDATE`.
+    pub(crate) is_upsert: bool,
 }
 
 /// Which columns an INSERT gives values to.
@@ -92,7 +84,12 @@ pub(crate) fn insertion(sql: &str) -> Option<Insertion> {
         Some((token, _)) if token.is_word("DEFAULT") => Columns::Named(Vec::new()),
         _ => Columns::All(list_at),
     };
-    Some(Insertion { table: table.name(), columns })
+    let is_upsert = ends.windows(2).any(|two| {
+        let (first, second) = (two[0].0, two[1].0);
+        (first.is_word("REPLACE") && second.is_word("INTO"))
+            || (first.is_word("DO") && second.is_word("UPDATE"))
+    });
+    Some(Insertion { table: table.name(), columns, is_upsert })
 }
 
 /// Whether a trigger can keep those behind it from running, and not the change: `RAISE(IGNORE)`.

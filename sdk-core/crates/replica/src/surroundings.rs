@@ -10,7 +10,7 @@ use protocol::ids::ColumnId;
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::error::ReplicaError;
-use crate::guard::WRITES;
+use crate::guard::{NOT_WRITTEN, WRITES};
 use crate::names::quoted;
 use crate::table::Table;
 use crate::values::sqlite_type;
@@ -157,8 +157,7 @@ fn triggers(table: &Table) -> String {
     let has_moved = format!("({}) IS NOT ({})", of("OLD", &key), of("NEW", &key));
     // Of an INSERT, SQLite does not say which columns it names.
     let is_named = format!("NEW._seq IS NOT NULL OR NEW._set <> {PENDING_SET}");
-    let told = "columns that begin with _ are of the SDK, and not written";
-    let insert = format!("SELECT RAISE(ABORT, '{told}') WHERE {is_named}; {was_not};");
+    let insert = format!("SELECT RAISE(ABORT, '{NOT_WRITTEN}') WHERE {is_named}; {was_not};");
     let bodies = [insert, format!("{image} {was_not} WHERE {has_moved};"), image.clone()];
     let mut sql = String::new();
     for (event, body) in EVENTS.iter().zip(bodies) {

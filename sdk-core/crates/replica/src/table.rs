@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 
 use protocol::ids::{ColumnId, TableId};
+use protocol::mutation::Reason;
 use protocol::schema::{Column, ColumnDefault, TableKind, TableSchema};
 use protocol::value::Value;
+use rusqlite::types::Value as Sqlite;
 
 use crate::error::ReplicaError;
 use crate::names::quoted;
+use crate::values::typed;
 
 /// The tables that every replica has.
 const OWN: &[&str] = &[
@@ -78,6 +81,12 @@ impl Table {
         })
     }
 
+    /// What an application has stored in a column, as a value of the column's type.
+    pub(crate) fn typed(&self, column: &Column, stored: &Sqlite) -> Result<Value, ReplicaError> {
+        let value = typed(column.column_type, stored.into());
+        value.map_err(|reason| self.refused(column, &reason))
+    }
+
     /// A column does not take what was written.
     pub(crate) fn refused(&self, column: &Column, reason: &str) -> ReplicaError {
         let (table, column) = (&self.schema.name, &column.name);
@@ -87,7 +96,7 @@ impl Table {
     /// NULL is not for every column.
     pub(crate) fn check_null(&self, column: &Column, value: &Value) -> Result<(), ReplicaError> {
         match column.not_null && value.is_null() {
-            true => Err(self.refused(column, "it is NOT NULL: give it a value")),
+            true => Err(self.refused(column, &Reason::NotNull.to_string())),
             false => Ok(()),
         }
     }
@@ -138,6 +147,11 @@ impl Table {
 impl Tables {
     pub(crate) fn get(&self, id: TableId) -> Result<&Table, ReplicaError> {
         self.0.get(&id).ok_or(ReplicaError::Inconsistent("rows of a table that is not here"))
+    }
+
+    /// The table that SQLite calls so.
+    pub(crate) fn named(&self, name: &str) -> Option<&Table> {
+        self.0.values().find(|table| table.name == name)
     }
 
     /// Whether a table that is called so is the SDK's.

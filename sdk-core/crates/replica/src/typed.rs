@@ -1,19 +1,16 @@
 //! Writes of one row by its key, without SQL; also of rows that are not on the device.
 
 use protocol::ids::ColumnId;
-use protocol::mutation::{Action, ColumnChange, ColumnValue};
+use protocol::mutation::{Action, ColumnChange, ColumnValue, Reason};
 use protocol::schema::{Column, MergeRule};
 use protocol::value::{Row, Value};
-use rusqlite::OptionalExtension;
-use rusqlite::params_from_iter;
-use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 
-use crate::capture::{check_key, check_size};
+use crate::capture::{check_key, check_size, is_in};
 use crate::error::ReplicaError;
 use crate::names::quoted;
 use crate::outbox::Draft;
 use crate::table::Table;
-use crate::values::{Bound, typed};
+use crate::values::owned;
 use crate::writing::Transaction;
 
 /// What becomes of a column.
@@ -116,12 +113,7 @@ impl Transaction<'_> {
     }
 
     fn is_here(&self, table: &Table, key: &Row) -> Result<bool, ReplicaError> {
-        let sql = format!("SELECT 1 FROM {} WHERE {}", table.quoted(), table.is_row(0));
-        let mut select = self.replica.connection.prepare_cached(&sql)?;
-        Ok(select
-            .query_row(params_from_iter(key.iter().map(Bound)), |_| Ok(()))
-            .optional()?
-            .is_some())
+        is_in(&self.replica.connection, table, &table.quoted(), key)
     }
 }
 
@@ -144,15 +136,7 @@ fn key_of(table: &Table, named: &[(&str, Value)]) -> Result<Row, ReplicaError> {
 
 /// A value as SQLite would store it, and then as one of the column's type.
 fn as_typed(table: &Table, column: &Column, value: &Value) -> Result<Value, ReplicaError> {
-    let bound = Bound(value);
-    let output = bound.to_sql()?;
-    let stored = match &output {
-        ToSqlOutput::Borrowed(value) => *value,
-        ToSqlOutput::Owned(value) => ValueRef::from(value),
-        _ => ValueRef::Null,
-    };
-    let typed = typed(column.column_type, stored);
-    let value = typed.map_err(|reason| table.refused(column, &reason))?;
+    let value = table.typed(column, &owned(value.clone()))?;
     table.check_null(column, &value)?;
     Ok(value)
 }
@@ -164,15 +148,13 @@ fn column_change(
 ) -> Result<ColumnChange, ReplicaError> {
     let refused = |told: &str| Err(table.refused(column, told));
     if table.is_key(column.id) {
-        return refused("a primary key does not change: delete the row and insert another");
+        return refused(&Reason::KeyChanged.to_string());
     }
     match change {
         Change::Set(value) => {
             Ok(ColumnChange::Set(ColumnValue(column.id, as_typed(table, column, value)?)))
         }
-        Change::Add(_) if column.merge != MergeRule::Add => {
-            refused("it is not declared MERGE ADD: set it instead of adding to it")
-        }
+        Change::Add(_) if column.merge != MergeRule::Add => refused(&Reason::NotAdded.to_string()),
         Change::Add(value) => match as_typed(table, column, value)? {
             Value::Null => refused("NULL cannot be added: give a number"),
             value => Ok(ColumnChange::Add(ColumnValue(column.id, value))),

@@ -5,20 +5,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use protocol::ids::{ColumnId, Lane, TableId};
+use protocol::ids::{ColumnId, Lane, TableId, TableName};
 use protocol::schema::{AccessLevel, TableKind};
 use protocol::value::Value;
 use rusqlite::params_from_iter;
 
-use crate::capture::{Capture, is_in_log};
+use crate::capture::{Capture, is_in};
 use crate::error::ReplicaError;
 use crate::functions::{NO_SNOWFLAKE, SNOWFLAKE, Writer};
-use crate::guard::{Guard, INSERTS, PENDING};
+use crate::guard::{Guard, INSERTS, NOT_WRITTEN, PENDING};
 use crate::local::check_schema;
 use crate::outbox::{self, Draft, MutationId};
 use crate::reader::{QueryResult, query, rows_of, while_wanted};
 use crate::replica::{Changed, Replica};
-use crate::said::{Columns, Insertion, insertion, is_of_savepoints, is_upsert};
+use crate::said::{Columns, Insertion, insertion, is_of_savepoints};
 use crate::table::Table;
 use crate::values::Bound;
 
@@ -126,7 +126,8 @@ impl Transaction<'_> {
     pub fn execute(&mut self, sql: &str, params: &[Value]) -> Result<Executed, ReplicaError> {
         self.check_open()?;
         // SQLite undoes less of some statements, and nothing of one that we find fault with later.
-        let is_undone = self.goes_on && !is_of_savepoints(sql);
+        let is_of_savepoints = self.goes_on && is_of_savepoints(sql);
+        let is_undone = self.goes_on && !is_of_savepoints;
         if is_undone {
             self.replica.connection.execute_batch("SAVEPOINT tw_statement")?;
         }
@@ -138,7 +139,7 @@ impl Transaction<'_> {
             };
             self.replica.connection.execute_batch(end)?;
         }
-        if is_of_savepoints(sql) && self.is_untouched()? {
+        if is_of_savepoints && self.is_untouched()? {
             self.lane = None;
         }
         match done {
@@ -175,12 +176,12 @@ impl Transaction<'_> {
             |connection| {
                 guard.as_app(how, || {
                     let mut statement = connection.prepare(&sql)?;
-                    for table in replica.tables.0.values() {
-                        if guard.writes().contains(&table.name) {
-                            check_table(table, &self.writer, &mut lane)?;
-                            check_columns(table, &guard)?;
-                            check_snowflake(table, guard.calls(SNOWFLAKE))?;
-                        }
+                    let writes = guard.writes();
+                    let is_written = |table: &&Table| writes.contains(&table.name);
+                    for table in replica.tables.0.values().filter(is_written) {
+                        check_table(table, &self.writer, &mut lane)?;
+                        check_columns(table, &guard)?;
+                        check_snowflake(table, guard.calls(SNOWFLAKE))?;
                     }
                     let bound = params_from_iter(params.iter().map(Bound));
                     // Of a statement that gives rows, all of it is done when the last was asked for.
@@ -196,15 +197,14 @@ impl Transaction<'_> {
         self.is_schema |= is_ddl;
         self.lane = lane;
         for (name, column) in guard.sets() {
-            let table = replica.tables.0.values().find(|table| table.name == name);
-            if let Some(table) = table {
+            if let Some(table) = replica.tables.named(&name) {
                 let set = self.set.entry(table.schema.id).or_default();
                 set.extend(table.column(&column).map(|column| column.id));
             }
         }
         let written = guard.writes();
-        let tables = replica.tables.0.iter().filter(|(_, table)| written.contains(&table.name));
-        self.tables.extend(tables.map(|(id, _)| *id));
+        let tables = written.iter().filter_map(|name| replica.tables.named(name));
+        self.tables.extend(tables.map(|table| table.schema.id));
         // SQLite counts rows, and says the last count again where a statement has none.
         let counts = !is_ddl && !written.is_empty();
         self.written.extend(written);
@@ -215,9 +215,10 @@ impl Transaction<'_> {
     /// that names no columns means those of the server.
     fn prepared(&mut self, sql: &str) -> Result<(String, i64), ReplicaError> {
         let mut sql = self.replica.guard.rewrite(sql);
-        let Some(Insertion { table, columns }) = insertion(&sql) else { return Ok((sql, INSERTS)) };
-        let table = self.replica.tables.0.values().find(|known| known.name == table);
-        let Some(table) = table else { return Ok((sql, INSERTS)) };
+        let Some(Insertion { table, columns, is_upsert }) = insertion(&sql) else {
+            return Ok((sql, INSERTS));
+        };
+        let Some(table) = self.replica.tables.named(&table) else { return Ok((sql, INSERTS)) };
         let all: Vec<ColumnId> = table.schema.columns.iter().map(|column| column.id).collect();
         let named = match columns {
             Columns::All(list_at) => {
@@ -225,15 +226,14 @@ impl Transaction<'_> {
                 all.into_iter().collect()
             }
             Columns::Named(names) if names.iter().any(|name| name.starts_with('_')) => {
-                let told = "columns that begin with _ are of the SDK, and not written";
-                return Err(ReplicaError::Refused(told.to_owned()));
+                return Err(ReplicaError::Refused(NOT_WRITTEN.to_owned()));
             }
             Columns::Named(names) => names
                 .iter()
                 .map(|name| table.column(name).map(|column| column.id))
                 .collect::<Result<BTreeSet<_>, _>>()?,
         };
-        if !is_upsert(&sql) {
+        if !is_upsert {
             return Ok((sql, INSERTS));
         }
         self.upserts.push(named);
@@ -259,7 +259,7 @@ impl Transaction<'_> {
     /// nothing to be done.
     pub(crate) fn direct(&mut self, table: &Table, draft: &Draft) -> Result<(), ReplicaError> {
         let connection = &self.replica.connection;
-        let was_here = is_in_log(connection, table, &draft.key)?;
+        let was_here = is_in(connection, table, &table.log(), &draft.key)?;
         if was_here || outbox::is_deleted(connection, table.schema.id, &draft.key)? {
             return Ok(());
         }
@@ -272,8 +272,8 @@ impl Transaction<'_> {
     /// The table with this name, which is about to be written.
     pub(crate) fn table(&mut self, name: &str) -> Result<Table, ReplicaError> {
         self.check_open()?;
-        let mut tables = self.replica.tables.0.values();
-        let found = tables.find(|table| table.schema.name.to_string() == name);
+        let in_replica = name.parse::<TableName>().ok().map(|name| name.in_replica());
+        let found = in_replica.and_then(|name| self.replica.tables.named(&name));
         let table = found.ok_or_else(|| ReplicaError::NoSuchTable(name.to_owned()))?.clone();
         check_table(&table, &self.writer, &mut self.lane.clone())?;
         Ok(table)
