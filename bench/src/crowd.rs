@@ -69,7 +69,8 @@ impl Socket {
         subscriptions: Vec<Subscribe>,
     ) -> Result<Self> {
         let (token, client) = (Token(token.to_owned()), ClientId::from_bytes([7; 16]));
-        let hello = Hello { versions: vec![1], token, client, lanes, subscriptions };
+        let (versions, writers) = (vec![1], Vec::new());
+        let hello = Hello { versions, token, client, lanes, subscriptions, writers };
         self.send(ClientFrame::Hello(hello)).await?;
         match self.next().await? {
             ServerFrame::Welcome(_) => Ok(self),

@@ -70,6 +70,10 @@ pub const OPERATIONS_MAX: usize = 10_000;
 /// no more before it has confirmed some, so what the server keeps for it is bounded.
 pub const WINDOW_MAX: u64 = 256;
 
+/// Most mutations of one frame: as many as may be undecided.
+#[expect(clippy::cast_possible_truncation, reason = "a few hundred fit any usize")]
+pub const MUTATIONS_MAX: usize = WINDOW_MAX as usize;
+
 /// Most nodes of a predicate. It is evaluated for every changed row of its partition.
 pub const PREDICATE_NODES_MAX: usize = 256;
 

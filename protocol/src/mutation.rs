@@ -101,20 +101,38 @@ impl ColumnChange {
     }
 }
 
+/// What a mutation is, in 128 bits: the first 16 bytes of the SHA-256 (FIPS 180-4) of the mutation as
+/// [`encode`] makes it. A device keeps it beside what it has written, so the chain of a whole outbox
+/// is known without reading the outbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MutationDigest(#[serde(with = "serde_bytes")] pub [u8; 16]);
+
+impl MutationDigest {
+    /// That of a mutation.
+    pub fn of(mutation: &Mutation) -> Self {
+        Self(first_bytes(Sha256::digest(encode(mutation))))
+    }
+}
+
 impl ContentHash {
     /// The hash before the first mutation.
     pub const START: Self = Self::from_bytes([0; 16]);
 
-    /// The hash after `mutation`, where this is the one before it: the first 16 bytes of the
-    /// SHA-256 (FIPS 180-4) of the hash before and of the mutation as [`encode`] makes it.
+    /// The hash after a mutation, where this is the one before it: the first 16 bytes of the SHA-256
+    /// (FIPS 180-4) of the hash before and of the mutation's digest.
     ///
     /// The chain is what tells copies of one replica apart: an equal number with an equal hash is
     /// equal content, there and in all mutations before.
     #[must_use]
-    pub fn then(self, mutation: &Mutation) -> Self {
-        let digest = Sha256::new().chain_update(self.as_bytes()).chain_update(encode(mutation));
-        let mut first = [0; 16];
-        first.copy_from_slice(&digest.finalize()[..16]);
-        Self::from_bytes(first)
+    pub fn then(self, digest: MutationDigest) -> Self {
+        let chained = Sha256::new().chain_update(self.as_bytes()).chain_update(digest.0);
+        Self::from_bytes(first_bytes(chained.finalize()))
     }
+}
+
+fn first_bytes(hash: impl AsRef<[u8]>) -> [u8; 16] {
+    let mut first = [0; 16];
+    first.copy_from_slice(&hash.as_ref()[..16]);
+    first
 }

@@ -8,10 +8,14 @@ mod sql;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
 
-pub use client::{ClientFrame, Held, Hello, LaneCursor, LoadOlder, Subscribe, Token, Unsubscribe};
+pub use client::{
+    ClientFrame, Held, Hello, LaneAt, LaneCursor, LaneWriter, LoadOlder, Mutate, OpenLane,
+    Subscribe, Token, Unsubscribe, Written,
+};
 pub use server::{
-    CatchUp, Delta, Frontier, Goodbye, InitialDataBatch, LanePosition, Progress, Refused, Reset,
-    RowChange, ServerFrame, Subscribed, Welcome,
+    CatchUp, Decided, Delta, Frontier, Goodbye, InitialDataBatch, LanePosition, MutationDecision,
+    Progress, Refused, Reset, RetryAfter, RowChange, RowNow, ServerFrame, Subscribed, TableNow,
+    Undecided, Welcome, WriterState,
 };
 pub use sql::{Position, Sql, SqlColumn, SqlDone, SqlFailed, SqlOutcome, SqlResult, SqlRows};
 

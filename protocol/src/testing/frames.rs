@@ -5,6 +5,8 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 
+mod writing;
+
 use super::{expect, predicate, row, table, text};
 use crate::error_code::ErrorCode;
 use crate::frame::v1::{
@@ -29,6 +31,8 @@ pub fn client_frame() -> BoxedStrategy<ClientFrame> {
         1 => (request(), number())
             .prop_map(|(request, rows)| ClientFrame::LoadOlder(LoadOlder { request, rows })),
         1 => sql().prop_map(ClientFrame::Sql),
+        1 => writing::open_lane(),
+        2 => writing::mutate(),
     ]
     .boxed()
 }
@@ -36,8 +40,9 @@ pub fn client_frame() -> BoxedStrategy<ClientFrame> {
 /// A frame from a server, about the table of [`table`](super::table).
 pub fn server_frame() -> BoxedStrategy<ServerFrame> {
     let reset = query().prop_map(|query| ServerFrame::Reset(Reset { query }));
-    let frontier = (lane(), bytes(), seq()).prop_map(|(lane, epoch, seq)| {
-        ServerFrame::Frontier(Frontier { lane, epoch: Epoch::from_bytes(epoch), seq })
+    let writer = option::of(writing::writer_state().prop_map(Box::new));
+    let frontier = (lane(), bytes(), seq(), writer).prop_map(|(lane, epoch, seq, writer)| {
+        ServerFrame::Frontier(Frontier { lane, epoch: Epoch::from_bytes(epoch), seq, writer })
     });
     let position = (lane(), seq()).prop_map(|(lane, seq)| LanePosition(lane, seq));
     let progress = vec(position, 0..3);
@@ -57,6 +62,8 @@ pub fn server_frame() -> BoxedStrategy<ServerFrame> {
             ServerFrame::SqlResult(SqlResult { request, outcome })
         }),
         1 => goodbye(),
+        2 => writing::decided(),
+        2 => writing::undecided(),
     ]
     .boxed()
 }
@@ -69,10 +76,11 @@ fn hello() -> BoxedStrategy<Hello> {
         },
     );
     let versions = vec(select(vec![1, 2, u16::MAX]), 0..3);
-    (versions, token(), bytes(), vec(cursor, 0..3), vec(subscribe(), 0..3))
-        .prop_map(|(versions, token, client, lanes, subscriptions)| {
+    let held = (vec(cursor, 0..3), vec(subscribe(), 0..3), vec(writing::writer(), 0..3));
+    (versions, token(), bytes(), held)
+        .prop_map(|(versions, token, client, (lanes, subscriptions, writers))| {
             let client = ClientId::from_bytes(client);
-            Hello { versions, token, client, lanes, subscriptions }
+            Hello { versions, token, client, lanes, subscriptions, writers }
         })
         .boxed()
 }

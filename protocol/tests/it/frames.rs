@@ -1,5 +1,7 @@
 //! The messages of a connection: their exact bytes, and what is said to bytes that are none.
 
+mod writing;
+
 use std::fmt::Debug;
 
 use proptest::prelude::*;
@@ -82,6 +84,7 @@ fn hello() -> Hello {
         client: ClientId::from_bytes(*b"0123456789abcdef"),
         lanes: vec![],
         subscriptions: vec![],
+        writers: vec![],
     }
 }
 
@@ -99,7 +102,7 @@ fn client_frames() -> Vec<(&'static str, ClientFrame)> {
         ..hello()
     };
     let request = RequestNumber(300);
-    vec![
+    let mut frames = vec![
         ("hello", ClientFrame::Hello(hello())),
         ("hello-resuming", ClientFrame::Hello(resuming)),
         ("token", ClientFrame::Token(Token("abc".to_owned()))),
@@ -109,7 +112,9 @@ fn client_frames() -> Vec<(&'static str, ClientFrame)> {
         ("load-older", ClientFrame::LoadOlder(LoadOlder { request, rows: 50 })),
         ("sql", ClientFrame::Sql(sql())),
         ("sql-all", ClientFrame::Sql(sql_all())),
-    ]
+    ];
+    frames.extend(writing::client_frames());
+    frames
 }
 
 /// A statement without anything that may be left out.
@@ -265,11 +270,12 @@ fn server_frames() -> Vec<(&'static str, ServerFrame)> {
         ("delta-empty", delta(vec![], true)),
         ("delta-all", delta(all.clone(), false)),
         ("catch-up", ServerFrame::CatchUp(CatchUp { query, changes: all })),
-        ("frontier", ServerFrame::Frontier(Frontier { lane, epoch, seq })),
+        ("frontier", ServerFrame::Frontier(Frontier { lane, epoch, seq, writer: None })),
         ("progress-none", ServerFrame::Progress(Progress { lanes: vec![] })),
         ("progress", ServerFrame::Progress(Progress { lanes })),
     ]);
     frames.extend(sql_results());
+    frames.extend(writing::server_frames());
     frames
 }
 
@@ -304,7 +310,7 @@ fn a_message_that_is_not_known_is_named_in_part() {
     // Thirty-one bytes, and a character of two that begins with the last one.
     let at_boundary = format!("{}é", "x".repeat(MESSAGE_NAME_BYTES_MAX - 1));
     for (sent, named) in [
-        ("mutate", "mutate"),
+        ("digest", "digest"),
         ("", ""),
         ("Hello", "Hello"),
         (&*long, &*long),
@@ -329,7 +335,9 @@ fn a_message_that_is_not_known_is_named_in_part() {
 
 #[test]
 fn what_is_known_and_wrong_is_not_taken_for_unknown() {
-    for name in ["hello", "token", "subscribe", "unsubscribe", "load_older", "sql"] {
+    for name in
+        ["hello", "token", "subscribe", "unsubscribe", "load_older", "sql", "open_lane", "mutate"]
+    {
         for content in [&b"\xc0"[..], b"\x01", b"\x80", b"\x91\xc0"] {
             let refused = read_client(&message(name, content)).unwrap_err();
             assert_eq!(refused.code(), ErrorCode::InvalidRequest, "{name} {content:02x?}");

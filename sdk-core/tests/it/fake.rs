@@ -163,7 +163,7 @@ pub(crate) fn epoch() -> Epoch {
 
 pub(crate) fn frontier(at: u64) -> ServerFrame {
     let lane = "user/ann".parse().unwrap();
-    ServerFrame::Frontier(Frontier { lane, epoch: epoch(), seq: seq(at) })
+    ServerFrame::Frontier(Frontier { lane, epoch: epoch(), seq: seq(at), writer: None })
 }
 
 pub(crate) fn batch(query: QueryNumber, at: u64, rows: &[(u64, Row)]) -> ServerFrame {

@@ -41,6 +41,7 @@ pub(crate) fn hello(token: &str) -> Hello {
         client: ClientId::from_bytes([7; 16]),
         lanes: vec![],
         subscriptions: vec![],
+        writers: vec![],
     }
 }
 

@@ -225,7 +225,10 @@ impl Node {
         };
         match frame {
             ClientFrame::Hello(hello) => self.hello(connection, hello),
-            ClientFrame::Token(_) | ClientFrame::Sql(_) => {}
+            ClientFrame::Token(_)
+            | ClientFrame::Sql(_)
+            | ClientFrame::OpenLane(_)
+            | ClientFrame::Mutate(_) => {}
             ClientFrame::Subscribe(subscribe) => {
                 let subscribing = self.compile(subscribe);
                 self.worker.subscribe(connection, SHARD, subscribing);

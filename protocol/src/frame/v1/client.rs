@@ -6,10 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use super::sql::Sql;
 use crate::bounded;
-use crate::ids::{Basis, ClientId, Epoch, Floor, Lane, RequestNumber, SeqId};
-use crate::limits::{
-    CONNECTION_LANES_MAX, CONNECTION_SUBSCRIPTIONS_MAX, OFFERED_VERSIONS_MAX, SQL_PARAMS_MAX,
+use crate::ids::{
+    Basis, ClientId, ContentHash, Epoch, Floor, Lane, MutationNumber, RequestNumber, SeqId,
 };
+use crate::limits::{
+    CONNECTION_LANES_MAX, CONNECTION_SUBSCRIPTIONS_MAX, MUTATIONS_MAX, OFFERED_VERSIONS_MAX,
+    SQL_PARAMS_MAX,
+};
+use crate::mutation::{Mutation, MutationDigest};
 use crate::value::Value;
 
 /// A frame from a client.
@@ -28,12 +32,16 @@ pub enum ClientFrame {
     LoadOlder(LoadOlder),
     /// Has a statement run.
     Sql(Sql),
+    /// The client writes in a lane, or has to hear anew what was decided of what it wrote there.
+    OpenLane(OpenLane),
+    /// What the client has written.
+    Mutate(Box<Mutate>),
 }
 
 impl ClientFrame {
     /// The names of all of them on the wire.
     pub(super) const NAMES: &[&str] =
-        &["hello", "token", "subscribe", "unsubscribe", "load_older", "sql"];
+        &["hello", "token", "subscribe", "unsubscribe", "load_older", "sql", "open_lane", "mutate"];
 }
 
 /// The first frame of a connection: who it is, and where it was.
@@ -54,6 +62,10 @@ pub struct Hello {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[serde(deserialize_with = "bounded::vec::<_, _, CONNECTION_SUBSCRIPTIONS_MAX>")]
     pub subscriptions: Vec<Subscribe>,
+    /// The lanes in which it has written something of which it does not know what became, each once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "bounded::vec::<_, _, CONNECTION_LANES_MAX>")]
+    pub writers: Vec<LaneWriter>,
 }
 
 /// Who somebody is, as the issuer of tokens has signed it. Never shown.
@@ -137,4 +149,81 @@ pub struct LoadOlder {
     pub request: RequestNumber,
     /// How many more rows.
     pub rows: u64,
+}
+
+/// Who writes in a lane. Its decisions come with the lane's commits, and those that are kept with the
+/// lane's next `frontier`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneWriter {
+    /// The lane.
+    pub lane: Lane,
+    /// The identity under which its mutations there are numbered.
+    pub client: ClientId,
+    /// Up to where it knows the decisions, also after a power cut.
+    pub confirmed: MutationNumber,
+}
+
+/// Opens a lane for writing on a connection that is there, also one that is open: then its `frontier`
+/// comes once more, as of later.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenLane {
+    /// Who writes.
+    pub writer: LaneWriter,
+    /// The epoch that the client knows of the lane, and where it is; nothing before it has heard of
+    /// one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<LaneAt>,
+}
+
+/// A place in a lane's history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneAt {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The SeqId.
+    pub seq: SeqId,
+}
+
+/// Mutations of a client in a lane, in the order in which it wrote them. They have no answer of their
+/// own: each is decided once, and that is told with the commit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mutate {
+    /// The lane. It was opened on this connection, by the same identity.
+    pub lane: Lane,
+    /// The identity under which they are numbered.
+    pub client: ClientId,
+    /// When that identity was drawn, in microseconds since 1970, UTC, by a server's clock.
+    pub since: i64,
+    /// The lane's epoch as the client knows it. In another one nothing is decided.
+    pub epoch: Epoch,
+    /// The number of the first; the others follow without a hole.
+    pub first: MutationNumber,
+    /// The chained hash before the first.
+    pub previous: ContentHash,
+    /// What was written.
+    #[serde(deserialize_with = "bounded::vec::<_, _, MUTATIONS_MAX>")]
+    pub mutations: Vec<Written>,
+    /// Up to where the client knows the decisions, also after a power cut.
+    pub confirmed: MutationNumber,
+}
+
+/// A mutation on its way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Written {
+    /// To be decided.
+    Mutation(Mutation),
+    /// It was taken back before it was sent, and only takes its number, by its digest: a copy of the
+    /// replica may send the mutation itself.
+    Cancelled(MutationDigest),
+}
+
+impl Written {
+    /// What the chained hash takes of it.
+    pub fn digest(&self) -> MutationDigest {
+        match self {
+            Self::Mutation(mutation) => MutationDigest::of(mutation),
+            Self::Cancelled(digest) => *digest,
+        }
+    }
 }

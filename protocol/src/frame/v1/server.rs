@@ -6,8 +6,14 @@ use super::sql::SqlResult;
 use crate::bounded;
 use crate::codec;
 use crate::error_code::ErrorCode;
-use crate::ids::{Basis, Birth, ColumnId, Epoch, Floor, Lane, QueryNumber, RequestNumber, SeqId};
-use crate::limits::{BATCH_ROWS_MAX, CHANGES_MAX, COLUMNS_MAX, CONNECTION_LANES_MAX};
+use crate::ids::{
+    Basis, Birth, ClientId, ColumnId, ContentHash, Epoch, Floor, Lane, MutationNumber, QueryNumber,
+    RequestNumber, SeqId, TableId,
+};
+use crate::limits::{
+    BATCH_ROWS_MAX, CHANGES_MAX, COLUMNS_MAX, CONNECTION_LANES_MAX, MUTATIONS_MAX, OPERATIONS_MAX,
+};
+use crate::mutation::Verdict;
 use crate::predicate::Predicate;
 use crate::schema::TableSchema;
 use crate::value::Row;
@@ -35,6 +41,17 @@ pub enum ServerFrame {
     Frontier(Frontier),
     /// Up to here there was nothing.
     Progress(Progress),
+    /// What became of a mutation of this client: the last frame of its commit.
+    Decided(Box<Decided>),
+    /// Mutations were not decided, because this number comes first.
+    Expected(Undecided),
+    /// A mutation was not decided: its number was given to other content, or was confirmed before.
+    Forked(Undecided),
+    /// Mutations were not decided: the server cannot remember any more what it has decided of this
+    /// identity.
+    UnknownClient(Undecided),
+    /// Mutations were not decided for now.
+    RetryAfter(RetryAfter),
     /// Answers `sql`.
     SqlResult(SqlResult),
     /// The server ends the connection.
@@ -53,6 +70,11 @@ impl ServerFrame {
         "catch_up",
         "frontier",
         "progress",
+        "decided",
+        "expected",
+        "forked",
+        "unknown_client",
+        "retry_after",
         "sql_result",
         "goodbye",
     ];
@@ -212,6 +234,109 @@ pub struct Frontier {
     pub epoch: Epoch,
     /// Where it is.
     pub seq: SeqId,
+    /// What is known there of this client, where it has opened the lane for writing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub writer: Option<Box<WriterState>>,
+}
+
+/// What a server knows of a client's mutations in a lane at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WriterState {
+    /// The identity under which they are numbered.
+    pub client: ClientId,
+    /// Up to where the client has confirmed the decisions; no other ones are kept.
+    pub confirmed: MutationNumber,
+    /// The chained hash after that one.
+    pub confirmed_hash: ContentHash,
+    /// The decisions behind it, in order, all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "bounded::vec::<_, _, MUTATIONS_MAX>")]
+    pub decisions: Vec<MutationDecision>,
+    /// The rows that those mutations name, as they are at this moment. Of the newest ones first, and
+    /// no more than fit the frame.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "bounded::vec::<_, _, OPERATIONS_MAX>")]
+    pub tables: Vec<TableNow>,
+}
+
+/// The answer to a mutation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MutationDecision {
+    /// The mutation's number.
+    pub number: MutationNumber,
+    /// The chained hash after it.
+    pub hash: ContentHash,
+    /// Accepted, or why not.
+    pub verdict: Verdict,
+    /// Where the lane was right after it: with what was accepted, its last change.
+    pub seq: SeqId,
+}
+
+/// Rows of a table as they are at a moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableNow {
+    /// The table.
+    pub table: TableId,
+    /// The columns that the rows carry, in their order.
+    #[serde(deserialize_with = "bounded::vec::<_, _, COLUMNS_MAX>")]
+    pub columns: Vec<ColumnId>,
+    /// The rows.
+    #[serde(deserialize_with = "bounded::vec::<_, _, CHANGES_MAX>")]
+    pub rows: Vec<RowNow>,
+}
+
+/// A row as it is at a moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RowNow {
+    /// Its birth and its values.
+    Row(Birth, Row),
+    /// The same, with the time at which it expires, in microseconds since 1970, UTC.
+    Expiring(Birth, Row, i64),
+    /// There is none with this primary key.
+    Gone(Row),
+}
+
+/// What became of a mutation. It ends its commit: the deltas of it came before, with the same
+/// positions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decided {
+    /// The lane.
+    pub lane: Lane,
+    /// The identity under which the mutation is numbered.
+    pub client: ClientId,
+    /// Where the lane was at the client before this commit.
+    pub previous: SeqId,
+    /// Where it is after it: the same, where the mutation has changed nothing.
+    pub seq: SeqId,
+    /// The answer.
+    pub decision: MutationDecision,
+    /// The rows that the mutation names, as they are after it: no more than fit the frame.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "bounded::vec::<_, _, OPERATIONS_MAX>")]
+    pub tables: Vec<TableNow>,
+}
+
+/// Mutations of a lane that were not decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undecided {
+    /// The lane.
+    pub lane: Lane,
+    /// The identity under which they are numbered.
+    pub client: ClientId,
+    /// Of `expected`, the number that comes first; else the first that was not decided.
+    pub number: MutationNumber,
+}
+
+/// Mutations of a lane that were not decided for now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetryAfter {
+    /// The lane.
+    pub lane: Lane,
+    /// The identity under which they are numbered.
+    pub client: ClientId,
+    /// Not to send them again before, in milliseconds.
+    pub retry_after_ms: u64,
 }
 
 /// Nothing between where a lane was and here concerns this client.

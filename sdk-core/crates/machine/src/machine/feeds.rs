@@ -186,7 +186,7 @@ impl Machine {
         frontier: Frontier,
         out: &mut Vec<Instruction>,
     ) -> Result<(), ProtocolViolation> {
-        let Frontier { lane, epoch, seq } = frontier;
+        let Frontier { lane, epoch, seq, .. } = frontier;
         let staged = self.connection.feed(&lane)?.staged;
         self.check_frontier(&lane, epoch, seq)?;
         let mut writes = Vec::new();

@@ -205,7 +205,8 @@ impl Machine {
                 subscriptions.push(subscription.ask(self.connection.number(*id)));
             }
         }
-        Hello { versions: VERSIONS.to_vec(), token, client: self.client, lanes, subscriptions }
+        let (versions, client, writers) = (VERSIONS.to_vec(), self.client, Vec::new());
+        Hello { versions, token, client, lanes, subscriptions, writers }
     }
 
     pub(super) fn disconnected(&mut self, moment: Moment, out: &mut Vec<Instruction>) {
@@ -254,6 +255,11 @@ impl Machine {
             ServerFrame::Frontier(frontier) => self.frontier(frontier, out),
             ServerFrame::Progress(progress) => self.progress(progress, out),
             ServerFrame::SqlResult(result) => self.sql_result(result, out),
+            ServerFrame::Decided(_)
+            | ServerFrame::Expected(_)
+            | ServerFrame::Forked(_)
+            | ServerFrame::UnknownClient(_)
+            | ServerFrame::RetryAfter(_) => Ok(()),
             frame @ (ServerFrame::Welcome(_) | ServerFrame::Goodbye(_)) => {
                 Err(ProtocolViolation::Misplaced(name(&frame)))
             }
@@ -309,6 +315,11 @@ fn name(frame: &ServerFrame) -> &'static str {
         ServerFrame::CatchUp(_) => "catch_up",
         ServerFrame::Frontier(_) => "frontier",
         ServerFrame::Progress(_) => "progress",
+        ServerFrame::Decided(_) => "decided",
+        ServerFrame::Expected(_) => "expected",
+        ServerFrame::Forked(_) => "forked",
+        ServerFrame::UnknownClient(_) => "unknown_client",
+        ServerFrame::RetryAfter(_) => "retry_after",
         ServerFrame::SqlResult(_) => "sql_result",
         ServerFrame::Goodbye(_) => "goodbye",
     }

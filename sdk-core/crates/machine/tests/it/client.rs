@@ -228,7 +228,7 @@ pub(crate) fn described(request: u64, query: u64) -> Subscribed {
 }
 
 pub(crate) fn frontier(epoch: Epoch, at: u64) -> ServerFrame {
-    ServerFrame::Frontier(Frontier { lane: lane(), epoch, seq: seq(at) })
+    ServerFrame::Frontier(Frontier { lane: lane(), epoch, seq: seq(at), writer: None })
 }
 
 /// Rows whose key is their birth.

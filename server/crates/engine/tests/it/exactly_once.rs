@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
 use protocol::ids::{ClientId, ColumnId, ContentHash, Epoch, MutationNumber, SchemaVersion};
 use protocol::limits::{OPERATIONS_MAX, TENANT_ID_BYTES_MAX, WINDOW_MAX};
-use protocol::mutation::{Action, Mutation, Operation, Reason, Verdict};
+use protocol::mutation::{Action, Mutation, MutationDigest, Operation, Reason, Verdict};
 use protocol::schema::{AccessLevel, ColumnDefault};
 use protocol::value::{ColumnType, Value};
 use server_engine::{
@@ -33,7 +33,7 @@ fn chain(
 ) -> Vec<Numbered> {
     let mut hash = previous;
     let chained = contents.into_iter().map(|operations| {
-        hash = hash.then(&Mutation { operations: operations.clone() });
+        hash = hash.then(MutationDigest::of(&Mutation { operations: operations.clone() }));
         Numbered { hash, operations: Some(operations) }
     });
     chained.collect()

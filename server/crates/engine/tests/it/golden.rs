@@ -5,7 +5,7 @@
 //! environment.
 
 use protocol::ids::{ClientId, ContentHash, Epoch, MutationNumber, SeqId, TableId};
-use protocol::mutation::{Guard, Mutation};
+use protocol::mutation::{Guard, Mutation, MutationDigest};
 use server_engine::{
     Command, Confirm, EncodedCommand, Entry, Export, LAYOUT, Mutate, Numbered, Outcome, Request,
     Slot, Time, Write,
@@ -32,8 +32,10 @@ fn commands() -> Vec<(&'static str, Command)> {
     let first = Mutation { operations: operations.clone() };
     let mutated =
         Mutation { operations: vec![patch(NOTES, 1, vec![set(ROOM, int(8)), add(COUNT, 2)])] };
-    let hashes =
-        [ContentHash::START.then(&mutated), ContentHash::START.then(&mutated).then(&first)];
+    let hashes = [
+        ContentHash::START.then(MutationDigest::of(&mutated)),
+        ContentHash::START.then(MutationDigest::of(&mutated)).then(MutationDigest::of(&first)),
+    ];
     let (client, slot) = (ClientId::from_bytes([1; 16]), Slot::of(&lane));
     let number = |number| MutationNumber::new(number).unwrap();
     let mutate = Mutate {

@@ -9,7 +9,7 @@ use proptest::test_runner::TestCaseResult;
 use protocol::ids::{
     ClientId, ContentHash, Epoch, Lane, MutationNumber, SchemaVersion, SeqId, TenantId,
 };
-use protocol::mutation::{Guard, Mutation, Operation};
+use protocol::mutation::{Guard, Mutation, MutationDigest, Operation};
 use protocol::schema::AccessLevel;
 use protocol::value::Value;
 use server_engine::{
@@ -81,7 +81,8 @@ fn command() -> impl Strategy<Value = Command> {
         (operations(&lane), request).prop_map(move |(operations, request)| {
             let request = request.map(|id| Request {
                 id: format!("{id:032x}").parse().unwrap(),
-                hash: ContentHash::START.then(&Mutation { operations: operations.clone() }),
+                hash: ContentHash::START
+                    .then(MutationDigest::of(&Mutation { operations: operations.clone() })),
                 rows: 1,
             });
             let (lane, actor) = (lane.clone(), actor.clone());
@@ -173,7 +174,9 @@ fn chained(entries: &mut [Entry]) {
         mutate.previous = hash.unwrap_or(ContentHash::START);
         for numbered in &mut mutate.mutations {
             let operations = numbered.operations.clone().unwrap_or_default();
-            numbered.hash = hash.unwrap_or(ContentHash::START).then(&Mutation { operations });
+            numbered.hash = hash
+                .unwrap_or(ContentHash::START)
+                .then(MutationDigest::of(&Mutation { operations }));
             hash = Some(numbered.hash);
             if is_next {
                 chain.push(numbered.hash);

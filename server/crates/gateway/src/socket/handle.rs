@@ -36,6 +36,7 @@ impl Session {
                 statements::start(Arc::clone(&self.gateway), caller, queue, &self.running, sql);
                 Ok(())
             }
+            Received::Known(ClientFrame::OpenLane(_) | ClientFrame::Mutate(_)) => Ok(()),
             Received::Unknown { name } => {
                 let message =
                     format!("this server does not know {name:?}: send what docs/PROTOCOL.md has");

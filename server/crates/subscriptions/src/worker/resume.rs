@@ -104,7 +104,7 @@ impl<O: Outbox> Worker<O> {
         let feed = &mut self.feeds[key];
         let State::Registering { hold, .. } = &mut feed.state else { return };
         let commits = hold.commits.take().unwrap_or_default();
-        let frontier = Frontier { lane: feed.lane.clone(), epoch, seq };
+        let frontier = Frontier { lane: feed.lane.clone(), epoch, seq, writer: None };
         send(&feed.outbox, &ServerFrame::Frontier(frontier));
         (feed.epoch, feed.told, feed.resumed, feed.cuts) = (Some(epoch), seq, 0, 0);
         // Commits up to there are skipped by their place in the log: after one that only decided

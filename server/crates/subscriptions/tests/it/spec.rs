@@ -155,6 +155,11 @@ fn name(frame: &ServerFrame) -> &'static str {
         ServerFrame::CatchUp(_) => "catch_up",
         ServerFrame::Frontier(_) => "frontier",
         ServerFrame::Progress(_) => "progress",
+        ServerFrame::Decided(_) => "decided",
+        ServerFrame::Expected(_) => "expected",
+        ServerFrame::Forked(_) => "forked",
+        ServerFrame::UnknownClient(_) => "unknown_client",
+        ServerFrame::RetryAfter(_) => "retry_after",
         ServerFrame::SqlResult(_) => "sql_result",
         ServerFrame::Goodbye(_) => "goodbye",
     }
