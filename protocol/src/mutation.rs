@@ -12,7 +12,7 @@ pub use decision::{Decision, Reason, Rejection, RowKey, Verdict};
 
 use crate::bounded;
 use crate::codec::encode;
-use crate::ids::{ColumnId, ContentHash, SchemaVersion, SeqId, TableId};
+use crate::ids::{ClientId, ColumnId, ContentHash, SchemaVersion, SeqId, TableId};
 use crate::limits::{COLUMNS_MAX, OPERATIONS_MAX};
 use crate::value::{Row, Value};
 
@@ -109,6 +109,9 @@ impl ColumnChange {
 pub struct MutationDigest(#[serde(with = "serde_bytes")] pub [u8; 16]);
 
 impl MutationDigest {
+    /// Where there is no mutation.
+    pub const NONE: Self = Self([0; 16]);
+
     /// That of a mutation.
     pub fn of(mutation: &Mutation) -> Self {
         Self(first_bytes(Sha256::digest(encode(mutation))))
@@ -128,6 +131,19 @@ impl ContentHash {
     pub fn then(self, digest: MutationDigest) -> Self {
         let chained = Sha256::new().chain_update(self.as_bytes()).chain_update(digest.0);
         Self::from_bytes(first_bytes(chained.finalize()))
+    }
+}
+
+impl ClientId {
+    /// The identity under which a replica goes on that has found itself to be a copy, or a server
+    /// whose history was replaced: the first 16 bytes of the SHA-256 (FIPS 180-4) of the identity
+    /// before, of `why`, and of what is sent first under the new one.
+    ///
+    /// Copies that go on with the same mutation come to the same identity, so it is decided once.
+    #[must_use]
+    pub fn then(self, why: &[u8], first: MutationDigest) -> Self {
+        let hash = Sha256::new().chain_update(self.as_bytes()).chain_update(why);
+        Self::from_bytes(first_bytes(hash.chain_update(first.0).finalize()))
     }
 }
 

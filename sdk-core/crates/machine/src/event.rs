@@ -6,7 +6,7 @@ use protocol::value::Value;
 use thiserror::Error;
 
 use crate::statement::StatementId;
-use crate::stored::SubscriptionId;
+use crate::stored::{MutationId, StoredMutation, SubscriptionId};
 
 /// How a machine is set up.
 #[derive(Clone, Debug)]
@@ -37,6 +37,14 @@ pub enum Event {
     LoadOlder(SubscriptionId, u64),
     /// The subscription is to be loaded anew.
     Reset(SubscriptionId),
+    /// The app has written something, which is stored.
+    Wrote(StoredMutation),
+    /// The app has taken back what [`Machine::may_take_back`](crate::Machine::may_take_back) said
+    /// that it can, and the replica has undone it.
+    TakenBack(MutationId),
+    /// It is a good time to send what was written: nobody waits for anything else. Wanted while
+    /// [`Machine::has_to_send`](crate::Machine::has_to_send) says so.
+    Flush,
     /// Nobody waits for the answer to a statement any more.
     ForgetStatement(StatementId),
     /// The app has given a token.

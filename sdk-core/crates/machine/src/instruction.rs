@@ -1,12 +1,14 @@
 //! What a machine wants done.
 
-use protocol::frame::v1::{ClientFrame, RowChange, SqlFailed};
-use protocol::ids::{Birth, Lane};
+use protocol::frame::v1::{ClientFrame, RowChange, SqlFailed, TableNow};
+use protocol::ids::{Birth, ClientId, ContentHash, Epoch, Lane, MutationNumber};
 use protocol::value::Row;
 
 use crate::event::Attempt;
 use crate::statement::{SqlAnswer, StatementId};
-use crate::stored::{StoredLane, StoredSubscription, SubscriptionId};
+use crate::stored::{
+    MutationId, Settled, StoredLane, StoredSubscription, StoredWriter, SubscriptionId,
+};
 
 /// Something to be done. The host does one after the other, in their order.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +28,8 @@ pub enum Instruction {
     },
     /// Send a frame on the socket.
     Send(ClientFrame),
+    /// Send what was written, as a `mutate` frame on the socket: the replica has what it does.
+    Mutate(Outgoing),
     /// Close the socket, or stop dialling. No answer is expected.
     Hangup {
         /// Which.
@@ -40,6 +44,8 @@ pub enum Instruction {
     SubscriptionChanged(SubscriptionId),
     /// A statement was answered, or will not be.
     StatementEnded(StatementId, Box<Result<SqlAnswer, SqlFailed>>),
+    /// It is otherwise with a mutation now.
+    MutationChanged(MutationId, MutationProgress),
     /// Two texts have turned out to be one subscription. From now on only `is` exists.
     Same {
         /// The one that is gone.
@@ -49,11 +55,44 @@ pub enum Instruction {
     },
 }
 
+/// Mutations that follow each other, to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Their lane.
+    pub lane: Lane,
+    /// The identity under which they are numbered.
+    pub client: ClientId,
+    /// When it was drawn.
+    pub since: i64,
+    /// The lane's history.
+    pub epoch: Epoch,
+    /// The number of the first.
+    pub first: MutationNumber,
+    /// The chained hash before it.
+    pub previous: ContentHash,
+    /// Which they are. One that was taken back goes as its digest.
+    pub mutations: Vec<MutationId>,
+    /// Up to where the decisions are known, also after a power cut.
+    pub confirmed: MutationNumber,
+}
+
+/// How it is with a mutation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MutationProgress {
+    /// It may have left the device.
+    Sent,
+    /// It is decided, or will never be known to be.
+    Settled(Settled),
+}
+
 /// One transaction of the replica: all of it or nothing, and what it changes is seen at once.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Step {
     /// What is written, in this order.
     pub writes: Vec<Write>,
+    /// Whether it must survive a power cut, with all steps before, before anything that follows is
+    /// done.
+    pub synced: bool,
 }
 
 /// A part of a step.
@@ -107,6 +146,20 @@ pub enum Write {
     PutLane(StoredLane),
     /// Forgets a lane.
     RemoveLane(Lane),
+    /// Stores when a server first heard of the replica: microseconds since 1970, UTC.
+    PutSince(i64),
+    /// Stores how far what was written in a lane is sent and decided.
+    PutWriter(Box<StoredWriter>),
+    /// A mutation waits no longer. What was not accepted, and not taken back, is kept for the app.
+    Settle {
+        /// Which.
+        id: MutationId,
+        /// What became of it.
+        settled: Settled,
+    },
+    /// Rows as the server has them after what is settled in this step. They count for rows that no
+    /// subscription holds and that mutations wait for; of others the changes say it.
+    RowsNow(Vec<TableNow>),
 }
 
 /// Some of what was put aside.

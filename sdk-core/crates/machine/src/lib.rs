@@ -24,6 +24,7 @@ mod connection;
 mod event;
 mod instruction;
 mod machine;
+mod outgoing;
 mod statement;
 mod status;
 mod stored;
@@ -35,10 +36,13 @@ mod violation;
 pub mod replica;
 
 pub use event::{Ask, AskError, Attempt, Config, Event};
-pub use instruction::{Instruction, Staged, Step, Write};
+pub use instruction::{Instruction, MutationProgress, Outgoing, Staged, Step, Write};
 pub use machine::{Machine, Phase};
 pub use statement::{SqlAnswer, SqlAsk, StatementId};
 pub use status::{Reason, Refusal, Status, StatusWord, SubscriptionState, SubscriptionView};
-pub use stored::{Known, SqlText, Stored, StoredLane, StoredSubscription, SubscriptionId};
+pub use stored::{
+    Known, MutationId, Settled, SqlText, Stored, StoredLane, StoredMutation, StoredSubscription,
+    StoredWriter, SubscriptionId,
+};
 pub use time::{Millis, Moment};
 pub use violation::ProtocolViolation;

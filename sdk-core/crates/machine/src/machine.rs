@@ -15,6 +15,7 @@ mod asking;
 mod feeds;
 mod phases;
 mod statements;
+mod writes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,6 +27,7 @@ use crate::backoff::Backoff;
 use crate::connection::Connection;
 use crate::event::{Attempt, Config, Event};
 use crate::instruction::{Instruction, Step, Write};
+use crate::outgoing::Outgoing;
 use crate::statement::Statements;
 use crate::status::{Reason, Status, StatusWord, SubscriptionState, SubscriptionView};
 use crate::stored::{Stored, StoredLane, StoredSubscription, SubscriptionId};
@@ -43,6 +45,10 @@ pub struct Machine {
     /// The last number that a subscription was given.
     last_id: u32,
     statements: Statements,
+    /// When a server first heard of the replica.
+    since: Option<i64>,
+    /// What waits in each lane, and where something was ever sent.
+    outgoing: BTreeMap<Lane, Outgoing>,
 
     state: State,
     /// Of the state, where it has one.
@@ -81,6 +87,18 @@ struct Open {
     /// How long nothing may be heard.
     silence_ms_max: u64,
     renewal: Renewal,
+    /// The server's time when it began: microseconds since 1970, UTC.
+    time: i64,
+}
+
+impl Open {
+    fn is_renewal_due(&self, now: Millis) -> bool {
+        match self.renewal {
+            Renewal::Never => false,
+            Renewal::Due { at, .. } => now >= at,
+            Renewal::Asked { until, .. } => now >= until,
+        }
+    }
 }
 
 /// When a new token is needed.
@@ -123,7 +141,7 @@ struct Told {
 impl Machine {
     /// A machine that goes on from what is stored, paused.
     pub fn new(config: Config, stored: Stored) -> Self {
-        let Stored { client, lanes, subscriptions } = stored;
+        let Stored { client, lanes, subscriptions, since, writers, outbox } = stored;
         let subscriptions: BTreeMap<_, _> = subscriptions
             .into_iter()
             .map(|stored| (stored.id, Subscription::from_stored(stored)))
@@ -135,6 +153,8 @@ impl Machine {
             last_id: subscriptions.keys().next_back().map_or(0, |id| id.0),
             subscriptions,
             statements: Statements::default(),
+            since,
+            outgoing: writes::from_stored(client, writers, &outbox),
             state: State::Paused,
             connection: Connection::default(),
             attempt: Attempt(0),
@@ -161,6 +181,8 @@ impl Machine {
         let quiet = matches!(
             &event,
             Event::Frame { frame: ServerFrame::Delta(_) | ServerFrame::Progress(_), .. }
+                | Event::Wrote(_)
+                | Event::Flush
         );
         match event {
             Event::Resume => self.resume(moment, &mut out),
@@ -174,6 +196,9 @@ impl Machine {
             Event::LoadOlder(id, rows) => self.load_older(id, rows, &mut out),
             Event::Reset(id) => self.load_anew(id, &mut out),
             Event::ForgetStatement(id) => self.forget_statement(id),
+            Event::Wrote(stored) => self.wrote(&stored),
+            Event::TakenBack(id) => self.taken_back(id),
+            Event::Flush => self.flush(moment, &mut out),
             Event::Tick => self.tick(moment, &mut out),
             Event::TokenReady { attempt, token } if self.is_current(attempt) => {
                 self.token_ready(token, moment, &mut out);
@@ -218,7 +243,7 @@ impl Machine {
                     Renewal::Asked { until, .. } => Some(until),
                 };
                 let dead = open.heard.after(open.silence_ms_max);
-                Some(renewal.map_or(dead, |renewal| renewal.min(dead)))
+                [renewal, self.sends_again_at()].into_iter().flatten().chain([dead]).min()
             }
         }
     }
@@ -317,10 +342,12 @@ impl Machine {
         }
     }
 
-    /// Lanes of which no subscription is left.
+    /// Lanes of which no subscription is left, and in which nothing was written.
     fn unused_lanes(&self) -> BTreeSet<Lane> {
         let is_used = |lane: &Lane| {
-            self.subscriptions.values().any(|subscription| subscription.stored.lane() == Some(lane))
+            // Of a lane that was written to, a server must not tell an older history.
+            self.outgoing.contains_key(lane)
+                || self.subscriptions.values().any(|it| it.stored.lane() == Some(lane))
         };
         self.lanes.keys().filter(|lane| !is_used(lane)).cloned().collect()
     }
@@ -358,6 +385,6 @@ impl Machine {
 /// Wants the writes done in one step, if there are any.
 fn apply(writes: Vec<Write>, out: &mut Vec<Instruction>) {
     if !writes.is_empty() {
-        out.push(Instruction::Apply(Step { writes }));
+        out.push(Instruction::Apply(Step { writes, synced: false }));
     }
 }

@@ -3,18 +3,25 @@
 //!
 //! A real replica must show the same rows. What a machine never asks for panics here.
 
+mod outbox;
 mod rows;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use protocol::frame::v1::RowChange;
+use protocol::frame::v1::{Mutate, RowChange};
 use protocol::ids::{Birth, ClientId, Lane, TableId};
+use protocol::mutation::Mutation;
 use protocol::value::Row;
 
+pub use outbox::Waiting;
 pub use rows::{Key, ShownRow};
 
-use crate::instruction::{Staged, Step, Write};
-use crate::stored::{Known, Stored, StoredLane, StoredSubscription, SubscriptionId};
+use crate::instruction::{Outgoing, Staged, Step, Write};
+use crate::stored::{
+    Known, MutationId, Settled, Stored, StoredLane, StoredMutation, StoredSubscription,
+    StoredWriter, SubscriptionId,
+};
+use outbox::Outbox;
 use rows::Rows;
 
 /// A replica in memory. A clone is what a power cut leaves of it.
@@ -24,6 +31,7 @@ pub struct MemoryReplica {
     lanes: BTreeMap<Lane, StoredLane>,
     subscriptions: BTreeMap<SubscriptionId, StoredSubscription>,
     rows: Rows,
+    outbox: Outbox,
     /// In the order in which they came.
     staged: Vec<(Lane, SubscriptionId, Vec<RowChange>)>,
 }
@@ -36,6 +44,7 @@ impl MemoryReplica {
             lanes: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
             rows: Rows::default(),
+            outbox: Outbox::default(),
             staged: Vec::new(),
         }
     }
@@ -47,6 +56,9 @@ impl MemoryReplica {
             client: self.client,
             lanes: self.lanes.values().cloned().collect(),
             subscriptions: self.subscriptions.values().cloned().collect(),
+            since: self.outbox.since,
+            writers: self.outbox.writers.values().cloned().collect(),
+            outbox: self.outbox.stored(),
         }
     }
 
@@ -58,7 +70,8 @@ impl MemoryReplica {
         for write in step.writes {
             self.write(write);
         }
-        self.rows.drop_unheld();
+        let outbox = &self.outbox;
+        self.rows.drop_unheld(|table, key| outbox.waits_for(table, &key.0));
     }
 
     fn write(&mut self, write: Write) {
@@ -105,6 +118,18 @@ impl MemoryReplica {
             Write::RemoveLane(lane) => {
                 self.lanes.remove(&lane);
             }
+            Write::PutSince(since) => self.outbox.since = Some(since),
+            Write::PutWriter(writer) => {
+                self.outbox.writers.insert(writer.lane.clone(), *writer);
+            }
+            Write::Settle { id, settled } => self.outbox.settle(id, settled),
+            Write::RowsNow(tables) => {
+                for now in &tables {
+                    for row in &now.rows {
+                        self.rows.now(now, row);
+                    }
+                }
+            }
         }
     }
 
@@ -145,6 +170,43 @@ impl MemoryReplica {
     /// Every row of a table that an app sees.
     pub fn visible(&self, table: TableId) -> BTreeMap<Key, ShownRow> {
         self.rows.of_table(table)
+    }
+
+    /// Writes, as an app does. `rows` are those that the mutation names.
+    pub fn wrote(
+        &mut self,
+        lane: Lane,
+        mutation: Mutation,
+        rows: Vec<(TableId, Row)>,
+    ) -> StoredMutation {
+        self.outbox.add(lane, mutation, rows)
+    }
+
+    /// Takes back what a machine says can be taken back.
+    pub fn take_back(&mut self, id: MutationId) {
+        self.outbox.take_back(id);
+        let outbox = &self.outbox;
+        self.rows.drop_unheld(|table, key| outbox.waits_for(table, &key.0));
+    }
+
+    /// The frame that a machine wants sent.
+    pub fn mutate(&self, outgoing: &Outgoing) -> Mutate {
+        self.outbox.mutate(outgoing)
+    }
+
+    /// What was written and is not decided.
+    pub fn waiting(&self) -> &BTreeMap<MutationId, Waiting> {
+        &self.outbox.waiting
+    }
+
+    /// How far a lane's mutations are sent and decided.
+    pub fn writer(&self, lane: &Lane) -> Option<&StoredWriter> {
+        self.outbox.writers.get(lane)
+    }
+
+    /// What became of mutations, in the order in which that was heard.
+    pub fn settled(&self) -> &[(MutationId, Settled)] {
+        &self.outbox.settled
     }
 
     /// How far a lane is.

@@ -1,7 +1,10 @@
 //! What the replica keeps for the machine.
 
 use protocol::frame::v1::Subscribed;
-use protocol::ids::{Basis, ClientId, ColumnId, Epoch, Floor, Lane, SeqId};
+use protocol::ids::{
+    Basis, ClientId, ColumnId, ContentHash, Epoch, Floor, Lane, MutationNumber, SeqId,
+};
+use protocol::mutation::{MutationDigest, Rejection};
 use protocol::predicate::Predicate;
 use protocol::schema::TableSchema;
 use protocol::value::Value;
@@ -20,6 +23,64 @@ pub struct Stored {
     pub lanes: Vec<StoredLane>,
     /// What it subscribes to.
     pub subscriptions: Vec<StoredSubscription>,
+    /// When a server first heard of the replica: microseconds since 1970, UTC.
+    pub since: Option<i64>,
+    /// Where it has sent something.
+    pub writers: Vec<StoredWriter>,
+    /// What was written and is not decided, in the order in which it was written.
+    pub outbox: Vec<StoredMutation>,
+}
+
+/// Names a mutation on this device, as long as the replica exists.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MutationId(pub i64);
+
+/// How far what was written in a lane is sent and decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredWriter {
+    /// The lane.
+    pub lane: Lane,
+    /// The identity under which mutations are numbered there.
+    pub client: ClientId,
+    /// When it was drawn: microseconds since 1970, UTC, by a server's clock.
+    pub since: i64,
+    /// The history of the lane in which its numbers hold, once it is known.
+    pub epoch: Option<Epoch>,
+    /// Up to where its mutations are decided.
+    pub settled: MutationNumber,
+    /// The chained hash after that one.
+    pub settled_hash: ContentHash,
+    /// Up to where they may have left the device.
+    pub sent: MutationNumber,
+    /// Up to where they were decided when the replica was last known to survive a power cut.
+    pub confirmed: MutationNumber,
+}
+
+/// A mutation that is not decided, without what it does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredMutation {
+    /// Which.
+    pub id: MutationId,
+    /// Its lane.
+    pub lane: Lane,
+    /// What it is.
+    pub digest: MutationDigest,
+    /// About how many bytes it takes in a frame.
+    pub bytes: usize,
+    /// It was taken back before it was sent.
+    pub is_cancelled: bool,
+}
+
+/// What became of a mutation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// It happened. Where the lane was right after it.
+    Accepted(SeqId),
+    /// It did not happen.
+    Rejected(Rejection),
+    /// A copy of this replica has sent it, and the server does not know any more what became of it;
+    /// or the server has forgotten the client.
+    Uncertain,
 }
 
 /// The frontier of a lane.

@@ -10,6 +10,7 @@ use protocol::frame::v1::{
 };
 use protocol::ids::{Epoch, Lane, QueryNumber, SeqId};
 
+use super::writes::tell_left;
 use super::{Machine, apply};
 use crate::connection::{Commit, Feed, FeedState, Part};
 use crate::instruction::{Instruction, Write};
@@ -119,20 +120,21 @@ impl Machine {
         }
         if end {
             let parts = feed.commit.take().map_or(Vec::new(), |commit| commit.parts);
-            self.show_commit(lane, seq, parts, out);
+            let mut writes = Vec::new();
+            self.show_commit(lane, seq, parts, &mut writes);
+            apply(writes, out);
         }
         Ok(())
     }
 
     /// Shows a whole commit, and nothing of it before (INV-3).
-    fn show_commit(
+    pub(super) fn show_commit(
         &mut self,
         lane: &Lane,
         seq: SeqId,
         parts: Vec<Part>,
-        out: &mut Vec<Instruction>,
+        writes: &mut Vec<Write>,
     ) {
-        let mut writes = Vec::new();
         for Part { subscription: id, changes } in parts {
             // The app may have ended it since, or begun it anew: then nothing of it is loaded.
             let Some(subscription) = self.subscriptions.get(&id) else { continue };
@@ -141,8 +143,7 @@ impl Machine {
                 writes.push(Write::Changes { subscription: id, changes });
             }
         }
-        self.move_lane(lane, seq, &mut writes);
-        apply(writes, out);
+        self.move_lane(lane, seq, writes);
     }
 
     pub(super) fn catch_up(
@@ -186,7 +187,7 @@ impl Machine {
         frontier: Frontier,
         out: &mut Vec<Instruction>,
     ) -> Result<(), ProtocolViolation> {
-        let Frontier { lane, epoch, seq, .. } = frontier;
+        let Frontier { lane, epoch, seq, writer } = frontier;
         let staged = self.connection.feed(&lane)?.staged;
         self.check_frontier(&lane, epoch, seq)?;
         let mut writes = Vec::new();
@@ -198,9 +199,14 @@ impl Machine {
         let stored = StoredLane { lane: lane.clone(), epoch, seq, cut: 0 };
         if self.lanes.get(&lane) != Some(&stored) {
             writes.push(Write::PutLane(stored.clone()));
-            self.lanes.insert(lane, stored);
+            self.lanes.insert(lane.clone(), stored);
         }
+        let left = match writer {
+            Some(state) => self.caught_up(&lane, epoch, *state, &mut writes)?,
+            None => Vec::new(),
+        };
         apply(writes, out);
+        tell_left(left, out);
         Ok(())
     }
 

@@ -8,7 +8,9 @@ use super::{Machine, Open, Phase, Renewal, State, apply};
 use crate::connection::{Connection, Feed, FeedState};
 use crate::event::Attempt;
 use crate::instruction::{Instruction, Staged, Write};
+use crate::outgoing::Outgoing;
 use crate::status::Reason;
+use crate::stored::StoredLane;
 use crate::time::{Millis, Moment};
 use crate::violation::ProtocolViolation;
 
@@ -111,6 +113,7 @@ impl Machine {
                 writes.push(Write::DropStaged(Staged::OfLane(lane)));
             }
             self.remove_unused_lanes(&mut writes);
+            self.outgoing.values_mut().for_each(Outgoing::disconnect);
         }
         apply(writes, out);
     }
@@ -128,7 +131,12 @@ impl Machine {
             State::Open(open) if moment.now >= open.heard.after(open.silence_ms_max) => {
                 self.fail(Reason::Silent, true, moment, out);
             }
-            State::Open(open) => self.renew(open, moment.now, out),
+            State::Open(open) => {
+                self.send_again(moment.now);
+                if open.is_renewal_due(moment.now) {
+                    self.renew(open, moment.now, out);
+                }
+            }
         }
     }
 
@@ -174,30 +182,29 @@ impl Machine {
     pub(super) fn connected(&mut self, moment: Moment, out: &mut Vec<Instruction>) {
         if let State::Dialing { token, .. } = &self.state {
             let token = token.clone();
-            let hello = self.hello(token);
+            let hello = self.hello(token, out);
             self.state = State::Greeting { until: moment.now.after(GREETING_MS_MAX) };
             out.push(Instruction::Send(ClientFrame::Hello(hello)));
         }
     }
 
     /// Says who and where the client is, in one message: everything is resumed in one round trip.
-    fn hello(&mut self, token: Token) -> Hello {
+    fn hello(&mut self, token: Token, out: &mut Vec<Instruction>) -> Hello {
         self.connection = Connection::default();
         self.statements.begin_anew();
+        let writers = self.open_writers(out);
         let mut lanes = Vec::new();
         for stored in self.lanes.values() {
             // Where nothing is held there is nothing to resume, and any history will do.
             if self.holders(&stored.lane).next().is_none() {
+                if writers.iter().any(|writer| writer.lane == stored.lane) {
+                    lanes.push(cursor(stored));
+                }
                 continue;
             }
             let feed = Feed { state: FeedState::Resuming, ..Feed::default() };
             self.connection.feeds.insert(stored.lane.clone(), feed);
-            lanes.push(LaneCursor {
-                lane: stored.lane.clone(),
-                epoch: stored.epoch,
-                since_seq: stored.seq,
-                cut: stored.cut,
-            });
+            lanes.push(cursor(stored));
         }
         let mut subscriptions = Vec::new();
         for (id, subscription) in &self.subscriptions {
@@ -205,7 +212,7 @@ impl Machine {
                 subscriptions.push(subscription.ask(self.connection.number(*id)));
             }
         }
-        let (versions, client, writers) = (VERSIONS.to_vec(), self.client, Vec::new());
+        let (versions, client) = (VERSIONS.to_vec(), self.client);
         Hello { versions, token, client, lanes, subscriptions, writers }
     }
 
@@ -230,7 +237,7 @@ impl Machine {
                 self.goodbye(goodbye, moment, out);
                 Ok(())
             }
-            (Phase::Open, frame) => self.open_frame(frame, out),
+            (Phase::Open, frame) => self.open_frame(frame, moment, out),
             (Phase::Dialing | Phase::Greeting, frame) => {
                 Err(ProtocolViolation::Misplaced(name(&frame)))
             }
@@ -243,6 +250,7 @@ impl Machine {
     fn open_frame(
         &mut self,
         frame: ServerFrame,
+        moment: Moment,
         out: &mut Vec<Instruction>,
     ) -> Result<(), ProtocolViolation> {
         match frame {
@@ -255,11 +263,11 @@ impl Machine {
             ServerFrame::Frontier(frontier) => self.frontier(frontier, out),
             ServerFrame::Progress(progress) => self.progress(progress, out),
             ServerFrame::SqlResult(result) => self.sql_result(result, out),
-            ServerFrame::Decided(_)
-            | ServerFrame::Expected(_)
-            | ServerFrame::Forked(_)
-            | ServerFrame::UnknownClient(_)
-            | ServerFrame::RetryAfter(_) => Ok(()),
+            ServerFrame::Decided(decided) => self.decided(*decided, moment, out),
+            ServerFrame::Expected(expected) => self.expected(&expected, moment),
+            ServerFrame::Forked(forked) => self.forked(&forked, moment),
+            ServerFrame::UnknownClient(unknown) => self.unknown_client(&unknown, out),
+            ServerFrame::RetryAfter(later) => self.retry_after(&later, moment),
             frame @ (ServerFrame::Welcome(_) | ServerFrame::Goodbye(_)) => {
                 Err(ProtocolViolation::Misplaced(name(&frame)))
             }
@@ -285,8 +293,13 @@ impl Machine {
             heard: moment.now,
             silence_ms_max: (u64::from(welcome.silence_ms_max) * 2).max(SILENCE_MS_MIN),
             renewal,
+            time: welcome.time,
         });
         self.failure = None;
+        if self.since.is_none() {
+            self.since = Some(welcome.time);
+            apply(vec![Write::PutSince(welcome.time)], out);
+        }
         let waiting = std::mem::take(&mut self.connection.waiting);
         out.extend(waiting.into_iter().map(Instruction::Send));
         self.send_statements(out);
@@ -301,6 +314,15 @@ impl Machine {
         };
         self.not_before = at_least.map(|wait| moment.now.after(wait.min(RETRY_AFTER_MS_MAX)));
         self.fail(Reason::Goodbye { code, message }, true, moment, out);
+    }
+}
+
+fn cursor(stored: &StoredLane) -> LaneCursor {
+    LaneCursor {
+        lane: stored.lane.clone(),
+        epoch: stored.epoch,
+        since_seq: stored.seq,
+        cut: stored.cut,
     }
 }
 

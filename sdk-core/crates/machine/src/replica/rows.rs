@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
+use protocol::frame::v1::{RowNow, TableNow};
 use protocol::ids::{Birth, ColumnId, TableId};
 use protocol::value::{Row, Value};
 
@@ -116,10 +117,38 @@ impl Rows {
         }
     }
 
+    /// A row as the server has it now. It counts where no subscription holds it, until it is seen
+    /// whether a mutation waits for it.
+    pub(super) fn now(&mut self, table: &TableNow, row: &RowNow) {
+        let (birth, values, expiry) = match row {
+            RowNow::Row(birth, row) => (*birth, row, None),
+            RowNow::Expiring(birth, row, expiry) => (*birth, row, Some(*expiry)),
+            RowNow::Gone(key) => {
+                let key = (table.table, Key(key.clone()));
+                if self.0.get(&key).is_some_and(|shown| shown.holders.is_empty()) {
+                    self.0.remove(&key);
+                }
+                return;
+            }
+        };
+        let values: BTreeMap<_, _> =
+            table.columns.iter().copied().zip(values.iter().cloned()).collect();
+        // The tables of these tests have the first column as their key.
+        let key = values.values().take(1).cloned().collect();
+        let (holders, ghosts) = (BTreeSet::new(), BTreeSet::new());
+        let shown = ShownRow { birth, values, expiry, holders, ghosts };
+        let known = self.0.entry((table.table, Key(key))).or_insert_with(|| shown.clone());
+        if known.holders.is_empty() {
+            *known = ShownRow { ghosts: std::mem::take(&mut known.ghosts), ..shown };
+        }
+    }
+
     /// Rows that nothing holds go. At the end of a step: what one subscription lets go within it,
     /// another may take.
-    pub(super) fn drop_unheld(&mut self) {
-        self.0.retain(|_, shown| !shown.holders.is_empty() || !shown.ghosts.is_empty());
+    pub(super) fn drop_unheld(&mut self, waits: impl Fn(TableId, &Key) -> bool) {
+        self.0.retain(|(table, key), shown| {
+            !shown.holders.is_empty() || !shown.ghosts.is_empty() || waits(*table, key)
+        });
     }
 
     pub(super) fn held_by(&self, id: SubscriptionId, known: &Known) -> BTreeMap<Key, (Birth, Row)> {

@@ -13,7 +13,8 @@ use protocol::schema::{Column, MergeRule, TableKind, TableSchema};
 use protocol::value::{ColumnType, Row, Value};
 use sdk_machine::replica::MemoryReplica;
 use sdk_machine::{
-    Ask, Attempt, Config, Event, Instruction, Machine, Millis, Moment, Phase, SubscriptionId,
+    Ask, Attempt, Config, Event, Instruction, Machine, Millis, Moment, MutationProgress, Phase,
+    SubscriptionId,
 };
 
 pub(crate) const CLIENT: ClientId = ClientId::from_bytes([7; 16]);
@@ -281,6 +282,11 @@ pub(crate) fn kinds(instructions: &[Instruction]) -> Vec<&'static str> {
         Instruction::Send(ClientFrame::Unsubscribe(_)) => Some("unsubscribe"),
         Instruction::Send(ClientFrame::LoadOlder(_)) => Some("load_older"),
         Instruction::Send(ClientFrame::Sql(_)) => Some("sql"),
+        Instruction::Send(ClientFrame::OpenLane(_)) => Some("open_lane"),
+        Instruction::Send(ClientFrame::Mutate(_)) => None,
+        Instruction::Mutate(_) => Some("mutate"),
+        Instruction::MutationChanged(_, MutationProgress::Sent) => Some("sent"),
+        Instruction::MutationChanged(_, MutationProgress::Settled(_)) => Some("settled"),
         Instruction::StatementEnded(..) => Some("ended"),
         Instruction::StatusChanged
         | Instruction::SubscriptionChanged(_)

@@ -240,6 +240,8 @@ impl World {
                 }
                 Instruction::Apply(step) => self.client.replica.execute(step),
                 Instruction::StatementEnded(..)
+                | Instruction::Mutate(_)
+                | Instruction::MutationChanged(..)
                 | Instruction::StatusChanged
                 | Instruction::SubscriptionChanged(_)
                 | Instruction::Same { .. } => {}

@@ -14,3 +14,4 @@ mod statements;
 mod table_of_phases;
 mod table_of_subscriptions;
 mod violations;
+mod writing;

@@ -35,7 +35,7 @@ fn replica() -> MemoryReplica {
 }
 
 fn write(replica: &mut MemoryReplica, writes: impl IntoIterator<Item = Write>) {
-    replica.execute(Step { writes: writes.into_iter().collect() });
+    replica.execute(Step { writes: writes.into_iter().collect(), synced: false });
 }
 
 fn changes(subscription: SubscriptionId, changes: Vec<RowChange>) -> Write {

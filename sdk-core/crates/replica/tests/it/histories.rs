@@ -188,11 +188,11 @@ fn the_file_shows_what_the_memory_does() {
             let mut all = Vec::new();
             for a_move in &moves {
                 let writes = writes(a_move, &ahead);
-                ahead.execute(Step { writes: writes.clone() });
+                ahead.execute(Step { writes: writes.clone(), synced: false });
                 all.extend(writes);
             }
-            memory.execute(Step { writes: all.clone() });
-            replica.apply(&Step { writes: all }).unwrap();
+            memory.execute(Step { writes: all.clone(), synced: false });
+            replica.apply(&Step { writes: all, synced: false }).unwrap();
             match what {
                 0 => {
                     drop(replica);

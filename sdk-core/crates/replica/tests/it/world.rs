@@ -178,7 +178,7 @@ pub(crate) fn put_lane(at: u64) -> Write {
 }
 
 pub(crate) fn step(writes: Vec<Write>) -> Step {
-    Step { writes }
+    Step { writes, synced: false }
 }
 
 /// A replica in a directory of its own.

@@ -121,7 +121,7 @@ impl Connection {
             Some(ClientFrame::Unsubscribe(ended)) => {
                 self.subscriptions.retain(|_, other| other.request != ended.request);
             }
-            Some(ClientFrame::Sql(_)) => {}
+            Some(ClientFrame::Sql(_) | ClientFrame::OpenLane(_) | ClientFrame::Mutate(_)) => {}
             Some(ClientFrame::LoadOlder(older)) => {
                 let mut all = self.subscriptions.values_mut();
                 if let Some(it) = all.find(|other| other.request == older.request) {

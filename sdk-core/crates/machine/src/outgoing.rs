@@ -1,0 +1,263 @@
+//! What was written in a lane and is not decided: its numbers, its chain, and how far it was sent.
+//!
+//! The n-th mutation of an identity has number n. What is decided goes from the front, so the number
+//! and the hash of each that waits follow from where the front is.
+
+use std::collections::VecDeque;
+
+use protocol::frame::v1::MutationDecision;
+use protocol::ids::{ClientId, ContentHash, Epoch, Lane, MutationNumber};
+use protocol::limits::WINDOW_MAX;
+use protocol::mutation::{MutationDigest, Verdict};
+
+use crate::stored::{MutationId, Settled, StoredMutation, StoredWriter};
+use crate::time::Millis;
+
+/// A mutation that is not decided.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    pub(crate) id: MutationId,
+    pub(crate) digest: MutationDigest,
+    /// The chained hash after it.
+    pub(crate) hash: ContentHash,
+    pub(crate) bytes: usize,
+    pub(crate) is_cancelled: bool,
+}
+
+/// What waits in a lane.
+#[derive(Clone, Debug)]
+pub(crate) struct Outgoing {
+    /// As it is stored. `since` is 0 before a server has dated the identity.
+    pub(crate) writer: StoredWriter,
+    /// In the order in which they were written.
+    entries: VecDeque<Entry>,
+    /// Up to where this connection was sent.
+    pub(crate) posted: MutationNumber,
+    /// Whether this connection was told that the client writes there, under this identity.
+    pub(crate) is_open: bool,
+    /// Nothing is sent before the lane's next frontier.
+    pub(crate) hushed: bool,
+    /// Nothing is sent before.
+    pub(crate) not_before: Option<Millis>,
+    /// What was sent is sent again then, if nothing is decided.
+    pub(crate) again_at: Option<Millis>,
+}
+
+/// The client is a copy of another one, or the other way round: numbers from this one on have other
+/// content at the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ForkedFrom(pub(crate) MutationNumber);
+
+/// A mutation that is not waiting any more.
+#[derive(Clone, Debug)]
+pub(crate) struct Left {
+    pub(crate) entry: Entry,
+    pub(crate) settled: Settled,
+}
+
+impl Outgoing {
+    /// Nothing waits, and nothing was ever sent.
+    pub(crate) fn new(lane: Lane, client: ClientId) -> Self {
+        Self::from_stored(StoredWriter {
+            lane,
+            client,
+            since: 0,
+            epoch: None,
+            settled: MutationNumber::ZERO,
+            settled_hash: ContentHash::START,
+            sent: MutationNumber::ZERO,
+            confirmed: MutationNumber::ZERO,
+        })
+    }
+
+    pub(crate) fn from_stored(writer: StoredWriter) -> Self {
+        Self {
+            posted: writer.settled,
+            writer,
+            entries: VecDeque::new(),
+            is_open: false,
+            hushed: false,
+            not_before: None,
+            again_at: None,
+        }
+    }
+
+    /// The connection is gone, and all that was only of it.
+    pub(crate) fn disconnect(&mut self) {
+        self.posted = self.writer.settled;
+        (self.is_open, self.not_before, self.again_at) = (false, None, None);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// What was written behind all others.
+    pub(crate) fn push(&mut self, stored: &StoredMutation) {
+        let StoredMutation { id, digest, bytes, is_cancelled, .. } = *stored;
+        let hash = self.last_hash().then(digest);
+        self.entries.push_back(Entry { id, digest, hash, bytes, is_cancelled });
+    }
+
+    fn last_hash(&self) -> ContentHash {
+        self.entries.back().map_or(self.writer.settled_hash, |entry| entry.hash)
+    }
+
+    /// The number of the last that waits.
+    fn last(&self) -> MutationNumber {
+        self.number(self.entries.len())
+    }
+
+    /// The number `count` behind what is settled.
+    fn number(&self, count: usize) -> MutationNumber {
+        let number = self.writer.settled.get().saturating_add(count as u64);
+        MutationNumber::new(number).unwrap_or(MutationNumber::MAX)
+    }
+
+    fn place(&self, number: MutationNumber) -> Option<usize> {
+        let behind = number.get().checked_sub(self.writer.settled.get() + 1)?;
+        usize::try_from(behind).ok().filter(|place| *place < self.entries.len())
+    }
+
+    /// The one with this number.
+    pub(crate) fn get(&self, number: MutationNumber) -> Option<&Entry> {
+        self.entries.get(self.place(number)?)
+    }
+
+    /// The chained hash after this number, if it is known.
+    fn hash_after(&self, number: MutationNumber) -> Option<ContentHash> {
+        match number == self.writer.settled {
+            true => Some(self.writer.settled_hash),
+            false => self.get(number).map(|entry| entry.hash),
+        }
+    }
+
+    /// The place of a mutation, and its number.
+    pub(crate) fn find(&self, id: MutationId) -> Option<(usize, MutationNumber)> {
+        let place = self.entries.binary_search_by_key(&id, |entry| entry.id).ok()?;
+        Some((place, self.number(place + 1)))
+    }
+
+    /// The mutation is taken back. It keeps its number.
+    pub(crate) fn take_back(&mut self, id: MutationId) {
+        if let Some((place, _)) = self.find(id)
+            && let Some(entry) = self.entries.get_mut(place)
+        {
+            entry.is_cancelled = true;
+        }
+    }
+
+    /// Up to where it may be sent, if what is settled is confirmed.
+    pub(crate) fn sendable(&self) -> MutationNumber {
+        let window = self.writer.settled.get().saturating_add(WINDOW_MAX);
+        self.last().min(MutationNumber::new(window).unwrap_or(MutationNumber::MAX))
+    }
+
+    /// The hash before the next one to be sent.
+    pub(crate) fn posted_hash(&self) -> ContentHash {
+        self.hash_after(self.posted).unwrap_or(self.writer.settled_hash)
+    }
+
+    /// What is to be sent as one frame: the next ones, up to `through` and about `bytes_max`.
+    pub(crate) fn next_frame(&self, through: MutationNumber, bytes_max: usize) -> Vec<Entry> {
+        let from = usize::try_from(self.posted.get() - self.writer.settled.get());
+        let to = usize::try_from(through.get() - self.writer.settled.get());
+        let (Ok(from), Ok(to)) = (from, to) else { return Vec::new() };
+        let mut frame: Vec<Entry> = Vec::new();
+        let mut bytes = 0;
+        for entry in self.entries.iter().take(to).skip(from) {
+            bytes += entry.bytes;
+            if bytes > bytes_max && !frame.is_empty() {
+                break;
+            }
+            frame.push(*entry);
+        }
+        frame
+    }
+
+    /// The first is decided, or will never be known to be.
+    fn pop(&mut self, settled: Settled) -> Option<Left> {
+        let entry = self.entries.pop_front()?;
+        self.writer.settled = self.writer.settled.next();
+        self.writer.settled_hash = entry.hash;
+        self.writer.sent = self.writer.sent.max(self.writer.settled);
+        self.posted = self.posted.max(self.writer.settled);
+        Some(Left { entry, settled })
+    }
+
+    /// Another copy has confirmed decisions that are kept no longer. Where the content is the same up
+    /// to there, what it was is not known here.
+    pub(crate) fn confirmed_by_other(
+        &mut self,
+        confirmed: MutationNumber,
+        hash: ContentHash,
+        left: &mut Vec<Left>,
+    ) -> Result<(), ForkedFrom> {
+        if confirmed <= self.writer.settled {
+            return Ok(());
+        }
+        if self.hash_after(confirmed) != Some(hash) {
+            return Err(ForkedFrom(confirmed.next()));
+        }
+        while self.writer.settled < confirmed {
+            left.extend(self.pop(Settled::Uncertain));
+        }
+        Ok(())
+    }
+
+    /// Settles by number and chained hash. A number that was never sent settles all the same: a copy
+    /// has sent what is next in line here.
+    pub(crate) fn settle(
+        &mut self,
+        decision: &MutationDecision,
+        left: &mut Vec<Left>,
+    ) -> Result<(), ForkedFrom> {
+        if decision.number <= self.writer.settled {
+            return Ok(());
+        }
+        let is_same = decision.number == self.writer.settled.next()
+            && self.hash_after(decision.number) == Some(decision.hash);
+        if !is_same {
+            return Err(ForkedFrom(decision.number));
+        }
+        left.extend(self.pop(match &decision.verdict {
+            Verdict::Accepted => Settled::Accepted(decision.seq),
+            Verdict::Rejected(rejection) => Settled::Rejected(rejection.clone()),
+        }));
+        Ok(())
+    }
+
+    /// What waits from `from` on is this copy's alone, and goes again under an identity of its own;
+    /// what comes before is uncertain.
+    pub(crate) fn begin_anew(&mut self, from: MutationNumber, why: &[u8], left: &mut Vec<Left>) {
+        while self.writer.settled.next() < from && !self.entries.is_empty() {
+            left.extend(self.pop(Settled::Uncertain));
+        }
+        // Copies that go on with the same mutation come to the same identity, so that it is decided
+        // once.
+        let first = self.entries.front().map_or(MutationDigest::NONE, |first| first.digest);
+        self.writer.client = self.writer.client.then(why, first);
+        self.writer.settled = MutationNumber::ZERO;
+        self.writer.settled_hash = ContentHash::START;
+        self.writer.sent = MutationNumber::ZERO;
+        self.writer.confirmed = MutationNumber::ZERO;
+        self.disconnect();
+        let mut hash = ContentHash::START;
+        for entry in &mut self.entries {
+            hash = hash.then(entry.digest);
+            entry.hash = hash;
+        }
+    }
+
+    /// Something waits, and the server has to be told that the client writes there.
+    pub(crate) fn wants_to_open(&self, now: Millis) -> bool {
+        // After a fork at once: only a frontier says from where on.
+        let may = self.hushed || self.not_before.is_none_or(|at| now >= at);
+        may && !self.is_open && !self.entries.is_empty()
+    }
+
+    /// Its identity was used in this history or in none.
+    pub(crate) fn is_of(&self, epoch: Epoch) -> bool {
+        self.writer.epoch.is_none_or(|known| known == epoch)
+    }
+}
