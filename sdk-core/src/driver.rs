@@ -58,6 +58,7 @@ enum Happened {
     Socket(Attempt, SocketEvent),
     Token(Attempt, TokenOutcome),
     Read(Finished),
+    Flush,
     Time,
 }
 
@@ -90,6 +91,8 @@ pub(crate) struct Driver {
     watches: Watches,
     waiting: Waiting,
     mutations: Mutations,
+    /// What was written is not sent before.
+    flush_at: Option<Instant>,
     /// Whose replica it is.
     user: TenantId,
     /// By how many microseconds the server's clock is ahead of the device's.
@@ -154,6 +157,7 @@ impl Driver {
             subscriptions: HashMap::new(),
             waiting: Waiting::default(),
             mutations: Mutations::default(),
+            flush_at: None,
             user,
             clock_ahead,
             has_shown: true,
@@ -198,6 +202,7 @@ impl Driver {
                 Happened::Socket(attempt, event) => self.socket_event(attempt, event),
                 Happened::Token(attempt, outcome) => self.token(attempt, outcome),
                 Happened::Read(finished) => self.watches.finished(finished, &self.machine),
+                Happened::Flush => self.flush(),
                 Happened::Time => self.time(),
             }
         };
@@ -218,6 +223,9 @@ impl Driver {
         {
             self.was_command = true;
             return Happened::Command(Some(command));
+        }
+        if self.is_flush_due() {
+            return Happened::Flush;
         }
         let wakes_at = self.wakes_at();
         let socket = &mut self.socket;
@@ -437,7 +445,9 @@ impl Driver {
             let left = Duration::from_micros(left.unsigned_abs()).min(Duration::from_secs(3_600));
             Instant::now() + left
         });
-        [machine, trouble, expiry, self.waiting.wakes_at()].into_iter().flatten().min()
+        let flush = self.flush_at.filter(|_| self.machine.has_to_send(self.moment().now));
+        let all = [machine, trouble, expiry, flush, self.waiting.wakes_at()];
+        all.into_iter().flatten().min()
     }
 
     fn moment(&self) -> Moment {

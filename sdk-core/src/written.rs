@@ -18,6 +18,13 @@ pub enum MutationState {
     Local,
     /// It is stored on this device, and waits to be sent.
     Queued,
+    /// It may have left the device.
+    Sent,
+    /// It has happened.
+    Accepted {
+        /// Where its lane was right after it.
+        seq: u64,
+    },
     /// It is undone. What was taken back has the code `cancelled`.
     Rejected {
         /// What to match on.
@@ -25,6 +32,9 @@ pub enum MutationState {
         /// Why, for people.
         reason: String,
     },
+    /// It is undone here, and the server does not know any more whether it has happened: a copy of
+    /// this replica has sent it, or the device was away for too long.
+    Uncertain,
 }
 
 impl MutationState {
@@ -35,7 +45,7 @@ impl MutationState {
     }
 
     pub(crate) fn is_decided(&self) -> bool {
-        !matches!(self, Self::Queued)
+        !matches!(self, Self::Queued | Self::Sent)
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the machine wants is done, and what came of it is told.
 
+use protocol::frame::v1::ClientFrame;
 use sdk_machine::{Attempt, Event, Instruction, Machine, Step, Stored, SubscriptionId};
 use sdk_replica::{Changed, ReplicaError};
 use tokio::sync::mpsc;
@@ -40,11 +41,14 @@ impl Driver {
                     token::ask(&self.config, attempt, self.token_answers.clone());
                 }
                 Instruction::Dial { attempt, server } => self.dial(attempt, server),
-                Instruction::Send(frame) => {
-                    if let Some((_, socket, _)) = &self.socket {
-                        socket.send(protocol::codec::encode(&frame));
+                Instruction::Send(frame) => self.send(&frame),
+                Instruction::Mutate(outgoing) => match self.replica.mutate(&outgoing) {
+                    Ok(frame) => self.send(&ClientFrame::Mutate(Box::new(frame))),
+                    Err(error) => {
+                        self.fail(error);
+                        return false;
                     }
-                }
+                },
                 Instruction::Hangup { attempt } => {
                     if self.socket.as_ref().is_some_and(|(of, ..)| *of == attempt) {
                         self.socket = None;
@@ -62,6 +66,7 @@ impl Driver {
                 Instruction::StatementEnded(id, answer) => {
                     self.waiting.ended(id, answer.map_err(Error::from));
                 }
+                Instruction::MutationChanged(id, progress) => self.mutation_changed(id, progress),
                 Instruction::Same { asked, is } => self.same(asked, is),
             }
         }
@@ -71,6 +76,12 @@ impl Driver {
     fn apply(&mut self, step: &Step) -> Result<Changed, ReplicaError> {
         self.replica.note_writer(&self.writer());
         self.replica.apply(step)
+    }
+
+    fn send(&self, frame: &ClientFrame) {
+        if let Some((_, socket, _)) = &self.socket {
+            socket.send(protocol::codec::encode(frame));
+        }
     }
 
     fn dial(&mut self, attempt: Attempt, server: usize) {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use sdk_machine::{Event, MutationProgress, Settled};
 use sdk_replica::{Committed, Executed, MutationId, Replica, ReplicaError, Transaction, Writer};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
@@ -18,6 +19,10 @@ use crate::written::{MutationState, Pending, PendingMutation, Wrote};
 const TRANSACTION: Duration = Duration::from_secs(5);
 const TRANSACTION_PAUSE: Duration = Duration::from_millis(250);
 
+/// How long what was written waits for more, so that an application that writes one thing after the
+/// other does not wait for the disk each time.
+const TOGETHER: Duration = Duration::from_millis(3);
+
 /// How far the clocks may be apart before it is stored anew, in microseconds.
 const CLOCK_STORED_FROM: i64 = 1_000_000;
 
@@ -31,18 +36,22 @@ pub(super) struct Mutations {
 
 impl Mutations {
     /// One that waits.
-    fn follow(&mut self, id: MutationId) -> watch::Receiver<MutationState> {
+    fn follow(&mut self, id: MutationId, state: MutationState) -> watch::Receiver<MutationState> {
         if self.states.len() >= self.full_at {
             self.states.retain(|_, state| !state.is_closed());
             self.full_at = 2 * self.states.len() + 64;
         }
-        let state = self.states.entry(id);
-        state.or_insert_with(|| watch::Sender::new(MutationState::Queued)).subscribe()
+        self.states.entry(id).or_insert_with(|| watch::Sender::new(state)).subscribe()
     }
 
-    fn end(&mut self, id: MutationId, state: MutationState) {
-        if let Some(sender) = self.states.remove(&id) {
+    /// It is so with it now, if somebody looks at it.
+    fn set(&mut self, id: MutationId, state: MutationState) {
+        let is_decided = state.is_decided();
+        if let Some(sender) = self.states.get(&id) {
             sender.send_replace(state);
+        }
+        if is_decided {
+            self.states.remove(&id);
         }
     }
 }
@@ -80,12 +89,18 @@ impl Driver {
         }
     }
 
-    fn wrote(&mut self, all: Outcome, Committed { mutation: id, changed }: Committed) -> Wrote {
+    fn wrote(&mut self, all: Outcome, Committed { mutation, changed }: Committed) -> Wrote {
         self.note(changed);
+        let id = mutation.as_ref().map(|stored| stored.id);
         let state = match id {
-            Some(id) => self.mutations.follow(id),
+            Some(id) => self.mutations.follow(id, MutationState::Queued),
             None => watch::channel(MutationState::Local).1,
         };
+        if let Some(stored) = mutation {
+            // Where the machine has to begin anew, it is told of what is stored.
+            self.event(Event::Wrote(stored));
+            self.flush_at.get_or_insert_with(|| Instant::now() + TOGETHER);
+        }
         Wrote { id, rows_affected: all.rows_affected, rows: all.rows, state }
     }
 
@@ -97,11 +112,44 @@ impl Driver {
 
     /// Takes a mutation back.
     pub(super) fn cancel(&mut self, id: MutationId) -> Result<bool, Error> {
+        if !self.machine.may_take_back(id) {
+            return Ok(false);
+        }
         self.replica.note_writer(&self.writer());
         let Some(changed) = self.replica.cancel(id)? else { return Ok(false) };
         self.note(changed);
-        self.mutations.end(id, MutationState::cancelled());
+        self.event(Event::TakenBack(id));
+        self.mutations.set(id, MutationState::cancelled());
         Ok(true)
+    }
+
+    /// The machine says how it is with a mutation.
+    pub(super) fn mutation_changed(&mut self, id: MutationId, progress: MutationProgress) {
+        let state = match progress {
+            MutationProgress::Sent => MutationState::Sent,
+            MutationProgress::Settled(Settled::Accepted(seq)) => {
+                MutationState::Accepted { seq: seq.get() }
+            }
+            MutationProgress::Settled(Settled::Rejected(rejection)) => MutationState::Rejected {
+                code: rejection.code(),
+                reason: rejection.describe(self.replica.schema(rejection.table)),
+            },
+            MutationProgress::Settled(Settled::Uncertain) => MutationState::Uncertain,
+        };
+        self.mutations.set(id, state);
+    }
+
+    /// Whether it is time to send what was written.
+    pub(super) fn is_flush_due(&self) -> bool {
+        !self.is_stale
+            && self.flush_at.is_none_or(|at| Instant::now() >= at)
+            && self.machine.has_to_send(self.moment().now)
+    }
+
+    /// Sends what was written.
+    pub(super) fn flush(&mut self) {
+        self.flush_at = None;
+        self.event(Event::Flush);
     }
 
     /// What waits.
@@ -122,13 +170,13 @@ impl Driver {
 
     /// One that waits, by its id.
     pub(super) fn mutation(&mut self, id: MutationId) -> Result<Option<Wrote>, Error> {
-        let waits = self.replica.mutation(id)?.is_some();
-        Ok(waits.then(|| Wrote {
-            id: Some(id),
-            rows_affected: 0,
-            rows: Rows::default(),
-            state: self.mutations.follow(id),
-        }))
+        if self.replica.mutation(id)?.is_none() {
+            return Ok(None);
+        }
+        let is_sent = self.machine.is_sent(id).unwrap_or(false);
+        let state = if is_sent { MutationState::Sent } else { MutationState::Queued };
+        let state = self.mutations.follow(id, state);
+        Ok(Some(Wrote { id: Some(id), rows_affected: 0, rows: Rows::default(), state }))
     }
 
     /// The server has said what time it is. Times that are written offline follow it.

@@ -66,6 +66,7 @@ impl Outgoing {
             settled: MutationNumber::ZERO,
             settled_hash: ContentHash::START,
             sent: MutationNumber::ZERO,
+            sent_id: MutationId(0),
             confirmed: MutationNumber::ZERO,
         })
     }
@@ -240,6 +241,7 @@ impl Outgoing {
         self.writer.settled = MutationNumber::ZERO;
         self.writer.settled_hash = ContentHash::START;
         self.writer.sent = MutationNumber::ZERO;
+        self.writer.sent_id = MutationId(0);
         self.writer.confirmed = MutationNumber::ZERO;
         self.disconnect();
         let mut hash = ContentHash::START;

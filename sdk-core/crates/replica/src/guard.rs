@@ -27,8 +27,13 @@ pub(crate) const WRITES: &str = "tidewire_writes";
 /// The view of what waits to be sent.
 pub(crate) const PENDING: &str = "tw_pending";
 
-/// The tables behind it.
-const BEHIND_PENDING: [&str; 2] = ["tw_operations", "tw_tables"];
+/// What it reads of the tables behind it.
+const BEHIND_PENDING: [(&str, &[&str]); 4] = [
+    ("tw_operations", &["table_id", "key", "mutation"]),
+    ("tw_tables", &["id", "name"]),
+    ("tw_outbox", &["id", "lane"]),
+    ("tw_writers", &["lane", "sent_id"]),
+];
 
 /// It is to be a new one. From this number on: where the server has one with its key, that one is
 /// changed; each such statement of a transaction has a number of its own.
@@ -227,8 +232,11 @@ impl Guard {
 
     /// What the view of what waits does: it reads the tables behind it.
     fn is_of_pending(&self, action: &AuthAction<'_>) -> bool {
-        let AuthAction::Read { table_name, .. } = action else { return false };
-        let is_it = BEHIND_PENDING.contains(table_name);
+        let AuthAction::Read { table_name, column_name } = action else { return false };
+        let is_it = |(table, columns): &(&str, &[&str])| {
+            table == table_name && (column_name.is_empty() || columns.contains(column_name))
+        };
+        let is_it = BEHIND_PENDING.iter().any(is_it);
         if is_it {
             lock(&self.seen).reads.insert(PENDING.to_owned());
         }
@@ -317,7 +325,7 @@ impl Guard {
     fn read(&self, table: &str, column: &str) -> Verdict {
         // Of a table behind a view that no column is wanted of, SQLite says no column, and that the
         // statement wants it.
-        if column.is_empty() && BEHIND_PENDING.contains(&table) {
+        if column.is_empty() && BEHIND_PENDING.iter().any(|(behind, _)| *behind == table) {
             lock(&self.seen).reads.insert(PENDING.to_owned());
             return Verdict::Allow;
         }

@@ -16,6 +16,7 @@
 //! | what an application may do | `guard.rs`, `local.rs` |
 //! | writing: SQL; by key; what a transaction has done; defaults | `writing.rs`, `typed.rs`, `capture.rs`, `functions.rs` |
 //! | what waits to be sent, and what is shown meanwhile | `outbox.rs`, `pending.rs`, `rebase.rs` |
+//! | what is sent of it, and what becomes of it | `sending.rs` |
 //! | what can go wrong | `error.rs` |
 
 mod capture;
@@ -32,6 +33,7 @@ mod rebase;
 mod replica;
 mod rows;
 mod said;
+mod sending;
 mod sets;
 mod step;
 mod stored;
@@ -46,10 +48,10 @@ mod writing;
 pub use error::ReplicaError;
 pub use functions::Writer;
 pub use limits::{OUTBOX_BYTES_MAX, OUTBOX_MUTATIONS_MAX};
-pub use outbox::MutationId;
 pub use pending::PendingMutation;
 pub use reader::{QueryResult, Reader};
 pub use replica::{Changed, Replica};
 pub use said::subscribed_table;
+pub use sdk_machine::MutationId;
 pub use typed::Change;
 pub use writing::{Committed, Executed, Transaction};

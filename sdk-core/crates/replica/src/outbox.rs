@@ -2,20 +2,19 @@
 
 use protocol::codec;
 use protocol::ids::{Lane, TableId};
+
 use protocol::limits::{COMMIT_BYTES_MAX, OPERATIONS_MAX};
-use protocol::mutation::{Action, ColumnValue, Operation};
+use protocol::mutation::{Action, ColumnValue, Mutation, MutationDigest, Operation};
 use protocol::schema::TableSchema;
 use protocol::value::Row;
 use rusqlite::{Connection, OptionalExtension, params};
+use sdk_machine::{MutationId, StoredMutation};
 
 use crate::error::ReplicaError;
 use crate::limits::{OUTBOX_BYTES_MAX, OUTBOX_MUTATIONS_MAX};
+use crate::sending;
 use crate::table::{Table, Tables};
 use crate::values::{Bound, shown_key};
-
-/// Names a mutation on this device, as long as the replica exists.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct MutationId(pub i64);
 
 /// How large the outbox is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,6 +24,15 @@ pub(crate) struct OutboxSize {
     pub(crate) mutations: i64,
     /// Those of the operations.
     pub(crate) bytes: i64,
+}
+
+impl OutboxSize {
+    /// One more.
+    pub(crate) fn count(&mut self, stored: &StoredMutation) {
+        self.last = stored.id;
+        self.mutations += 1;
+        self.bytes += i64::try_from(stored.bytes).unwrap_or(i64::MAX);
+    }
 }
 
 /// An operation on its way to the outbox, and the row that it is about.
@@ -40,14 +48,14 @@ impl Draft {
     }
 }
 
-/// Stores a mutation behind all others, of which `size` is said. Says how large it is.
+/// Stores a mutation behind all others, of which `size` is said.
 pub(crate) fn add(
     connection: &Connection,
     size: OutboxSize,
     lane: &Lane,
     written_at: i64,
     drafts: &[Draft],
-) -> Result<(MutationId, i64), ReplicaError> {
+) -> Result<StoredMutation, ReplicaError> {
     let encoded: Vec<Vec<u8>> =
         drafts.iter().map(|draft| codec::encode(&draft.operation)).collect();
     let bytes: usize = encoded.iter().map(Vec::len).sum();
@@ -64,11 +72,14 @@ pub(crate) fn add(
         return Err(ReplicaError::OutboxFull);
     }
     let id = size.last.0 + 1;
+    let operations = drafts.iter().map(|draft| draft.operation.clone()).collect();
+    let digest = MutationDigest::of(&Mutation { operations });
     connection
         .prepare_cached(
-            "INSERT INTO tw_outbox (id, lane, written_at, bytes) VALUES (?1, ?2, ?3, ?4)",
+            "INSERT INTO tw_outbox (id, lane, written_at, bytes, digest)
+             VALUES (?1, ?2, ?3, ?4, ?5)",
         )?
-        .execute(params![id, lane.to_string(), written_at, added])?;
+        .execute(params![id, lane.to_string(), written_at, added, digest.0])?;
     let mut insert = connection.prepare_cached(
         "INSERT INTO tw_operations (mutation, place, table_id, key, operation)
          VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -77,7 +88,7 @@ pub(crate) fn add(
         let (table, key) = (draft.operation.table.0, shown_key(&draft.key));
         insert.execute(params![id, place, table, Bound(&key), bytes])?;
     }
-    Ok((MutationId(id), added))
+    Ok(sending::stored(MutationId(id), lane, digest, added))
 }
 
 /// How much is stored: what was taken back is there until it has been told.
@@ -159,6 +170,11 @@ pub(crate) fn key_of(schema: &TableSchema, operation: &Operation) -> Option<Row>
 
 fn decode(bytes: &[u8]) -> Result<Operation, ReplicaError> {
     codec::decode(bytes, COMMIT_BYTES_MAX).map_err(|_| ReplicaError::Damaged)
+}
+
+/// A whole mutation.
+pub(crate) fn decode_content(bytes: &[u8]) -> Result<Mutation, ReplicaError> {
+    codec::decode(bytes, 2 * COMMIT_BYTES_MAX).map_err(|_| ReplicaError::Damaged)
 }
 
 /// Notes an operation on a row that is not here.

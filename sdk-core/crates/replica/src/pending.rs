@@ -2,15 +2,15 @@
 
 use std::collections::HashSet;
 
-use protocol::codec;
 use protocol::ids::{Lane, TableId, TableName};
 use protocol::mutation::Mutation;
 use protocol::value::Value;
-use rusqlite::params;
+use sdk_machine::MutationId;
 
 use crate::error::ReplicaError;
 use crate::guard::PENDING;
-use crate::outbox::{MutationId, key_of, operations};
+use crate::outbox;
+use crate::outbox::{key_of, operations};
 use crate::rebase;
 use crate::replica::{Changed, Replica};
 use crate::table::Tables;
@@ -54,10 +54,10 @@ impl Replica {
                     rebase::row(connection, table, &key)?;
                 }
             }
-            // It takes its number when its turn comes, and that needs all that it was.
-            let content = codec::encode(&Mutation { operations });
-            let sql = "UPDATE tw_outbox SET cancelled = ?2 WHERE id = ?1";
-            connection.execute(sql, params![id.0, content])?;
+            // It takes its number when its turn comes, and that needs no more than its digest.
+            let sql = "UPDATE tw_outbox SET cancelled = x'', bytes = 0 WHERE id = ?1";
+            connection.execute(sql, [id.0])?;
+            replica.outbox = outbox::size(&replica.connection)?;
             Ok(false)
         })?;
         changed.tables.insert(PENDING.to_owned());

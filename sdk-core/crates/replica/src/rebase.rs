@@ -162,7 +162,7 @@ fn show(connection: &Connection, table: &Table, row: &Shown) -> Result<(), Repli
     Ok(())
 }
 
-fn delete(
+pub(crate) fn delete(
     connection: &Connection,
     place: &str,
     table: &Table,

@@ -6,7 +6,8 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use protocol::ids::ClientId;
+use protocol::ids::{ClientId, TableId};
+use protocol::schema::TableSchema;
 use rusqlite::{Connection, OptionalExtension};
 use sdk_machine::{Known, Stored, StoredSubscription, SubscriptionId};
 
@@ -15,6 +16,7 @@ use crate::functions::{Making, Writer};
 use crate::guard::{Guard, lock, strict_quotes};
 use crate::outbox::{self, OutboxSize};
 use crate::reader::Reader;
+use crate::sending;
 use crate::sets::Sets;
 use crate::stored;
 use crate::table::Tables;
@@ -24,6 +26,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../sql/001_init.sql"),
     include_str!("../sql/002_synced_at.sql"),
     include_str!("../sql/003_outbox.sql"),
+    include_str!("../sql/004_sending.sql"),
 ];
 
 /// How many expired rows go at once.
@@ -176,8 +179,22 @@ impl Replica {
             replica.connection.execute("DELETE FROM tw_staged", [])?;
             let subscriptions = replica.remember()?;
             let lanes = stored::lanes(&replica.connection)?;
-            Ok(Stored { client: replica.client, lanes, subscriptions })
+            let connection = &replica.connection;
+            Ok(Stored {
+                client: replica.client,
+                lanes,
+                subscriptions,
+                since: connection
+                    .query_row("SELECT since FROM tw_replica", [], |row| row.get(0))?,
+                writers: sending::writers(connection)?,
+                outbox: sending::outbox(connection)?,
+            })
         })
+    }
+
+    /// A replicated table, as the server has described it last.
+    pub fn schema(&self, table: TableId) -> Option<&TableSchema> {
+        self.tables.0.get(&table).map(|table| &table.schema)
     }
 
     /// A connection for reading.
@@ -346,6 +363,7 @@ fn migrate(connection: &Connection, fresh: ClientId) -> Result<(), ReplicaError>
             connection.execute_batch(sql)?;
         }
         Tables::load(connection)?.renew(connection)?;
+        sending::fill_digests(connection)?;
         connection.execute_batch(&format!("PRAGMA user_version = {known}; COMMIT"))?;
     }
     let is_there = connection.query_row("SELECT 1 FROM tw_replica", [], |_| Ok(())).optional()?;

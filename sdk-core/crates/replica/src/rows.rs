@@ -6,9 +6,9 @@
 //! [`MemoryReplica`](../../machine/src/replica.rs) says the same in fewer words; tests hold the two
 //! against each other.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use protocol::frame::v1::RowChange;
+use protocol::frame::v1::{RowChange, TableNow};
 use protocol::ids::{Birth, ColumnId, TableId};
 use protocol::value::{Row, Value};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, ToSql, params_from_iter};
@@ -49,6 +49,11 @@ impl Left {
     /// What is shown of a table follows from something else now.
     pub(crate) fn changed(&mut self, table: TableId) {
         self.stale_in.insert(table);
+    }
+
+    /// What is shown of a row follows from something else now.
+    pub(crate) fn stale(&mut self, table: TableId, key: Row) {
+        self.stale.entry(table).or_default().push(key);
     }
 }
 
@@ -213,7 +218,7 @@ impl<'a> Rows<'a> {
         } else {
             Vec::new()
         };
-        self.update(at, table, known, row, (seq, set, expiry), &unknown, &key)
+        self.update(at, table, &known.columns, row, (seq, set, expiry), &unknown, &key)
     }
 
     /// Where the server's image of a row is. One that is in the base will be shown anew.
@@ -221,8 +226,49 @@ impl<'a> Rows<'a> {
         if !outbox::is_pending(self.connection, table.schema.id, key)? {
             return Ok(At::Table);
         }
-        self.left.stale.entry(table.schema.id).or_default().push(key.clone());
+        self.left.stale(table.schema.id, key.clone());
         Ok(At::Base)
+    }
+
+    /// The server has no row with this key.
+    pub(crate) fn gone_now(&mut self, table: &Table, key: &Row) -> Result<(), ReplicaError> {
+        let present = self.present(At::Base, table, key)?;
+        if present.is_some_and(|present| !self.sets.is_held(present.set)) {
+            rebase::delete(self.connection, &table.base(), table, key)?;
+            self.left.stale(table.schema.id, key.clone());
+        }
+        Ok(())
+    }
+
+    /// The server has this row.
+    pub(crate) fn row_now(
+        &mut self,
+        table: &Table,
+        key: &Row,
+        now: &TableNow,
+        (birth, row, expiry): (Birth, &Row, Option<i64>),
+    ) -> Result<(), ReplicaError> {
+        let present = self.present(At::Base, table, key)?;
+        let set = match &present {
+            Some(present) if self.sets.is_held(present.set) => return Ok(()),
+            Some(present) => present.set,
+            None if outbox::is_pending(self.connection, table.schema.id, key)? => SetId(0),
+            None => return Ok(()),
+        };
+        if present.is_none() {
+            let parameters: Vec<String> =
+                (1..=key.len()).map(|place| format!("?{place}")).collect();
+            let (names, values) = (table.key().join(", "), parameters.join(", "));
+            let sql = format!(
+                "INSERT INTO {} ({names}, _seq, _set) VALUES ({values}, 0, 0)",
+                table.base()
+            );
+            let key = params_from_iter(key.iter().map(Bound));
+            self.connection.prepare_cached(&sql)?.execute(key)?;
+        }
+        self.left.stale(table.schema.id, key.clone());
+        let seq = stored_seq(birth.0);
+        self.update(At::Base, table, &now.columns, row, (seq, set, expiry), &[], key)
     }
 
     #[expect(clippy::too_many_arguments, reason = "all of a row, and where it goes")]
@@ -230,13 +276,13 @@ impl<'a> Rows<'a> {
         &self,
         at: At,
         table: &Table,
-        known: &Known,
+        columns: &[ColumnId],
         row: &Row,
         (seq, set, expiry): (i64, SetId, Option<i64>),
         unknown: &[ColumnId],
         key: &Row,
     ) -> Result<(), ReplicaError> {
-        let (names_of_row, bound) = pairs(table, known, row);
+        let (names_of_row, bound) = pairs(table, columns, row);
         let keys: Vec<Bound<'_>> = key.iter().map(Bound).collect();
         let mut values: Vec<&dyn ToSql> = bound.iter().map(|value| value as &dyn ToSql).collect();
         let mut sets: Vec<String> = names_of_row
@@ -386,11 +432,14 @@ impl<'a> Rows<'a> {
     pub(crate) fn finish(&mut self) -> Result<(), ReplicaError> {
         for table in &self.left.stale_in {
             let schema = &self.tables.get(*table)?.schema;
-            self.left.stale.insert(*table, outbox::keys(self.connection, schema)?);
+            let keys = outbox::keys(self.connection, schema)?;
+            self.left.stale.entry(*table).or_default().extend(keys);
         }
         for (table, keys) in &self.left.stale {
             let table = self.tables.get(*table)?;
-            for key in keys {
+            // Once no write waits for it, a row is as any other.
+            let mut done = HashSet::new();
+            for key in keys.iter().filter(|key| done.insert(*key)) {
                 rebase::row(self.connection, table, key)?;
             }
         }
@@ -415,8 +464,8 @@ impl<'a> Rows<'a> {
 }
 
 /// The columns of a row that the table still has, with their values.
-fn pairs<'r>(table: &Table, known: &Known, row: &'r Row) -> (Vec<String>, Vec<Bound<'r>>) {
-    let named = known.columns.iter().zip(row.iter()).filter_map(|(id, value)| {
+fn pairs<'r>(table: &Table, columns: &[ColumnId], row: &'r Row) -> (Vec<String>, Vec<Bound<'r>>) {
+    let named = columns.iter().zip(row.iter()).filter_map(|(id, value)| {
         let column = table.schema.column(*id)?;
         Some((quoted(column.name.as_str()), Bound(value)))
     });

@@ -57,6 +57,11 @@ impl Sets {
         self.by_id.get(&id).map_or(&[], Vec::as_slice)
     }
 
+    /// Whether somebody holds such a row for more than until it is loaded anew.
+    pub(crate) fn is_held(&self, id: SetId) -> bool {
+        self.members(id).iter().any(|member| !member.is_ghost)
+    }
+
     /// All sets with a member that `is_it`.
     pub(crate) fn with(&self, is_it: impl Fn(&Member) -> bool) -> Vec<SetId> {
         let mut found: Vec<SetId> = self

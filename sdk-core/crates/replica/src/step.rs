@@ -4,8 +4,10 @@ use protocol::ids::TableId;
 use sdk_machine::{Staged, Step, SubscriptionId, Write};
 
 use crate::error::ReplicaError;
+use crate::guard::PENDING;
 use crate::replica::{Changed, Replica};
 use crate::rows::{Left, Rows};
+use crate::sending;
 use crate::sets::{Member, SetId, Sets};
 use crate::stored;
 
@@ -17,7 +19,23 @@ impl Replica {
     /// [`ReplicaError`]. Nothing of the step was done; a new machine goes on from
     /// [`Replica::load`].
     pub fn apply(&mut self, step: &Step) -> Result<Changed, ReplicaError> {
-        self.despite_the_app(|replica| replica.write_all(step))
+        // A journal that is synced with one transaction is synced with all before it.
+        self.sync(step.synced)?;
+        let done = self.despite_the_app(|replica| replica.write_all(step));
+        self.sync(false)?;
+        let mut changed = done?;
+        let is_of_writes =
+            |write: &Write| matches!(write, Write::Settle { .. } | Write::PutWriter(_));
+        if step.writes.iter().any(is_of_writes) {
+            changed.tables.insert(PENDING.to_owned());
+        }
+        Ok(changed)
+    }
+
+    /// Whether the journal is synced at the end of a transaction.
+    fn sync(&self, synced: bool) -> Result<(), ReplicaError> {
+        let sql = if synced { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" };
+        Ok(self.connection.execute_batch(sql)?)
     }
 
     /// Says whether tables were made or changed.
@@ -109,6 +127,15 @@ impl Replica {
                 let lane = lane.to_string();
                 self.connection.execute("DELETE FROM tw_lanes WHERE lane = ?1", [lane])?;
                 Ok(())
+            }
+            Write::PutSince(since) => {
+                self.connection.execute("UPDATE tw_replica SET since = ?1", [since])?;
+                Ok(())
+            }
+            Write::PutWriter(writer) => sending::put_writer(&self.connection, writer),
+            Write::Settle { id, settled } => self.settle(*id, settled, left),
+            Write::RowsNow(tables) => {
+                self.with_rows(left, |rows| tables.iter().try_for_each(|now| rows.now(now)))
             }
         }
     }

@@ -23,6 +23,8 @@ const OWN: &[&str] = &[
     "tw_outbox",
     "tw_operations",
     "tw_log_direct",
+    "tw_writers",
+    "tw_rejected",
 ];
 
 /// A replicated table.

@@ -9,13 +9,14 @@ use protocol::ids::{ColumnId, Lane, TableId, TableName};
 use protocol::schema::{AccessLevel, TableKind};
 use protocol::value::Value;
 use rusqlite::params_from_iter;
+use sdk_machine::StoredMutation;
 
 use crate::capture::{Capture, is_in};
 use crate::error::ReplicaError;
 use crate::functions::{NO_SNOWFLAKE, SNOWFLAKE, Writer};
 use crate::guard::{Guard, INSERTS, NOT_WRITTEN, PENDING};
 use crate::local::check_schema;
-use crate::outbox::{self, Draft, MutationId};
+use crate::outbox::{self, Draft};
 use crate::reader::{QueryResult, query, rows_of, while_wanted};
 use crate::replica::{Changed, Replica};
 use crate::said::{Columns, Insertion, insertion, is_of_savepoints};
@@ -37,7 +38,7 @@ pub struct Executed {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Committed {
     /// What is to be sent; nothing where it wrote local tables alone, or changed nothing.
-    pub mutation: Option<MutationId>,
+    pub mutation: Option<StoredMutation>,
     /// What it has changed.
     pub changed: Changed,
 }
@@ -297,14 +298,11 @@ impl Transaction<'_> {
         // Of some SQLite tells nothing.
         let written = std::mem::take(&mut self.written);
         changed.tables.extend(written);
-        let mutation = added.map(|(id, bytes)| {
-            self.replica.outbox.last = id;
-            self.replica.outbox.mutations += 1;
-            self.replica.outbox.bytes += bytes;
+        if let Some(stored) = &added {
+            self.replica.outbox.count(stored);
             changed.tables.insert(PENDING.to_owned());
-            id
-        });
-        Ok(Committed { mutation, changed })
+        }
+        Ok(Committed { mutation: added, changed })
     }
 
     /// What it has done, as operations: first those on rows that were not here.

@@ -186,12 +186,15 @@ impl Machine {
             return None;
         }
         let before = outgoing.writer.clone();
+        let last = outgoing.get(through).map(|entry| entry.id);
         let writer = &mut outgoing.writer;
         writer.epoch = Some(epoch);
         if writer.since == 0 {
             writer.since = since;
         }
-        writer.sent = writer.sent.max(through);
+        if writer.sent < through {
+            (writer.sent, writer.sent_id) = (through, last.unwrap_or(writer.sent_id));
+        }
         // Only a step that is synced anyway says how far things are settled, unless the window is full
         // without.
         let is_behind = through.get() - writer.confirmed.get() > protocol::limits::WINDOW_MAX;

@@ -52,7 +52,7 @@ fn effect(replica: &mut Replica, statements: &[&str]) -> Vec<String> {
     let committed = transaction.commit();
     let committed = committed.unwrap_or_else(|error| panic!("{statements:?}: {error}"));
     let mutation = committed.mutation;
-    mutation.map_or(vec![], |id| told(&replica.mutation(id).unwrap().unwrap()))
+    mutation.map_or(vec![], |stored| told(&replica.mutation(stored.id).unwrap().unwrap()))
 }
 
 /// There are `1, 7, 'one'` and `2, 8, 'two'`; columns are 1 id, 2 room, 3 body, 4 extra.

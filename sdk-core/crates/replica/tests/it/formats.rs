@@ -2,9 +2,12 @@
 
 use std::path::Path;
 
+use protocol::ids::{ContentHash, Epoch, MutationNumber};
+use protocol::mutation::MutationDigest;
+use sdk_machine::{MutationId, StoredWriter, Write};
 use sdk_replica::Replica;
 
-use crate::world::{CLIENT, Place, execute, rows, write};
+use crate::world::{CLIENT, Place, execute, lane, rows, step, write};
 
 /// A replica on a copy of the fixture.
 fn opened(place: &Place, format: u32) -> Replica {
@@ -58,6 +61,13 @@ fn a_file_of_the_third_format_has_what_waits() {
         ["chat.messages 1 1", "chat.messages 2 3", "chat.messages 3 4"]
     );
     assert_eq!(replica.clock_ahead().unwrap(), Some(-5));
+    // What is sent needs what that format did not store.
+    let outbox = replica.load().unwrap().outbox;
+    assert_eq!(outbox.len(), 4);
+    for stored in outbox.iter().filter(|stored| !stored.is_cancelled) {
+        let mutation = replica.mutation(stored.id).unwrap().unwrap();
+        assert_eq!(stored.digest, MutationDigest::of(&mutation));
+    }
     write(&mut replica, "UPDATE chat.messages SET body = body || '!'").unwrap();
     for mutation in replica.pending().unwrap() {
         replica.cancel(mutation.id).unwrap().unwrap();
@@ -65,6 +75,37 @@ fn a_file_of_the_third_format_has_what_waits() {
     assert_eq!(rows(&replica, all), ["one 5", "two 6"]);
     drop(replica);
     is_whole(&place);
+}
+
+#[test]
+fn a_file_of_the_fourth_format_has_what_was_sent() {
+    let place = Place::new();
+    let mut replica = opened(&place, 4);
+    let all = "SELECT body, _seq FROM chat.messages ORDER BY id";
+    assert_eq!(rows(&replica, all), ["mine 5", "new NULL"]);
+    let waits = "SELECT key, mutation, state FROM tw_pending ORDER BY mutation";
+    assert_eq!(rows(&replica, waits), ["1 1 sent", "2 3 sent", "3 4 queued"]);
+    let stored = replica.load().unwrap();
+    assert_eq!((stored.since, &stored.writers[..]), (Some(77), &[sent_writer()][..]));
+    let is_cancelled: Vec<_> = stored.outbox.iter().map(|one| one.is_cancelled).collect();
+    assert_eq!(is_cancelled, [false, true, false, false]);
+    drop(replica);
+    is_whole(&place);
+}
+
+fn sent_writer() -> StoredWriter {
+    let number = |number| MutationNumber::new(number).unwrap();
+    StoredWriter {
+        lane: lane(),
+        client: CLIENT,
+        since: 77,
+        epoch: Some(Epoch::from_bytes([9; 16])),
+        settled: number(0),
+        settled_hash: ContentHash::START,
+        sent: number(3),
+        sent_id: MutationId(3),
+        confirmed: number(0),
+    }
 }
 
 /// How the present fixture was made: `TIDEWIRE_FIXTURE=path` makes it anew.
@@ -78,6 +119,8 @@ fn the_fixture_is_made_so() {
     write(&mut replica, "INSERT INTO chat.messages (id, body) VALUES (3, 'new')").unwrap();
     replica.cancel(gone).unwrap().unwrap();
     replica.note_clock(-5).unwrap();
+    let writes = vec![Write::PutWriter(Box::new(sent_writer())), Write::PutSince(77)];
+    replica.apply(&step(writes)).unwrap();
     drop(replica);
     is_whole(&place);
     #[expect(clippy::disallowed_methods, reason = "somebody who makes a fixture says where")]

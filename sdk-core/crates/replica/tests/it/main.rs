@@ -13,4 +13,5 @@ mod histories;
 mod local;
 mod reading;
 mod schema;
+mod sending;
 mod writing;

@@ -245,7 +245,8 @@ pub(crate) fn execute(
 ) -> Result<Done, ReplicaError> {
     let (Executed { rows_affected, rows, .. }, committed) =
         replica.execute(writer(), sql, params)?;
-    let (mutation, changed) = (committed.mutation, committed.changed);
+    let mutation = committed.mutation.map(|stored| stored.id);
+    let changed = committed.changed;
     Ok(Done { rows_affected, rows, mutation, changed })
 }
 
