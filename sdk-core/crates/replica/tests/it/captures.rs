@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use protocol::frame::v1::RowChange;
-use protocol::mutation::{Action, ColumnChange, ColumnValue, Mutation};
+use protocol::frame::v1::{RowChange, RowNow, TableNow};
+use protocol::ids::{ColumnId, TableId};
+use protocol::mutation::{Action, ColumnChange, ColumnValue, Mutation, Reason, Rejection};
 use protocol::schema::{MergeRule, TableSchema};
 use protocol::value::{Row, Value};
 use rusqlite::Connection;
-use sdk_machine::{SubscriptionId, Write};
+use sdk_machine::{Settled, SubscriptionId, Write};
 use sdk_replica::{MutationId, Replica};
 
-use crate::world::{Place, all_columns, birth, message, messages, put, rows, step, writer};
+use crate::world::{Place, all_columns, birth, message, messages, put, rows, seq, step, writer};
 
 #[derive(Clone, Debug)]
 enum Move {
@@ -26,6 +27,8 @@ enum Move {
     Left(u8),
     Deleted(u8),
     Cancel(u8),
+    /// The first that waits is decided, and a row is told with it: how, which, and its room.
+    Settle(u8, u8, u8),
     Reopen,
 }
 
@@ -38,6 +41,7 @@ fn a_move() -> impl Strategy<Value = Move> {
         1 => key().prop_map(Move::Left),
         2 => key().prop_map(Move::Deleted),
         2 => any::<u8>().prop_map(Move::Cancel),
+        3 => (any::<u8>(), key(), any::<u8>()).prop_map(|(kind, k, r)| Move::Settle(kind, k, r)),
         1 => Just(Move::Reopen),
     ]
 }
@@ -222,6 +226,51 @@ impl World {
         self.images.insert(id, Image { birth: born, row, is_held: true });
     }
 
+    /// The first that waits is decided, and with it a row may be told.
+    fn settle(&mut self, kind: u8, key: u8, room: u8) {
+        if self.pending.is_empty() {
+            return;
+        }
+        let (id, _) = self.pending.remove(0);
+        let (operation, table, column) = (0, TableId(64), None);
+        let rejection = Rejection { operation, table, column, reason: Reason::RowMissing };
+        let settled = match kind % 3 {
+            0 => Settled::Accepted(seq(1)),
+            1 => Settled::Rejected(rejection),
+            _ => Settled::Uncertain,
+        };
+        let mut writes = vec![Write::Settle { id, settled }];
+        let (id, of) = (i64::from(key), Row(vec![Value::Integer(key.into())]));
+        let counts = match self.images.get(&id) {
+            Some(image) => !image.is_held,
+            None => self.is_pending(id),
+        };
+        let row = message(id, room.into(), &format!("d{room}"));
+        let now = match kind / 3 % 3 {
+            0 => None,
+            1 => {
+                self.births += 1;
+                let born = self.births;
+                if counts {
+                    self.images.insert(id, Image { birth: born, row: row.clone(), is_held: false });
+                }
+                Some(RowNow::Row(birth(born), row))
+            }
+            _ => {
+                if counts {
+                    self.images.remove(&id);
+                }
+                Some(RowNow::Gone(of))
+            }
+        };
+        let columns = (1..=4).map(ColumnId).collect();
+        let table = TableId(64);
+        writes.extend(
+            now.map(|row| Write::RowsNow(vec![TableNow { table, columns, rows: vec![row] }])),
+        );
+        self.replica.apply(&step(writes)).unwrap();
+    }
+
     fn make(&mut self, a_move: &Move) -> Result<(), TestCaseError> {
         match a_move {
             Move::Write(choices) => self.write(choices)?,
@@ -246,6 +295,7 @@ impl World {
                 prop_assert!(self.replica.cancel(id).unwrap().is_some());
             }
             Move::Cancel(_) => {}
+            Move::Settle(kind, key, room) => self.settle(*kind, *key, *room),
             Move::Reopen => {
                 let elsewhere = Place::new();
                 let idle = elsewhere.open();
