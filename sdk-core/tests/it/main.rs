@@ -5,6 +5,7 @@
 mod fake;
 
 mod connecting;
+mod sending;
 mod statements;
 mod watching;
 mod writing;
