@@ -5,12 +5,16 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use protocol::frame::v1::{RowChange, shared};
+use protocol::frame::v1::{MutationDecision, RowChange, shared};
 use protocol::ids::{Birth, ColumnId, QueryNumber, SeqId};
 use protocol::value::{Row, ValueRef};
-use server_engine::{Catalog, Change, Commit, EngineError, Image, RowView, ShardNumber, Table};
+use server_engine::{
+    Catalog, Change, Commit, Decided, EngineError, Image, RowView, ShardNumber, Table,
+};
 
+use crate::feed::Feed;
 use crate::query::{LiveQuery, Queries};
+use crate::written::RowsNow;
 
 /// An entry of a shard's log as it was applied, for all workers.
 #[derive(Debug)]
@@ -33,6 +37,8 @@ pub struct LiveCommit {
     /// The commit.
     pub commit: Commit,
     told: Mutex<HashMap<QueryNumber, Option<Arc<Told>>>>,
+    /// The shared part of the frame that says what was decided.
+    decided: Mutex<Option<Bytes>>,
 }
 
 /// What a query is told of a commit.
@@ -54,8 +60,12 @@ impl Entry {
     ) -> Arc<Self> {
         let of = |image: &Option<Image>| image.as_ref().map_or(0, |image| image.row_bytes().len());
         let changes = commits.iter().flat_map(|commit| &commit.changes);
-        let bytes = changes.map(|change| of(&change.old) + of(&change.new)).sum();
-        let live = |commit| LiveCommit { commit, told: Mutex::default() };
+        let changed: usize = changes.map(|change| of(&change.old) + of(&change.new)).sum();
+        let decided = commits.iter().filter_map(|commit| commit.decided.as_ref());
+        let rows = decided.flat_map(|decided| &decided.rows).filter_map(|(_, row)| row.as_ref());
+        let bytes = changed + rows.map(|(_, image)| image.row_bytes().len()).sum::<usize>();
+        let live =
+            |commit| LiveCommit { commit, told: Mutex::default(), decided: Mutex::default() };
         let commits = commits.into_iter().map(live).collect();
         Arc::new(Self { shard, index, catalog, commits, bytes })
     }
@@ -85,6 +95,42 @@ impl LiveCommit {
             Arc::new(Told { tail: shared::delta_tail(query.number, &changes).into(), birth_max })
         });
         told.insert(query.number, fresh.clone());
+        Ok(fresh)
+    }
+
+    /// What it decided, where that is the feed's to tell.
+    pub(crate) fn decided_for<O>(&self, feed: &Feed<O>) -> Option<&Decided> {
+        let writer = feed.writer.as_ref()?;
+        let decided = self.commit.decided.as_ref()?;
+        (decided.client == writer.client && decided.user == feed.actor.user).then_some(decided)
+    }
+
+    /// The shared part of the frame for who waits for `decided`, encoded by whoever asks first.
+    ///
+    /// # Errors
+    /// [`EngineError`] when a row cannot be read.
+    pub(crate) fn decided_tail(
+        &self,
+        decided: &Decided,
+        catalog: &Catalog,
+    ) -> Result<Bytes, EngineError> {
+        let mut tail = self.decided.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = &*tail {
+            return Ok(known.clone());
+        }
+        let mut rows = RowsNow::default();
+        for (key, row) in &decided.rows {
+            // One that was dropped in the same entry has no rows any more.
+            let Some(table) = catalog.table(key.table) else { continue };
+            if !rows.push(table, &key.key, row.as_ref())? {
+                break;
+            }
+        }
+        let Decided { number, decision, .. } = decided;
+        let (hash, verdict) = (decision.hash, decision.verdict.clone());
+        let decision = MutationDecision { number: *number, hash, verdict, seq: decision.seq };
+        let fresh = Bytes::from(shared::decided_tail(&decision, &rows.into_tables()));
+        *tail = Some(fresh.clone());
         Ok(fresh)
     }
 

@@ -21,10 +21,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use protocol::ids::{Epoch, Floor, Lane, QueryNumber, RequestNumber, SeqId};
-use server_engine::ShardNumber;
+use server_engine::{Actor, ShardNumber};
 
 use crate::commit::Entry;
-use crate::host::ConnectionId;
+use crate::host::{ConnectionId, Writing};
 use crate::query::LiveQuery;
 use crate::read::{Batch, ReadId};
 
@@ -36,6 +36,8 @@ pub(crate) type FeedKey = usize;
 pub(crate) struct Feed<O> {
     pub(crate) connection: ConnectionId,
     pub(crate) outbox: O,
+    /// Who is connected.
+    pub(crate) actor: Arc<Actor>,
     pub(crate) lane: Lane,
     pub(crate) shard: ShardNumber,
     /// The history that the client follows; `None` before it has heard of one.
@@ -43,6 +45,8 @@ pub(crate) struct Feed<O> {
     /// Where the client was told that the lane is.
     pub(crate) told: SeqId,
     pub(crate) state: State,
+    /// Whose decisions it brings.
+    pub(crate) writer: Option<Writing>,
     /// In boxes: a map makes room for several, and most feeds have one.
     pub(crate) subscriptions: BTreeMap<QueryNumber, Box<Subscription>>,
     /// How many changes this resume has read.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use protocol::ids::{ColumnId, Epoch, Lane, QueryNumber, SeqId, TableId};
+use protocol::ids::{ClientId, ColumnId, Epoch, Lane, QueryNumber, SeqId, TableId};
 use protocol::value::{Value, ValueRef};
 use server_engine::{Catalog, Change, EngineError};
 
@@ -20,6 +20,8 @@ pub(crate) struct LaneEntry {
     pub(crate) feeds: BTreeSet<FeedKey>,
     /// Those that keep commits until a read is done.
     pub(crate) held: BTreeSet<FeedKey>,
+    /// Those whose client writes.
+    writers: BTreeSet<(ClientId, FeedKey)>,
     tables: BTreeMap<TableId, Partition>,
 }
 
@@ -53,14 +55,33 @@ impl Index {
             position: None,
             feeds: BTreeSet::new(),
             held: BTreeSet::new(),
+            writers: BTreeSet::new(),
             tables: BTreeMap::new(),
         });
         entry.feeds.insert(feed);
     }
 
-    /// Forgets a feed that has no query registered any more.
-    pub(crate) fn close(&mut self, lane: &Lane, feed: FeedKey) {
+    /// From now on the feed is told of what is decided of `client`, and of nobody else.
+    pub(crate) fn write(
+        &mut self,
+        lane: &Lane,
+        feed: FeedKey,
+        before: Option<ClientId>,
+        client: ClientId,
+    ) {
         let Some(entry) = self.lanes.get_mut(lane) else { return };
+        if let Some(before) = before {
+            entry.writers.remove(&(before, feed));
+        }
+        entry.writers.insert((client, feed));
+    }
+
+    /// Forgets a feed that has no query registered any more, and who writes.
+    pub(crate) fn close(&mut self, lane: &Lane, feed: FeedKey, client: Option<ClientId>) {
+        let Some(entry) = self.lanes.get_mut(lane) else { return };
+        if let Some(client) = client {
+            entry.writers.remove(&(client, feed));
+        }
         entry.feeds.remove(&feed);
         entry.held.remove(&feed);
         if entry.feeds.is_empty() {
@@ -98,6 +119,12 @@ impl Index {
 }
 
 impl LaneEntry {
+    /// The feeds in which a client writes: one, unless there are copies of a replica.
+    pub(crate) fn writers_of(&self, client: ClientId) -> impl Iterator<Item = FeedKey> {
+        let all = (client, FeedKey::MIN)..=(client, FeedKey::MAX);
+        self.writers.range(all).map(|(_, feed)| *feed)
+    }
+
     /// The queries that changes may concern: of a table with many queries, those whose values the
     /// rows have or had, and those that depend on no value.
     pub(crate) fn concerned(

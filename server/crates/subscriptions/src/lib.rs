@@ -19,9 +19,10 @@
 //! | what a commit means for it | `commit.rs` |
 //! | who is concerned | `index.rs` |
 //! | what a feed is | `feed.rs` |
-//! | what is done | `worker.rs`, `worker/dispatch.rs`, `worker/resume.rs`, `worker/load.rs`, `worker/reading.rs` |
+//! | what is done | `worker.rs`, `worker/dispatch.rs`, `worker/resume.rs`, `worker/load.rs`, `worker/reading.rs`, `worker/writers.rs` |
 //! | what it and its host say to each other | `host.rs` |
 //! | what is read for it | `read.rs` |
+//! | what a client is told of its mutations | `written.rs` |
 //! | bounds | `limits.rs` |
 
 mod limits;
@@ -34,9 +35,10 @@ mod host;
 mod index;
 mod read;
 mod worker;
+mod written;
 
 pub use commit::{Entry, LiveCommit};
-pub use host::{Action, ConnectionId, Cursor, Listed, Outbox, Subscribing};
+pub use host::{Action, ConnectionId, Cursor, Listed, Outbox, Subscribing, Writing};
 pub use limits::Settings;
 pub use query::{Asked, LiveQuery, Queries};
 pub use read::{Answer, Read, ReadId};

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use protocol::frame::v1::{CatchUp as CatchUpFrame, InitialDataBatch, RowChange, ServerFrame};
+use protocol::frame::v1::{
+    CatchUp as CatchUpFrame, InitialDataBatch, RowChange, ServerFrame, WriterState,
+};
 use protocol::ids::{Birth, Epoch, Floor, Lane, SeqId};
 use protocol::value::Row;
 use server_engine::{
@@ -14,6 +16,7 @@ use server_engine::{
 
 use crate::commit;
 use crate::query::LiveQuery;
+use crate::written::Writer;
 
 /// Names a read of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,14 +36,16 @@ pub struct Read {
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum ReadKind {
-    /// Where the lane is.
-    Position,
+    /// Where the lane is, and what is known of who writes there.
+    Position { writer: Option<Writer> },
     /// What has changed after a position.
     CatchUp {
         epoch: Epoch,
         position: SeqId,
         queries: Vec<(Arc<LiveQuery>, Floor)>,
         limits: CatchUpLimits,
+        /// What is known of it comes with the last piece.
+        writer: Option<Writer>,
     },
     /// The rows before a birth.
     Load { query: Arc<LiveQuery>, below: Option<Birth>, limits: LoadLimits },
@@ -56,7 +61,7 @@ pub struct Answer {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Found {
-    Position(LaneView),
+    Position(LaneView, Option<Arc<WriterState>>),
     CatchUp(Caught),
     Load(Result<Arc<Batch>, ReadError>),
 }
@@ -82,6 +87,8 @@ pub(crate) struct PieceFrames {
     /// The rows in the partitions that were read.
     pub(crate) rows: u64,
     pub(crate) frames: Vec<Bytes>,
+    /// Of the last piece, under its snapshot.
+    pub(crate) writer: Option<Arc<WriterState>>,
 }
 
 /// A batch of a load, encoded.
@@ -98,7 +105,7 @@ impl Read {
     /// What kind of read it is, for tests: `position`, `catch_up` or `load`.
     pub fn kind_name(&self) -> &'static str {
         match self.kind {
-            ReadKind::Position => "position",
+            ReadKind::Position { .. } => "position",
             ReadKind::CatchUp { .. } => "catch_up",
             ReadKind::Load { .. } => "load",
         }
@@ -111,14 +118,16 @@ impl Read {
     /// it is asked for again.
     pub fn run(&self, view: &View<'_>, index: u64) -> Result<Answer, ReadError> {
         let found = match &self.kind {
-            ReadKind::Position => Found::Position(view.lane(&self.lane)?),
-            ReadKind::CatchUp { epoch, position, queries, limits } => {
+            ReadKind::Position { writer } => {
+                Found::Position(view.lane(&self.lane)?, self.written(view, writer.as_ref())?)
+            }
+            ReadKind::CatchUp { epoch, position, queries, limits, writer } => {
                 let resuming: Vec<Resuming<'_>> = queries
                     .iter()
                     .map(|(query, floor)| Resuming { query: &query.query, floor: *floor })
                     .collect();
                 let caught = view.catch_up(&self.lane, *epoch, *position, &resuming, *limits)?;
-                Found::CatchUp(self.caught(view, queries, caught)?)
+                Found::CatchUp(self.caught(view, queries, writer.as_ref(), caught)?)
             }
             ReadKind::Load { query, below, limits } => {
                 match self.load(view, query, *below, *limits) {
@@ -130,6 +139,15 @@ impl Read {
             }
         };
         Ok(Answer { index, found })
+    }
+
+    fn written(
+        &self,
+        view: &View<'_>,
+        writer: Option<&Writer>,
+    ) -> Result<Option<Arc<WriterState>>, ReadError> {
+        let state = writer.map(|writer| writer.state(view, &self.lane)).transpose()?;
+        Ok(state.map(Arc::new))
     }
 
     /// The next batch. Where no row is wanted, that is an empty one above all rows there are.
@@ -152,10 +170,15 @@ impl Read {
         &self,
         view: &View<'_>,
         queries: &[(Arc<LiveQuery>, Floor)],
+        writer: Option<&Writer>,
         caught: CatchUp,
     ) -> Result<Caught, ReadError> {
         Ok(match caught {
-            CatchUp::Piece(piece) => Caught::Piece(Arc::new(self.piece(view, queries, piece)?)),
+            CatchUp::Piece(piece) => {
+                let writer = writer.filter(|_| piece.position == piece.seq);
+                let writer = self.written(view, writer)?;
+                Caught::Piece(Arc::new(PieceFrames { writer, ..self.piece(view, queries, piece)? }))
+            }
             CatchUp::Reset(places) => Caught::Reset(places),
             CatchUp::Gone(gone) => Caught::Gone(gone.into_iter().map(|(place, _)| place).collect()),
             CatchUp::OtherEpoch(lane) => Caught::OtherEpoch(lane),
@@ -196,7 +219,7 @@ impl Read {
         for table in tables {
             rows += view.partition(&self.lane, table)?.rows;
         }
-        Ok(PieceFrames { position, seq, changes, rows, frames })
+        Ok(PieceFrames { position, seq, changes, rows, frames, writer: None })
     }
 
     fn batch(

@@ -8,6 +8,7 @@ mod dispatch;
 mod load;
 mod reading;
 mod resume;
+mod writers;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -15,12 +16,12 @@ use std::sync::Arc;
 use protocol::error_code::ErrorCode;
 use protocol::frame::v1::{Held, LanePosition, Progress, Refused, Reset, ServerFrame, Subscribed};
 use protocol::ids::{Lane, QueryNumber, RequestNumber, SeqId};
-use server_engine::{Catalog, ShardNumber};
+use server_engine::{Actor, Catalog, ShardNumber};
 use slab::Slab;
 
 use self::reading::{Pending, ReadKey};
 use crate::feed::{Feed, FeedKey, State, Subscription};
-use crate::host::{Action, ConnectionId, Cursor, Listed, Outbox, Subscribing};
+use crate::host::{Action, ConnectionId, Cursor, Listed, Outbox, Subscribing, Writing};
 use crate::index::Index;
 use crate::limits::Settings;
 use crate::query::{LiveQuery, Queries};
@@ -28,6 +29,7 @@ use crate::read::ReadId;
 
 #[derive(Debug)]
 struct Connection<O> {
+    actor: Arc<Actor>,
     outbox: O,
     feeds: BTreeMap<Lane, FeedKey>,
 }
@@ -113,9 +115,10 @@ impl<O: Outbox> Worker<O> {
         std::mem::take(&mut self.actions)
     }
 
-    /// A connection begins.
-    pub fn open(&mut self, connection: ConnectionId, outbox: O) {
-        self.connections.insert(connection, Connection { outbox, feeds: BTreeMap::new() });
+    /// A connection of `actor` begins.
+    pub fn open(&mut self, connection: ConnectionId, actor: Actor, outbox: O) {
+        let (actor, feeds) = (Arc::new(actor), BTreeMap::new());
+        self.connections.insert(connection, Connection { actor, outbox, feeds });
     }
 
     /// A connection has ended.
@@ -128,11 +131,13 @@ impl<O: Outbox> Worker<O> {
 
     fn close_feed(&mut self, lane: &Lane, key: FeedKey) {
         self.unregister_all(key);
-        self.index.close(lane, key);
-        self.feeds.remove(key);
+        let feed = self.feeds.remove(key);
+        self.index.close(lane, key, feed.writer.map(|writer| writer.client));
     }
 
-    /// A client goes on where it was in a lane, with these subscriptions in it.
+    /// A client goes on where it was in a lane, with these subscriptions in it, and writes there.
+    ///
+    /// Says whether it may: as in [`Worker::open_lane`].
     pub fn resume(
         &mut self,
         connection: ConnectionId,
@@ -140,23 +145,36 @@ impl<O: Outbox> Worker<O> {
         lane: &Lane,
         cursor: Option<Cursor>,
         subscriptions: Vec<Subscribing>,
-    ) {
+        writer: Option<Writing>,
+    ) -> bool {
         let Some(key) = self.feed(connection, shard, lane) else {
             for refused in subscriptions {
                 self.refuse_lane(connection, refused.request);
             }
-            return;
+            if let Some(writer) = writer {
+                self.retry_lane(connection, lane, writer.client);
+            }
+            return false;
         };
-        let feed = &mut self.feeds[key];
-        if let Some(Cursor { epoch, seq, cut }) = cursor {
-            (feed.epoch, feed.told, feed.cuts) = (Some(epoch), seq, cut);
-            feed.state = State::Lagging { position: Some(seq) };
+        if let Some(cursor) = cursor {
+            self.go_to(key, cursor);
+        }
+        if let Some(writer) = writer {
+            self.write(key, writer);
         }
         for subscribing in subscriptions {
             self.add(key, subscribing, cursor.is_some());
         }
         self.agenda.push(key);
         self.go_on();
+        writer.is_some()
+    }
+
+    /// A new feed is where its client was.
+    fn go_to(&mut self, key: FeedKey, Cursor { epoch, seq, cut }: Cursor) {
+        let feed = &mut self.feeds[key];
+        (feed.epoch, feed.told, feed.cuts) = (Some(epoch), seq, cut);
+        feed.state = State::Lagging { position: Some(seq) };
     }
 
     /// A subscription begins. `shard` is where its lane lies.
@@ -280,8 +298,12 @@ impl<O: Outbox> Worker<O> {
             return Some(*key);
         }
         if connection.feeds.len() >= self.settings.lanes_max {
-            // One without subscriptions stays for as long as there is room for it.
-            let is_empty = |key: &FeedKey| self.feeds[*key].subscriptions.is_empty();
+            // One without subscriptions stays for as long as there is room for it. Who writes waits
+            // for decisions.
+            let is_empty = |key: &FeedKey| {
+                let feed = &self.feeds[*key];
+                feed.subscriptions.is_empty() && feed.writer.is_none()
+            };
             let (lane, key) = connection.feeds.iter().find(|(_, key)| is_empty(key))?;
             let (lane, key) = (lane.clone(), *key);
             connection.feeds.remove(&lane);
@@ -291,11 +313,13 @@ impl<O: Outbox> Worker<O> {
         let key = self.feeds.insert(Feed {
             connection: id,
             outbox: connection.outbox.clone(),
+            actor: Arc::clone(&connection.actor),
             lane: lane.clone(),
             shard,
             epoch: None,
             told: SeqId::ZERO,
             state: State::Lagging { position: None },
+            writer: None,
             subscriptions: BTreeMap::new(),
             resumed: 0,
             cuts: 0,

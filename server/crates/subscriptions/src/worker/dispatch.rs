@@ -16,6 +16,13 @@ use crate::host::Outbox;
 /// What a query is told.
 type Hit = (QueryNumber, Arc<Told>);
 
+/// Whom a commit concerns by what it decided, and what they are told.
+#[derive(Default)]
+struct Deciding {
+    feeds: Vec<FeedKey>,
+    tail: Bytes,
+}
+
 /// The last frame that was put together: most feeds are at the same position and get the same.
 #[derive(Default)]
 struct LastFrame {
@@ -129,11 +136,31 @@ impl<O: Outbox> Worker<O> {
             let told = commit.tell(query, &entry.catalog, &self.queries)?;
             hits.extend(told.map(|told| (number, told)));
         }
+        let deciding = self.deciding(entry, place)?;
         for key in held {
             self.hold(key, entry, place);
         }
-        self.fan_out(commit, &hits);
+        self.fan_out(commit, &hits, &deciding);
         Ok(())
+    }
+
+    /// The live feeds whose writer waits for what a commit decided. Encoded where there is one.
+    fn deciding(&self, entry: &Entry, place: usize) -> Result<Deciding, EngineError> {
+        let commit = &entry.commits[place];
+        let mut deciding = Deciding::default();
+        let lane = self.index.lanes.get(&commit.commit.lane);
+        let (Some(lane), Some(decided)) = (lane, &commit.commit.decided) else {
+            return Ok(deciding);
+        };
+        let is_his = |key: &FeedKey| {
+            let feed = &self.feeds[*key];
+            matches!(feed.state, State::Live) && commit.decided_for(feed).is_some()
+        };
+        deciding.feeds.extend(lane.writers_of(decided.client).filter(is_his));
+        if !deciding.feeds.is_empty() {
+            deciding.tail = commit.decided_tail(decided, &entry.catalog)?;
+        }
+        Ok(deciding)
     }
 
     /// Keeps a commit for a feed that waits for a read.
@@ -154,36 +181,42 @@ impl<O: Outbox> Worker<O> {
     }
 
     /// Gives a commit to all live feeds that it concerns.
-    fn fan_out(&mut self, commit: &LiveCommit, hits: &[Hit]) {
+    fn fan_out(&mut self, commit: &LiveCommit, hits: &[Hit], deciding: &Deciding) {
         let bytes_max = self.settings.queue_bytes_max;
         let (feeds, mut last, mut full) = (&mut self.feeds, LastFrame::default(), Vec::new());
         // A query whose last feed has begun to lag just before is not in the index any more.
         let queries = &self.index.queries;
         let feeds_of = |hit: &Hit| queries.get(&hit.0).into_iter().flat_map(|active| &active.feeds);
-        let mut give = |key: FeedKey, hits: &[&Hit]| {
+        let mut give = |key: FeedKey, hits: &[&Hit], decided: Option<&Bytes>| {
             let feed = &mut feeds[key];
-            if matches!(feed.state, State::Live) && !feed.give(commit, hits, bytes_max, &mut last) {
+            let is_live = matches!(feed.state, State::Live);
+            if is_live && !feed.give(commit, hits, decided, bytes_max, &mut last) {
                 full.push(key);
             }
         };
+        let writes = |key: &FeedKey| deciding.feeds.contains(key);
         match hits {
             [] => {}
             [hit] => {
-                for key in feeds_of(hit) {
-                    give(*key, &[hit]);
+                for key in feeds_of(hit).filter(|key| !writes(key)) {
+                    give(*key, &[hit], None);
                 }
             }
             hits => {
                 let mut of_feed: BTreeMap<FeedKey, Vec<&Hit>> = BTreeMap::new();
                 for hit in hits {
-                    for key in feeds_of(hit) {
+                    for key in feeds_of(hit).filter(|key| !writes(key)) {
                         of_feed.entry(*key).or_default().push(hit);
                     }
                 }
                 for (key, hits) in of_feed {
-                    give(key, &hits);
+                    give(key, &hits, None);
                 }
             }
+        }
+        for key in &deciding.feeds {
+            let is_of = |hit: &&Hit| feeds_of(hit).any(|feed| feed == key);
+            give(*key, &hits.iter().filter(is_of).collect::<Vec<_>>(), Some(&deciding.tail));
         }
         for key in full {
             self.lag(key, commit.span().0);
@@ -205,8 +238,15 @@ impl<O: Outbox> Worker<O> {
                 }
             }
         }
+        let decided = commit.decided_for(feed);
+        let decided = decided.map(|it| commit.decided_tail(it, &entry.catalog)).transpose();
+        let Ok(decided) = decided else {
+            self.lag(key, commit.span().0);
+            return false;
+        };
         let (hits, bytes_max) = (hits.iter().collect::<Vec<_>>(), self.settings.queue_bytes_max);
-        let is_taken = feed.give(commit, &hits, bytes_max, &mut LastFrame::default());
+        let mut last = LastFrame::default();
+        let is_taken = feed.give(commit, &hits, decided.as_ref(), bytes_max, &mut last);
         if !is_taken {
             self.lag(key, commit.span().0);
         }
@@ -251,11 +291,13 @@ impl<O: Outbox> Worker<O> {
 }
 
 impl<O: Outbox> Feed<O> {
-    /// Queues what a commit means for this feed, all of it or nothing; says whether it did.
+    /// Queues what a commit means for this feed, and last what it `decided` of its writer: all of it
+    /// or nothing. Says whether it did.
     fn give(
         &mut self,
         commit: &LiveCommit,
         hits: &[&Hit],
+        decided: Option<&Bytes>,
         bytes_max: usize,
         last: &mut LastFrame,
     ) -> bool {
@@ -267,7 +309,7 @@ impl<O: Outbox> Feed<O> {
         let (previous, (_, seq)) = (self.told, commit.span());
         let mut frames: Vec<Bytes> = Vec::new();
         while let Some((number, told)) = hits.next() {
-            let end = hits.peek().is_none();
+            let end = hits.peek().is_none() && decided.is_none();
             let is_only = frames.is_empty() && end;
             if !is_only || last.of != Some((*number, previous)) {
                 let frame: Bytes = shared::delta(previous, seq, end, &told.tail).into();
@@ -278,6 +320,10 @@ impl<O: Outbox> Feed<O> {
                 *last = LastFrame { of: Some((*number, previous)), frame };
             }
             frames.push(last.frame.clone());
+        }
+        if let (Some(tail), Some(writer)) = (decided, &self.writer) {
+            let frame = shared::decided(&self.lane, writer.client, previous, seq, tail);
+            frames.push(frame.into());
         }
         let bytes: usize = frames.iter().map(Bytes::len).sum();
         if frames.is_empty() {

@@ -1,19 +1,26 @@
 //! Reads: asked for, joined, and answered.
 
-use protocol::ids::{Birth, Epoch, Floor, Lane, QueryNumber, SeqId};
+use protocol::ids::{
+    Birth, ClientId, Epoch, Floor, Lane, MutationNumber, QueryNumber, SeqId, TenantId,
+};
+use server_engine::Role;
 
 use super::Worker;
 use crate::feed::{FeedKey, State};
 use crate::host::{Action, Outbox};
 use crate::read::{Answer, Read, ReadId, ReadKind};
+use crate::written::Writer;
 
 /// Reads that are equal are one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum ReadKey {
-    Position(Lane),
-    CatchUp(Lane, Epoch, SeqId, Vec<(QueryNumber, Floor)>),
+    Position(Lane, Option<WriterKey>),
+    CatchUp(Lane, Epoch, SeqId, Vec<(QueryNumber, Floor)>, Option<WriterKey>),
     Load(QueryNumber, Option<Birth>, usize),
 }
+
+/// What is known of a writer is read for that one alone.
+type WriterKey = (TenantId, Role, ClientId, MutationNumber);
 
 #[derive(Debug)]
 pub(super) struct Pending {
@@ -94,11 +101,19 @@ impl<O: Outbox> Worker<O> {
 
 fn read_key(lane: &Lane, kind: &ReadKind) -> ReadKey {
     match kind {
-        ReadKind::Position => ReadKey::Position(lane.clone()),
-        ReadKind::CatchUp { epoch, position, queries, .. } => {
+        ReadKind::Position { writer } => {
+            ReadKey::Position(lane.clone(), writer.as_ref().map(writer_key))
+        }
+        ReadKind::CatchUp { epoch, position, queries, writer, .. } => {
             let queries = queries.iter().map(|(query, floor)| (query.number, *floor)).collect();
-            ReadKey::CatchUp(lane.clone(), *epoch, *position, queries)
+            let writer = writer.as_ref().map(writer_key);
+            ReadKey::CatchUp(lane.clone(), *epoch, *position, queries, writer)
         }
         ReadKind::Load { query, below, limits } => ReadKey::Load(query.number, *below, limits.rows),
     }
+}
+
+fn writer_key(writer: &Writer) -> WriterKey {
+    let (actor, writing) = (&writer.actor, writer.writing);
+    (actor.user.clone(), actor.role, writing.client, writing.confirmed)
 }

@@ -1,7 +1,9 @@
 //! A feed comes to be up to date: what it missed is read in pieces, the last of them while it is
 //! held, so that nothing comes between.
 
-use protocol::frame::v1::{Frontier, Reset, ServerFrame};
+use std::sync::Arc;
+
+use protocol::frame::v1::{Frontier, Reset, ServerFrame, WriterState};
 use protocol::ids::{Epoch, Lane, QueryNumber, SeqId};
 use server_engine::LaneView;
 
@@ -9,6 +11,7 @@ use super::{Worker, send};
 use crate::feed::{FeedKey, Hold, State};
 use crate::host::{Action, ConnectionId, Outbox};
 use crate::read::{Answer, Caught, Found, PieceFrames, ReadKind};
+use crate::written::Writer;
 
 impl<O: Outbox> Worker<O> {
     /// Holds the feed and reads what lies between its position and now.
@@ -20,13 +23,17 @@ impl<O: Outbox> Worker<O> {
         }
         let feed = &self.feeds[key];
         let queries = feed.held();
+        let actor = &feed.actor;
+        let writer = feed.writer.map(|writing| Writer { actor: Arc::clone(actor), writing });
         let (kind, position) = match (position, feed.epoch) {
-            (Some(position), Some(epoch)) if !queries.is_empty() => {
+            // Of a writer also without queries: of another history than its client's there is
+            // nothing to be told (rule 7).
+            (Some(position), Some(epoch)) if !queries.is_empty() || writer.is_some() => {
                 let limits = self.settings.piece;
-                (ReadKind::CatchUp { epoch, position, queries, limits }, Some(position))
+                (ReadKind::CatchUp { epoch, position, queries, limits, writer }, Some(position))
             }
             // Nothing is held that could have been missed.
-            _ => (ReadKind::Position, None),
+            _ => (ReadKind::Position { writer }, None),
         };
         let since = self.handled(feed.shard);
         if let Some(lane) = self.index.lanes.get_mut(&feed.lane) {
@@ -42,9 +49,9 @@ impl<O: Outbox> Worker<O> {
         let State::Registering { position, hold } = &feed.state else { return };
         let (position, was_held) = (*position, hold.commits.is_some());
         match &answer.found {
-            Found::Position(lane) => {
+            Found::Position(lane, writer) => {
                 if was_held {
-                    self.arrive(key, lane.epoch, lane.seq, answer.index);
+                    self.arrive(key, lane.epoch, lane.seq, answer.index, writer.as_deref());
                 } else {
                     self.again(key, None);
                 }
@@ -56,7 +63,9 @@ impl<O: Outbox> Worker<O> {
                 }
                 feed.resumed += piece.changes;
                 match epoch.filter(|_| was_held && piece.position == piece.seq) {
-                    Some(epoch) => self.arrive(key, epoch, piece.seq, answer.index),
+                    Some(epoch) => {
+                        self.arrive(key, epoch, piece.seq, answer.index, piece.writer.as_deref());
+                    }
                     None => self.go_further(key, piece),
                 }
             }
@@ -91,20 +100,28 @@ impl<O: Outbox> Worker<O> {
         self.again(key, Some(piece.position));
     }
 
-    fn again(&mut self, key: FeedKey, position: Option<SeqId>) {
+    pub(super) fn again(&mut self, key: FeedKey, position: Option<SeqId>) {
         self.unregister_all(key);
         self.feeds[key].state = State::Lagging { position };
         self.agenda.push(key);
     }
 
     /// The client has all up to `seq`, which the entry `index` of the log was the last to move.
-    fn arrive(&mut self, key: FeedKey, epoch: Epoch, seq: SeqId, index: u64) {
+    fn arrive(
+        &mut self,
+        key: FeedKey,
+        epoch: Epoch,
+        seq: SeqId,
+        index: u64,
+        writer: Option<&WriterState>,
+    ) {
         let shard = self.feeds[key].shard;
         let is_ahead = self.handled(shard) < index;
         let feed = &mut self.feeds[key];
         let State::Registering { hold, .. } = &mut feed.state else { return };
         let commits = hold.commits.take().unwrap_or_default();
-        let frontier = Frontier { lane: feed.lane.clone(), epoch, seq, writer: None };
+        let writer = writer.map(|writer| Box::new(writer.clone()));
+        let frontier = Frontier { lane: feed.lane.clone(), epoch, seq, writer };
         send(&feed.outbox, &ServerFrame::Frontier(frontier));
         (feed.epoch, feed.told, feed.resumed, feed.cuts) = (Some(epoch), seq, 0, 0);
         // Commits up to there are skipped by their place in the log: after one that only decided

@@ -9,7 +9,7 @@ use protocol::value::Value;
 use server_engine::{CatchUpLimits, Command};
 use server_subscriptions::{Asked, ConnectionId, Settings, Subscribing, Worker};
 
-use crate::world::{BODY, CONNECTION, EPOCH, NOTES, SHARD, World, asked};
+use crate::world::{BODY, CONNECTION, EPOCH, NOTES, SHARD, World, ann, asked};
 
 fn seq(number: u64) -> SeqId {
     SeqId::new(number).unwrap()
@@ -219,7 +219,7 @@ fn a_table_that_is_dropped_first_of_all_ends_its_subscriptions() {
             world.worker.begin_anew();
         }
         world.jump();
-        world.worker.open(CONNECTION, world.queue.clone());
+        world.worker.open(CONNECTION, ann(), world.queue.clone());
         world.subscribe(1, None, None);
         world.settle();
         world.queue.take();

@@ -6,3 +6,4 @@ mod bounds;
 mod counters;
 mod spec;
 mod world;
+mod writers;

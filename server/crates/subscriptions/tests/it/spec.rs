@@ -8,13 +8,14 @@ use protocol::frame::v1::ServerFrame;
 use protocol::ids::{Epoch, RequestNumber, SeqId};
 use server_subscriptions::{Outbox, Settings};
 
-use crate::world::{CONNECTION, EPOCH, World, lane};
+use crate::world::{CONNECTION, EPOCH, World, lane, writing};
 
 const STATES: [&str; 7] =
     ["lagging", "asking", "waiting", "registering", "ahead", "live", "loading"];
 
-const EVENTS: [&str; 13] = [
+const EVENTS: [&str; 15] = [
     "commit",
+    "decision",
     "large commit",
     "jump",
     "drained",
@@ -26,18 +27,24 @@ const EVENTS: [&str; 13] = [
     "subscribe",
     "unsubscribe",
     "load_older",
+    "open_lane",
     "progress",
 ];
 
 /// Room for a few frames.
 const QUEUE_BYTES_MAX: usize = 3_000;
 
-/// A feed with one subscription, of which one row of three is loaded, in a state.
+/// A feed with a writer and one subscription, of which one row of three is loaded, in a state.
 fn in_state(state: &str) -> World {
     let mut world =
         World::new(Settings { queue_bytes_max: QUEUE_BYTES_MAX, ..Settings::default() });
     world.write([1, 2, 3], 7, 0);
     world.handle();
+    world.resumes_as = Some(writing(CLIENT, 0));
+    if let "lagging" | "live" | "loading" = state {
+        world.open_lane(CLIENT, 0);
+        world.settle();
+    }
     match state {
         "lagging" => {
             world.subscribe(1, None, Some(1));
@@ -75,6 +82,9 @@ fn in_state(state: &str) -> World {
     world
 }
 
+/// Who writes.
+const CLIENT: u8 = 5;
+
 const EPOCH_OF_OTHERS: Epoch = Epoch::from_bytes([2; 16]);
 
 /// Fills the queue, so that nothing more finds room.
@@ -92,6 +102,11 @@ fn act(world: &mut World, event: &str) {
     match event {
         "commit" => {
             world.write([3], 7, 9);
+            world.handle();
+        }
+        // A row that is there already: refused, and nothing has changed.
+        "decision" => {
+            world.mutate(CLIENT, [3]);
             world.handle();
         }
         "large commit" => {
@@ -115,6 +130,8 @@ fn act(world: &mut World, event: &str) {
         "subscribe" => world.subscribe(2, Some(7), None),
         "unsubscribe" => world.worker.unsubscribe(CONNECTION, RequestNumber(1)),
         "load_older" => world.worker.load_older(CONNECTION, RequestNumber(1), 1),
+        // What it confirms is new, and so is what is read.
+        "open_lane" => assert!(world.open_lane(CLIENT, 1)),
         "progress" => world.worker.progress(CONNECTION),
         other => panic!("{other} is no event"),
     }

@@ -8,20 +8,21 @@ use std::sync::Arc;
 use bytes::Bytes;
 use protocol::frame::v1::{Held, Received, ServerFrame, read_server};
 use protocol::ids::{
-    ColumnId, Epoch, Floor, IndexId, Lane, RequestNumber, SchemaVersion, SeqId, TableId,
+    ClientId, ColumnId, ContentHash, Epoch, Floor, IndexId, Lane, MutationNumber, RequestNumber,
+    SchemaVersion, SeqId, TableId,
 };
-use protocol::mutation::{Action as RowAction, ColumnValue, Operation};
+use protocol::mutation::{Action as RowAction, ColumnValue, Mutation, MutationDigest, Operation};
 use protocol::predicate::{CompareOp, Operand, Predicate, Truth};
 use protocol::schema::{AccessLevel, Column, Index, MergeRule, Sharing, TableKind, TableSchema};
 use protocol::value::{ColumnType, Value};
 use server_engine::{
-    Actor, Command, Entry as LogEntry, LAYOUT, Role, Shard, ShardNumber, Slot, Stores, Time, View,
-    Write,
+    Actor, Command, Entry as LogEntry, LAYOUT, Mutate, Numbered, Role, Shard, ShardNumber, Slot,
+    Stores, Time, View, Write,
 };
 use server_storage::{MemoryStore, Store};
 use server_subscriptions::{
     Action, Asked, ConnectionId, Cursor, Entry, LiveQuery, Outbox, Queries, Read, Settings,
-    Subscribing, Worker,
+    Subscribing, Worker, Writing,
 };
 
 pub(crate) const SHARD: ShardNumber = ShardNumber(1);
@@ -48,6 +49,10 @@ impl Outbox for Queue {
 }
 
 impl Queue {
+    pub(crate) fn clear(&self) {
+        self.0.borrow_mut().clear();
+    }
+
     /// Takes all that waits.
     pub(crate) fn take(&self) -> Vec<ServerFrame> {
         let frames = self.0.take();
@@ -70,10 +75,32 @@ pub(crate) struct World {
     pub(crate) queue: Queue,
     pub(crate) reads: Vec<Read>,
     pub(crate) asked_leader: usize,
+    /// Who writes in the lane that is resumed.
+    pub(crate) resumes_as: Option<Writing>,
 }
 
 pub(crate) fn lane() -> Lane {
     "shared/app".parse().unwrap()
+}
+
+pub(crate) fn ann() -> Actor {
+    Actor { user: "ann".parse().unwrap(), role: Role::User }
+}
+
+pub(crate) fn identity(client: u8) -> ClientId {
+    ClientId::from_bytes([client; 16])
+}
+
+pub(crate) fn writing(client: u8, confirmed: u64) -> Writing {
+    let confirmed = MutationNumber::new(confirmed).unwrap();
+    Writing { client: identity(client), confirmed }
+}
+
+/// A new row in room 7.
+pub(crate) fn inserted(id: i64) -> Operation {
+    let value = |column, value| ColumnValue(column, Value::Integer(value));
+    let action = RowAction::Insert(vec![value(ID, id), value(ROOM, 7), value(BODY, 0)]);
+    Operation { table: NOTES, version: SchemaVersion(1), action, guard: None }
 }
 
 pub(crate) fn notes() -> TableSchema {
@@ -119,7 +146,7 @@ impl World {
         let shard = Shard::open(&*store.snapshot(), SHARD, stores).unwrap();
         let (queries, queue) = (Arc::new(Queries::default()), Queue::default());
         let mut worker = Worker::new(settings, Arc::clone(&queries));
-        worker.open(CONNECTION, queue.clone());
+        worker.open(CONNECTION, ann(), queue.clone());
         let mut world = Self {
             store,
             shard,
@@ -130,6 +157,7 @@ impl World {
             queue,
             reads: Vec::new(),
             asked_leader: 0,
+            resumes_as: None,
         };
         let slots = vec![Slot::of(&lane())];
         world.run(vec![Command::Found { slots, epoch: EPOCH }, Command::Define(Box::new(notes()))]);
@@ -157,7 +185,7 @@ impl World {
             Operation { table: NOTES, version: SchemaVersion(1), action, guard: None }
         };
         let operations = ids.into_iter().map(operation).collect();
-        let actor = Actor { user: "ann".parse().unwrap(), role: Role::User };
+        let actor = ann();
         self.run(vec![Command::Write(Write { lane: lane(), actor, operations, request: None })]);
     }
 
@@ -230,11 +258,59 @@ impl World {
         self.collect();
     }
 
-    /// Another connection.
+    /// Another connection of the same user.
     pub(crate) fn connect(&mut self, connection: ConnectionId) -> Queue {
+        self.connect_as(connection, ann())
+    }
+
+    pub(crate) fn connect_as(&mut self, connection: ConnectionId, actor: Actor) -> Queue {
         let queue = Queue::default();
-        self.worker.open(connection, queue.clone());
+        self.worker.open(connection, actor, queue.clone());
         queue
+    }
+
+    /// The client of this number writes in the lane, and knows the decisions up to `confirmed`.
+    pub(crate) fn open_lane(&mut self, client: u8, confirmed: u64) -> bool {
+        self.open_lane_at(CONNECTION, client, confirmed, None)
+    }
+
+    pub(crate) fn open_lane_at(
+        &mut self,
+        connection: ConnectionId,
+        client: u8,
+        confirmed: u64,
+        at: Option<Cursor>,
+    ) -> bool {
+        let writing = writing(client, confirmed);
+        let is_open = self.worker.open_lane(connection, SHARD, &lane(), at, writing);
+        self.collect();
+        is_open
+    }
+
+    /// Has the next mutation of a client decided: rows with these ids, which must be new ones.
+    pub(crate) fn mutate(&mut self, client: u8, ids: impl IntoIterator<Item = i64>) {
+        self.mutate_as(ann(), client, ids.into_iter().map(inserted).collect());
+    }
+
+    pub(crate) fn mutate_as(&mut self, actor: Actor, client: u8, operations: Vec<Operation>) {
+        let client = identity(client);
+        let known = self.view(|view| view.client(&lane(), &actor.user, client)).unwrap();
+        let (last, previous) =
+            known.map_or((MutationNumber::ZERO, ContentHash::START), |it| (it.last, it.last_hash));
+        let digest = MutationDigest::of(&Mutation { operations: operations.clone() });
+        let mutations =
+            vec![Numbered { hash: previous.then(digest), operations: Some(operations) }];
+        self.run(vec![Command::Mutate(Mutate {
+            lane: lane(),
+            actor,
+            client,
+            client_since: NOW,
+            epoch: EPOCH,
+            first: last.next(),
+            previous,
+            mutations,
+            confirmed: MutationNumber::ZERO,
+        })]);
     }
 
     fn subscribing(&self, request: u64, room: Option<i64>, fetch_last: Option<u64>) -> Subscribing {
@@ -253,7 +329,8 @@ impl World {
         let basis = subscribing.query.basis;
         subscribing.held = Some(Held { basis, floor: Floor(seq), missing: Some(0) });
         let cursor = Cursor { epoch, seq, cut };
-        self.worker.resume(CONNECTION, SHARD, &lane(), Some(cursor), vec![subscribing]);
+        let writer = self.resumes_as;
+        self.worker.resume(CONNECTION, SHARD, &lane(), Some(cursor), vec![subscribing], writer);
         self.collect();
     }
 

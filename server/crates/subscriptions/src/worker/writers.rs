@@ -1,0 +1,76 @@
+//! Who writes: a lane is opened for a client before what it writes there is decided, and from then on
+//! its feed brings the decisions.
+
+use protocol::frame::v1::{RetryAfter, ServerFrame};
+use protocol::ids::{ClientId, Lane, SeqId};
+use server_engine::ShardNumber;
+
+use super::{Worker, send};
+use crate::feed::{FeedKey, State};
+use crate::host::{ConnectionId, Cursor, Outbox, Writing};
+
+/// When a client may ask again for a lane that a connection has no room for: it ends subscriptions
+/// first, if ever.
+const LANES_FULL_MS: u64 = 5_000;
+
+impl<O: Outbox> Worker<O> {
+    /// A client writes in a lane from now on, or has to hear anew what was decided of it: a frontier
+    /// comes, as of now. `at` is where it was, for a lane that the connection does not follow yet.
+    ///
+    /// Says whether it is open. A connection has so many lanes at most; of one more the client is told
+    /// to ask again.
+    pub fn open_lane(
+        &mut self,
+        connection: ConnectionId,
+        shard: ShardNumber,
+        lane: &Lane,
+        at: Option<Cursor>,
+        writing: Writing,
+    ) -> bool {
+        let known = self.connections.get(&connection).map(|known| &known.feeds);
+        let is_new = known.is_some_and(|feeds| !feeds.contains_key(lane));
+        let Some(key) = self.feed(connection, shard, lane) else {
+            self.retry_lane(connection, lane, writing.client);
+            return false;
+        };
+        if let (true, Some(at)) = (is_new, at) {
+            self.go_to(key, at);
+        }
+        self.write(key, writing);
+        match &self.feeds[key].state {
+            State::Live => {
+                let position = self.index.lanes.get(lane).and_then(|lane| lane.position);
+                self.lag(key, position.map_or(SeqId::ZERO, |(_, seq)| seq));
+            }
+            State::Loading { position, .. } | State::Ahead { seq: position, .. } => {
+                let position = *position;
+                self.lag(key, position);
+            }
+            // What is read is of another writer, or as of before.
+            State::Registering { position, .. } => {
+                let position = *position;
+                self.again(key, position);
+            }
+            // Its frontier is still to come.
+            State::Lagging { .. } | State::Asking { .. } | State::Waiting { .. } => {}
+        }
+        self.agenda.push(key);
+        self.go_on();
+        true
+    }
+
+    /// The feed brings the decisions of this client.
+    pub(super) fn write(&mut self, key: FeedKey, writing: Writing) {
+        let feed = &mut self.feeds[key];
+        let before = feed.writer.replace(writing).map(|before| before.client);
+        self.index.write(&feed.lane, key, before, writing.client);
+    }
+
+    /// Tells a client that a lane cannot be opened for now.
+    pub(super) fn retry_lane(&self, connection: ConnectionId, lane: &Lane, client: ClientId) {
+        let Some(connection) = self.connections.get(&connection) else { return };
+        let (lane, retry_after_ms) = (lane.clone(), LANES_FULL_MS);
+        let frame = RetryAfter { lane, client, retry_after_ms };
+        send(&connection.outbox, &ServerFrame::RetryAfter(frame));
+    }
+}
