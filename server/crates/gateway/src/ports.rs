@@ -6,7 +6,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use protocol::frame::v1::{LaneCursor, LoadOlder, Subscribe, Unsubscribe};
+use protocol::frame::v1::{
+    LaneCursor, LaneWriter, LoadOlder, Mutate, OpenLane, Subscribe, Unsubscribe,
+};
 use protocol::ids::{Epoch, Lane, RequestId, SeqId};
 use protocol::literal::uuid_text;
 use protocol::value::{ColumnType, Row, Value};
@@ -143,13 +145,23 @@ pub trait SubscriptionPort: Send + Sync + 'static {
 /// client is read.
 pub trait LiveConnection: Send + Sync {
     /// What `hello` said besides. Comes first, and once.
-    fn resume(&self, lanes: Vec<LaneCursor>, subscriptions: Vec<Subscribe>) -> LiveFuture<'_>;
+    fn resume(
+        &self,
+        lanes: Vec<LaneCursor>,
+        subscriptions: Vec<Subscribe>,
+        writers: Vec<LaneWriter>,
+    ) -> LiveFuture<'_>;
     /// A subscription begins.
     fn subscribe(&self, subscribe: Subscribe) -> LiveFuture<'_>;
     /// A subscription ends.
     fn unsubscribe(&self, unsubscribe: Unsubscribe) -> LiveFuture<'_>;
     /// A window becomes wider.
     fn load_older(&self, load_older: LoadOlder) -> LiveFuture<'_>;
+    /// The client writes in a lane from now on, or has to hear anew what was decided there.
+    fn open_lane(&self, open: OpenLane) -> LiveFuture<'_>;
+    /// What the client has written, in a frame of so many bytes. Must not wait until it is decided:
+    /// the next frame may be of another lane.
+    fn mutate(&self, mutate: Mutate, bytes: usize) -> LiveFuture<'_>;
     /// More than half of what may wait did, and no more than half does now. Must not wait.
     fn drained(&self);
     /// A sign of life is due: a `progress` goes into the queue. Must not wait.

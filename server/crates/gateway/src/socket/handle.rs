@@ -36,7 +36,14 @@ impl Session {
                 statements::start(Arc::clone(&self.gateway), caller, queue, &self.running, sql);
                 Ok(())
             }
-            Received::Known(ClientFrame::OpenLane(_) | ClientFrame::Mutate(_)) => Ok(()),
+            Received::Known(ClientFrame::OpenLane(open)) => {
+                self.live.open_lane(open).await;
+                Ok(())
+            }
+            Received::Known(ClientFrame::Mutate(mutate)) => {
+                self.live.mutate(*mutate, bytes.len()).await;
+                Ok(())
+            }
             Received::Unknown { name } => {
                 let message =
                     format!("this server does not know {name:?}: send what docs/PROTOCOL.md has");

@@ -158,8 +158,8 @@ async fn live(
     let live = gateway.ports.subscriptions.open(caller.clone(), queue.clone());
     let running = Arc::<Running>::default();
     let mut session = Session { gateway, number, caller, expires_at, queue, live, running };
-    let Hello { lanes, subscriptions, .. } = hello;
-    session.live.resume(lanes, subscriptions).await;
+    let Hello { lanes, subscriptions, writers, .. } = hello;
+    session.live.resume(lanes, subscriptions, writers).await;
     let end = session.run(socket, outgoing, stopping).await;
     tracing::debug!(connection = &*session.number.0, "a live connection has ended");
     end

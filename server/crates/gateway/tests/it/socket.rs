@@ -8,8 +8,8 @@ use futures::{SinkExt, StreamExt};
 use protocol::codec;
 use protocol::error_code::ErrorCode;
 use protocol::frame::v1::{
-    ClientFrame, Goodbye, Hello, LaneCursor, LoadOlder, Progress, Received, ServerFrame, Subscribe,
-    Token, Unsubscribe, Welcome, read_server,
+    ClientFrame, Goodbye, Hello, LaneCursor, LaneWriter, LoadOlder, Mutate, OpenLane, Progress,
+    Received, ServerFrame, Subscribe, Token, Unsubscribe, Welcome, read_server,
 };
 use protocol::ids::{ClientId, RequestNumber};
 use server_gateway::{Caller, Limits, LiveConnection, LiveFuture, SendQueue, SubscriptionPort};
@@ -24,10 +24,12 @@ use crate::world::{World, patiently, token};
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Told {
     Opened(Caller),
-    Resumed(Vec<LaneCursor>, Vec<Subscribe>),
+    Resumed(Vec<LaneCursor>, Vec<Subscribe>, Vec<LaneWriter>),
     Subscribed(Subscribe),
     Unsubscribed(Unsubscribe),
     Older(LoadOlder),
+    LaneOpened(OpenLane),
+    Mutated(Box<Mutate>, usize),
     Drained,
     Closed,
 }
@@ -66,8 +68,13 @@ impl FakeConnection {
 }
 
 impl LiveConnection for FakeConnection {
-    fn resume(&self, lanes: Vec<LaneCursor>, subscriptions: Vec<Subscribe>) -> LiveFuture<'_> {
-        self.tell(Told::Resumed(lanes, subscriptions));
+    fn resume(
+        &self,
+        lanes: Vec<LaneCursor>,
+        subscriptions: Vec<Subscribe>,
+        writers: Vec<LaneWriter>,
+    ) -> LiveFuture<'_> {
+        self.tell(Told::Resumed(lanes, subscriptions, writers));
         Box::pin(async {})
     }
 
@@ -88,6 +95,16 @@ impl LiveConnection for FakeConnection {
 
     fn load_older(&self, load_older: LoadOlder) -> LiveFuture<'_> {
         self.tell(Told::Older(load_older));
+        Box::pin(async {})
+    }
+
+    fn open_lane(&self, open: OpenLane) -> LiveFuture<'_> {
+        self.tell(Told::LaneOpened(open));
+        Box::pin(async {})
+    }
+
+    fn mutate(&self, mutate: Mutate, bytes: usize) -> LiveFuture<'_> {
+        self.tell(Told::Mutated(Box::new(mutate), bytes));
         Box::pin(async {})
     }
 

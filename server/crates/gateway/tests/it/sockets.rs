@@ -8,11 +8,12 @@ use futures::{SinkExt, StreamExt};
 use protocol::codec;
 use protocol::error_code::ErrorCode;
 use protocol::frame::v1::{
-    ClientFrame, Goodbye, Hello, LaneCursor, LoadOlder, Progress, Received, ServerFrame, Token,
-    Unsubscribe, read_server,
+    ClientFrame, Goodbye, Hello, LaneAt, LaneCursor, LaneWriter, LoadOlder, Mutate, OpenLane,
+    Progress, Received, ServerFrame, Token, Unsubscribe, Written, read_server,
 };
-use protocol::ids::{Epoch, RequestNumber, SeqId};
+use protocol::ids::{ClientId, ContentHash, Epoch, MutationNumber, RequestNumber, SeqId};
 use protocol::limits::CLIENT_FRAME_BYTES_MAX;
+use protocol::mutation::MutationDigest;
 use server_gateway::{Limits, Role, SigningKey};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
@@ -61,11 +62,59 @@ async fn who_says_hello_is_welcome_and_heard() {
     assert_eq!(
         told[1..],
         [
-            Told::Resumed(vec![cursor], vec![subscribe(1)]),
+            Told::Resumed(vec![cursor], vec![subscribe(1)], vec![]),
             Told::Subscribed(subscribe(2)),
             Told::Older(older),
             Told::Unsubscribed(end),
             Told::Closed,
+        ]
+    );
+}
+
+#[tokio::test]
+async fn what_a_client_writes_is_passed_on_in_its_order() {
+    let world = World::new(quiet()).await;
+    let mut live = Live::connect(&world).await;
+    let client = ClientId::from_bytes([7; 16]);
+    let writer = |lane: &str, confirmed: u64| LaneWriter {
+        lane: lane.parse().unwrap(),
+        client,
+        confirmed: MutationNumber::new(confirmed).unwrap(),
+    };
+    let writers = vec![writer("user/alice", 3)];
+    let said = Hello { writers: writers.clone(), ..hello(&token("alice")) };
+    live.send(ClientFrame::Hello(said)).await;
+    let ServerFrame::Welcome(_) = live.next().await else { panic!("no welcome") };
+
+    let (epoch, seq) = (Epoch::from_bytes([1; 16]), SeqId::new(5).unwrap());
+    let open = OpenLane { writer: writer("shared/app", 0), at: Some(LaneAt { epoch, seq }) };
+    let digest = MutationDigest([9; 16]);
+    let mutate = |first: u64| Mutate {
+        lane: "shared/app".parse().unwrap(),
+        client,
+        since: 1,
+        epoch,
+        first: MutationNumber::new(first).unwrap(),
+        previous: ContentHash::START,
+        mutations: vec![Written::Cancelled(digest); usize::try_from(first).unwrap()],
+        confirmed: MutationNumber::ZERO,
+    };
+    let frame = |first| ClientFrame::Mutate(Box::new(mutate(first)));
+    live.send(ClientFrame::OpenLane(open.clone())).await;
+    live.send(frame(1)).await;
+    live.send(ClientFrame::Subscribe(subscribe(1))).await;
+    live.send(frame(2)).await;
+    world.live.until(2, |told| matches!(told, Told::Mutated(..))).await;
+    let mutated =
+        |first| Told::Mutated(Box::new(mutate(first)), codec::encode(&frame(first)).len());
+    assert_eq!(
+        world.live.told()[1..],
+        [
+            Told::Resumed(vec![], vec![], writers),
+            Told::LaneOpened(open),
+            mutated(1),
+            Told::Subscribed(subscribe(1)),
+            mutated(2),
         ]
     );
 }
@@ -114,10 +163,10 @@ async fn the_first_message_is_hello_and_comes_in_time() {
 async fn what_is_no_frame_ends_the_connection_and_what_is_not_known_does_not() {
     let world = World::new(quiet()).await;
     let (mut live, _) = Live::open(&world).await;
-    live.send_bytes(b"\x81\xa6mutate\xc0".to_vec()).await;
+    live.send_bytes(b"\x81\xa6detach\xc0".to_vec()).await;
     let ServerFrame::Refused(refused) = live.next().await else { panic!("not refused") };
     assert_eq!((refused.request, refused.code), (None, ErrorCode::Unsupported));
-    assert!(refused.message.contains("mutate"), "{}", refused.message);
+    assert!(refused.message.contains("detach"), "{}", refused.message);
     live.send(ClientFrame::Subscribe(subscribe(1))).await;
     world.live.until(1, |told| matches!(told, Told::Subscribed(_))).await;
 
