@@ -16,13 +16,16 @@
 //! | entries on their way to the workers | `live/entries.rs`, `live/queue.rs` |
 //! | what the workers read | `live/reads.rs` |
 //! | a connection: from its SQL to its worker | `live/connection.rs` |
+//! | what a client writes: in which lanes, and how it is decided | `live/uploads.rs`, `live/deciding.rs` |
 //! | `system.live_queries`, `KILL LIVE QUERY` | `live/listing.rs` |
 
 mod connection;
+mod deciding;
 mod entries;
 mod listing;
 mod queue;
 mod reads;
+mod uploads;
 mod worker;
 
 use std::fmt;
@@ -32,6 +35,7 @@ use std::time::Duration;
 
 use protocol::error_code::ErrorCode;
 use protocol::frame::v1::Goodbye;
+use server_engine::Actor;
 use server_gateway::{Caller, LiveConnection, SendQueue, SubscriptionPort};
 use server_query::Sql;
 use server_replication::{Health, META, Node};
@@ -40,7 +44,9 @@ use server_subscriptions::{ConnectionId, Queries, Settings};
 use self::connection::{Connection, NotStarted};
 pub(crate) use self::entries::Entries;
 pub(crate) use self::listing::Listing;
+use self::reads::Reads;
 use self::worker::{Message, WorkerHandle};
+use crate::wiring::role;
 
 /// When to come back while the server starts.
 const STARTS_WITHIN: Duration = Duration::from_secs(1);
@@ -50,6 +56,7 @@ pub(crate) struct Live {
     node: Arc<Node>,
     sql: Arc<Sql>,
     queries: Arc<Queries>,
+    reads: Arc<Reads>,
     workers: Vec<WorkerHandle>,
     last: AtomicU64,
 }
@@ -67,7 +74,7 @@ impl Live {
     ) -> anyhow::Result<Arc<Self>> {
         let queries = Arc::new(Queries::default());
         let count = std::thread::available_parallelism().map_or(1, usize::from);
-        let reads = reads::Reads::new(node, count);
+        let reads = Reads::new(node, count);
         let workers: Vec<_> = (0..count)
             .map(|_| WorkerHandle::start(settings, &queries, &reads))
             .collect::<Result<_, _>>()?;
@@ -84,7 +91,7 @@ impl Live {
             }
         }
         let node = Arc::clone(node);
-        Ok(Arc::new(Self { node, sql, queries, workers, last: AtomicU64::new(0) }))
+        Ok(Arc::new(Self { node, sql, queries, reads, workers, last: AtomicU64::new(0) }))
     }
 
     fn worker_of(&self, connection: ConnectionId) -> &WorkerHandle {
@@ -100,9 +107,10 @@ impl Live {
 
     fn open(self: &Arc<Self>, caller: Caller, queue: SendQueue) -> Connection {
         let id = ConnectionId(self.last.fetch_add(1, Ordering::Relaxed) + 1);
-        let user = caller.user.clone();
-        self.worker_of(id).tell(Message::Open { id, user, queue: queue.clone() });
-        Connection::new(Arc::clone(self), id, caller, queue)
+        let actor = Actor { user: caller.user, role: role(caller.role) };
+        let opened = Message::Open { id, actor: actor.clone(), queue: queue.clone() };
+        self.worker_of(id).tell(opened);
+        Connection::new(Arc::clone(self), id, actor, queue)
     }
 }
 

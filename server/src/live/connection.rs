@@ -6,19 +6,21 @@ use std::time::Duration;
 
 use protocol::error_code::ErrorCode;
 use protocol::frame::v1::{
-    Goodbye, LaneCursor, LoadOlder, Refused, ServerFrame, Subscribe, Unsubscribe,
+    Goodbye, LaneCursor, LaneWriter, LoadOlder, Mutate, OpenLane, Refused, ServerFrame, Subscribe,
+    Unsubscribe,
 };
 use protocol::ids::{Lane, RequestNumber, TableId};
 use server_engine::{Actor, ShardNumber};
-use server_gateway::{Caller, LiveConnection, LiveFuture, SendQueue};
+use server_gateway::{LiveConnection, LiveFuture, SendQueue};
 use server_query::{SqlError, Subscribed};
-use server_subscriptions::{Asked, ConnectionId, Cursor, Subscribing};
+use server_subscriptions::{Asked, ConnectionId, Cursor, Subscribing, Writing};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
+use super::uploads::Uploads;
 use super::worker::Message;
 use super::{Live, starting};
-use crate::wiring::{param, role};
+use crate::wiring::param;
 
 /// How long a shard may take to hear of a table that was created just before.
 const TOLD_WITHIN: Duration = Duration::from_secs(10);
@@ -33,8 +35,9 @@ const TEXT_CHARACTERS_MAX: usize = 1_000;
 pub(super) struct Connection {
     live: Arc<Live>,
     id: ConnectionId,
-    caller: Caller,
+    actor: Actor,
     queue: SendQueue,
+    uploads: Uploads,
 }
 
 /// The connection ends: somebody has said goodbye.
@@ -43,17 +46,25 @@ struct Ended;
 /// A subscription whose query was compiled, and the shard it is in.
 type Compiled = (ShardNumber, Subscribing);
 
+/// What a client has in a lane.
+#[derive(Default)]
+struct InLane {
+    subscriptions: Vec<Subscribing>,
+    writer: Option<Writing>,
+}
+
 impl Connection {
-    pub(super) fn new(live: Arc<Live>, id: ConnectionId, caller: Caller, queue: SendQueue) -> Self {
-        Self { live, id, caller, queue }
+    pub(super) fn new(live: Arc<Live>, id: ConnectionId, actor: Actor, queue: SendQueue) -> Self {
+        let uploads = Uploads::new(Arc::clone(&live), actor.clone(), queue.clone());
+        Self { live, id, actor, queue, uploads }
     }
 
-    /// Tells the worker, and waits until it has heard.
-    async fn tell(&self, message: impl FnOnce(oneshot::Sender<()>) -> Message) {
+    /// Tells the worker, and waits until it has heard. `None` when it has nothing to say.
+    async fn tell<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Option<T> {
         let (done, heard) = oneshot::channel();
         self.live.worker_of(self.id).tell(message(done));
         // It is dropped when it is done.
-        let _ = heard.await;
+        heard.await.ok()
     }
 
     /// Compiles a subscription; `None` when it was refused.
@@ -61,9 +72,8 @@ impl Connection {
     /// What cannot be only for now ends the connection: a refusal would be final.
     async fn compile(&self, subscribe: Subscribe) -> Result<Option<Compiled>, Ended> {
         let Subscribe { request, sql, params, fetch_last, batch_rows, held } = subscribe;
-        let actor = Actor { user: self.caller.user.clone(), role: role(self.caller.role) };
         let params: Vec<_> = params.into_iter().map(|value| param(value.into())).collect();
-        let asked = match self.live.sql.subscription(actor, &sql, &params).await {
+        let asked = match self.live.sql.subscription(self.actor.clone(), &sql, &params).await {
             Ok(asked) => asked,
             // Its description of the tables may be one of before.
             Err(error) if error.code == ErrorCode::NotFound && !self.live.knows_tables() => {
@@ -113,31 +123,76 @@ impl Connection {
         }
     }
 
-    async fn resume_all(&self, lanes: Vec<LaneCursor>, all: Vec<Subscribe>) -> Result<(), Ended> {
-        let mut of_lane: BTreeMap<Lane, (ShardNumber, Vec<Subscribing>)> = BTreeMap::new();
+    async fn resume_all(
+        &self,
+        lanes: Vec<LaneCursor>,
+        all: Vec<Subscribe>,
+        writers: Vec<LaneWriter>,
+    ) -> Result<(), Ended> {
+        let mut of_lane: BTreeMap<Lane, InLane> = BTreeMap::new();
+        for LaneWriter { lane, client, confirmed } in writers {
+            self.enter(&lane)?;
+            of_lane.entry(lane).or_default().writer = Some(Writing { client, confirmed });
+        }
         for subscribe in all {
-            let Some((shard, subscribing)) = self.compile(subscribe).await? else { continue };
+            let Some((_, subscribing)) = self.compile(subscribe).await? else { continue };
             let lane = subscribing.query.lane.clone();
-            of_lane.entry(lane).or_insert((shard, Vec::new())).1.push(subscribing);
+            of_lane.entry(lane).or_default().subscriptions.push(subscribing);
         }
         let mut cursors: BTreeMap<Lane, Cursor> = lanes
             .into_iter()
             .map(|at| (at.lane, Cursor { epoch: at.epoch, seq: at.since_seq, cut: at.cut }))
             .collect();
-        for (lane, (shard, subscriptions)) in of_lane {
-            let (id, cursor) = (self.id, cursors.remove(&lane));
-            self.tell(|done| Message::Resume { id, shard, lane, cursor, subscriptions, done })
+        for (lane, InLane { subscriptions, writer }) in of_lane {
+            let (id, shard) = (self.id, self.live.node.placement().shard(&lane));
+            let (cursor, of) = (cursors.remove(&lane), lane.clone());
+            let is_open = self
+                .tell(|done| Message::Resume {
+                    id,
+                    shard,
+                    lane: of,
+                    cursor,
+                    subscriptions,
+                    writer,
+                    done,
+                })
                 .await;
+            if let Some(writing) = writer {
+                self.opened(lane, writing, cursor, is_open);
+            }
         }
         Ok(())
+    }
+
+    /// Ends the connection where its caller may not write at all.
+    fn enter(&self, lane: &Lane) -> Result<(), Ended> {
+        self.uploads.may_enter(lane).map_err(|goodbye| {
+            self.queue.close(goodbye);
+            Ended
+        })
+    }
+
+    /// The worker has heard of a writer.
+    fn opened(&self, lane: Lane, writing: Writing, at: Option<Cursor>, is_open: Option<bool>) {
+        let Writing { client, confirmed } = writing;
+        self.uploads.opened(lane.clone(), client, is_open == Some(true));
+        // A number means something in one history alone.
+        if let Some(Cursor { epoch, .. }) = at {
+            self.uploads.confirm(&lane, client, epoch, confirmed);
+        }
     }
 }
 
 impl LiveConnection for Connection {
-    fn resume(&self, lanes: Vec<LaneCursor>, subscriptions: Vec<Subscribe>) -> LiveFuture<'_> {
+    fn resume(
+        &self,
+        lanes: Vec<LaneCursor>,
+        subscriptions: Vec<Subscribe>,
+        writers: Vec<LaneWriter>,
+    ) -> LiveFuture<'_> {
         Box::pin(async move {
             // Whoever ended it has told why.
-            let _ = self.resume_all(lanes, subscriptions).await;
+            let _ = self.resume_all(lanes, subscriptions, writers).await;
         })
     }
 
@@ -151,12 +206,40 @@ impl LiveConnection for Connection {
 
     fn unsubscribe(&self, unsubscribe: Unsubscribe) -> LiveFuture<'_> {
         let (id, request) = (self.id, unsubscribe.request);
-        Box::pin(self.tell(move |done| Message::Unsubscribe { id, request, done }))
+        Box::pin(async move {
+            self.tell(|done| Message::Unsubscribe { id, request, done }).await;
+        })
     }
 
     fn load_older(&self, load_older: LoadOlder) -> LiveFuture<'_> {
         let (id, LoadOlder { request, rows }) = (self.id, load_older);
-        Box::pin(self.tell(move |done| Message::LoadOlder { id, request, rows, done }))
+        Box::pin(async move {
+            self.tell(|done| Message::LoadOlder { id, request, rows, done }).await;
+        })
+    }
+
+    fn open_lane(&self, open: OpenLane) -> LiveFuture<'_> {
+        Box::pin(async move {
+            let OpenLane { writer: LaneWriter { lane, client, confirmed }, at } = open;
+            if self.enter(&lane).is_err() {
+                return;
+            }
+            let (id, shard) = (self.id, self.live.node.placement().shard(&lane));
+            let at = at.map(|at| Cursor { epoch: at.epoch, seq: at.seq, cut: 0 });
+            let (writing, of) = (Writing { client, confirmed }, lane.clone());
+            let is_open = self
+                .tell(|done| Message::OpenLane { id, shard, lane: of, at, writing, done })
+                .await;
+            self.opened(lane, writing, at, is_open);
+        })
+    }
+
+    fn mutate(&self, mutate: Mutate, bytes: usize) -> LiveFuture<'_> {
+        Box::pin(async move {
+            if let Err(goodbye) = self.uploads.mutate(mutate, bytes) {
+                self.queue.close(goodbye);
+            }
+        })
     }
 
     fn drained(&self) {
@@ -178,7 +261,7 @@ impl Drop for Connection {
 pub(super) struct NotStarted;
 
 impl LiveConnection for NotStarted {
-    fn resume(&self, _: Vec<LaneCursor>, _: Vec<Subscribe>) -> LiveFuture<'_> {
+    fn resume(&self, _: Vec<LaneCursor>, _: Vec<Subscribe>, _: Vec<LaneWriter>) -> LiveFuture<'_> {
         Box::pin(async {})
     }
 
@@ -191,6 +274,14 @@ impl LiveConnection for NotStarted {
     }
 
     fn load_older(&self, _: LoadOlder) -> LiveFuture<'_> {
+        Box::pin(async {})
+    }
+
+    fn open_lane(&self, _: OpenLane) -> LiveFuture<'_> {
+        Box::pin(async {})
+    }
+
+    fn mutate(&self, _: Mutate, _: usize) -> LiveFuture<'_> {
         Box::pin(async {})
     }
 

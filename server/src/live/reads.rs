@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Weak};
 
-use protocol::ids::Lane;
-use server_engine::{LaneView, ReadError, ShardNumber, View};
+use protocol::ids::{ClientId, Lane, TenantId};
+use server_engine::{ClientState, LaneView, ReadError, ShardNumber, View};
 use server_replication::{Node, ReplicationError};
 use server_subscriptions::{Answer, Read};
 use tokio::sync::Semaphore;
@@ -36,6 +36,17 @@ impl Reads {
             return None;
         }
         self.look(shard, move |view, _| view.lane(&lane)).await
+    }
+
+    /// What is remembered of a client, if anything. `None` where it cannot be read now.
+    pub(super) async fn client(
+        &self,
+        shard: ShardNumber,
+        lane: Lane,
+        user: TenantId,
+        client: ClientId,
+    ) -> Option<Option<ClientState>> {
+        self.look(shard, move |view, _| view.client(&lane, &user, client)).await
     }
 
     async fn look<T: Send + 'static>(

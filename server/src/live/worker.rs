@@ -10,11 +10,11 @@ use bytes::Bytes;
 use protocol::error_code::ErrorCode;
 use protocol::frame::v1::Goodbye;
 use protocol::ids::{Lane, RequestNumber, TenantId};
-use server_engine::{Catalog, LaneView, ShardNumber};
+use server_engine::{Actor, Catalog, LaneView, ShardNumber};
 use server_gateway::SendQueue;
 use server_subscriptions::{
     Action, Answer, ConnectionId, Cursor, Entry, Listed, Outbox, Queries, ReadId, Settings,
-    Subscribing, Worker,
+    Subscribing, Worker, Writing,
 };
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, oneshot};
@@ -29,7 +29,7 @@ const TRY_AGAIN: Duration = Duration::from_millis(100);
 /// What a worker is told besides entries.
 pub(super) enum Message {
     /// A connection begins.
-    Open { id: ConnectionId, user: TenantId, queue: SendQueue },
+    Open { id: ConnectionId, actor: Actor, queue: SendQueue },
     /// A client goes on in a lane.
     Resume {
         id: ConnectionId,
@@ -37,7 +37,18 @@ pub(super) enum Message {
         lane: Lane,
         cursor: Option<Cursor>,
         subscriptions: Vec<Subscribing>,
-        done: oneshot::Sender<()>,
+        writer: Option<Writing>,
+        /// Whether the writer may write.
+        done: oneshot::Sender<bool>,
+    },
+    /// A client writes in a lane, which is open for it then, or cannot be.
+    OpenLane {
+        id: ConnectionId,
+        shard: ShardNumber,
+        lane: Lane,
+        at: Option<Cursor>,
+        writing: Writing,
+        done: oneshot::Sender<bool>,
     },
     /// A subscription begins.
     Subscribe {
@@ -206,13 +217,18 @@ impl Task {
 
     fn told(&mut self, message: Message) {
         match message {
-            Message::Open { id, user, queue } => {
-                self.worker.open(id, Out(queue.clone()));
+            Message::Open { id, actor, queue } => {
+                let user = actor.user.clone();
+                self.worker.open(id, actor, Out(queue.clone()));
                 self.connections.insert(id, (user, queue));
             }
-            Message::Resume { id, shard, lane, cursor, subscriptions, done } => {
-                self.worker.resume(id, shard, &lane, cursor, subscriptions);
-                drop(done);
+            Message::Resume { id, shard, lane, cursor, subscriptions, writer, done } => {
+                let is_open = self.worker.resume(id, shard, &lane, cursor, subscriptions, writer);
+                // The connection may have ended.
+                let _ = done.send(is_open);
+            }
+            Message::OpenLane { id, shard, lane, at, writing, done } => {
+                let _ = done.send(self.worker.open_lane(id, shard, &lane, at, writing));
             }
             Message::Subscribe { id, shard, subscribing, done } => {
                 self.worker.subscribe(id, shard, *subscribing);

@@ -13,7 +13,7 @@ use protocol::frame::v1::{
     ClientFrame, Goodbye, Hello, Received, ServerFrame, Subscribe, Welcome, read_client,
 };
 use protocol::ids::Lane;
-use server_engine::{LaneView, View};
+use server_engine::{Actor, LaneView, Role, View};
 use server_storage::Store;
 use server_subscriptions::{
     Action, Answer, ConnectionId, Cursor, Entry, Outbox, Queries, Read, ReadId, Subscribing, Worker,
@@ -205,7 +205,8 @@ impl Node {
 
     pub(crate) fn connect(&mut self, connection: ConnectionId) {
         let down = Queue::default();
-        self.worker.open(connection, down.clone());
+        let ann = Actor { user: "ann".parse().unwrap(), role: Role::User };
+        self.worker.open(connection, ann, down.clone());
         self.sockets.insert(connection, Socket { up: VecDeque::new(), down, is_greeted: false });
     }
 
@@ -269,7 +270,7 @@ impl Node {
             let cursor = hello.lanes.iter().find(|cursor| cursor.lane == lane);
             let cursor =
                 cursor.map(|at| Cursor { epoch: at.epoch, seq: at.since_seq, cut: at.cut });
-            self.worker.resume(connection, SHARD, &lane, cursor, subscriptions);
+            self.worker.resume(connection, SHARD, &lane, cursor, subscriptions, None);
         }
     }
 

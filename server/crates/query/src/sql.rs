@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::Visit;
 use protocol::error_code::ErrorCode;
-use protocol::ids::ContentHash;
+use protocol::ids::{ContentHash, TenantId};
+use protocol::mutation::ColumnValue;
+use protocol::schema::TableSchema;
 use server_engine::{Actor, Role};
 use tokio::time::Instant;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::change::Change;
-use crate::constant::Binding;
+use crate::constant::{Binding, generated};
 use crate::ddl::Tables;
 use crate::error::SqlError;
 use crate::ids::Ids;
@@ -105,6 +107,28 @@ impl Sql {
         let now = self.shards.now();
         let binding = Binding { params, now, user: &actor.user, ids: &self.ids };
         subscribe::compile(&catalog, &parsed.statement, &actor, binding)
+    }
+
+    /// Gives the columns of a new row that it does not name, and whose values come from a clock or
+    /// from chance, a value as `INSERT` does: the engine cannot make one.
+    ///
+    /// # Errors
+    /// `internal` when the system gives no random numbers.
+    pub fn fill(
+        &self,
+        user: &TenantId,
+        table: &TableSchema,
+        row: &mut Vec<ColumnValue>,
+    ) -> Result<(), SqlError> {
+        let binding = Binding { params: &[], now: self.shards.now(), user, ids: &self.ids };
+        for column in &table.columns {
+            if row.iter().all(|ColumnValue(named, _)| *named != column.id)
+                && let Some(value) = generated(column, &binding)?
+            {
+                row.push(ColumnValue(column.id, value));
+            }
+        }
+        Ok(())
     }
 
     async fn parsed(&self, sql: &str) -> Result<Arc<Parsed>, SqlError> {
