@@ -16,3 +16,4 @@ mod sdk;
 mod sdk_faults;
 mod sockets;
 mod tenants;
+mod writes;
