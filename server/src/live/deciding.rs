@@ -214,6 +214,10 @@ impl Deciding {
             Ok(Outcome::Mutated { left, stopped: Some(why) }) => {
                 let number = numbers(&batch, left);
                 self.stopped(client, number, why);
+                // One that comes twice, late, is no reason to drop what comes behind it.
+                if why == Undecided::Forked {
+                    return false;
+                }
                 number
             }
             Ok(other) => {

@@ -1,18 +1,23 @@
 //! A client: a machine, its replica, and the crashes of both.
 
 use protocol::codec;
-use protocol::frame::v1::{Received, ServerFrame, Token, read_server};
-use protocol::ids::{ClientId, Floor, SeqId};
+use std::collections::BTreeMap;
+
+use protocol::frame::v1::{ClientFrame, Received, ServerFrame, Token, read_server};
+use protocol::ids::{ClientId, Floor, Lane, SeqId, TableId};
+use protocol::mutation::Mutation;
+use protocol::value::Row;
 use sdk_machine::replica::MemoryReplica;
 use sdk_machine::{
-    Ask, Attempt, Config, Event, Instruction, Machine, Millis, Moment, Reason, SubscriptionId,
-    SubscriptionState,
+    Ask, Attempt, Config, Event, Instruction, Machine, Millis, Moment, MutationId, Reason, Settled,
+    SubscriptionId, SubscriptionState,
 };
 use server_subscriptions::ConnectionId;
 
 use crate::log::Log;
 use crate::node::Node;
 use crate::tables::{M, T, U, asked, project, selects};
+use crate::writes::Mark;
 
 /// What a client waits for from its platform.
 enum Platform {
@@ -33,6 +38,12 @@ pub(crate) struct Client {
     /// Whether the next step that is written is the last before a crash.
     pub(crate) crashes: bool,
     has_moved: bool,
+    /// What it has written, in which lane, also when a power loss has taken it.
+    made: BTreeMap<MutationId, (Lane, Mark)>,
+    /// How much of what was settled was looked at.
+    looked_at: usize,
+    /// Whether there is a replica that was copied.
+    pub(crate) is_copied: bool,
 }
 
 impl Client {
@@ -49,6 +60,9 @@ impl Client {
             now: Millis(1),
             crashes: false,
             has_moved: false,
+            made: BTreeMap::new(),
+            looked_at: 0,
+            is_copied: false,
         }
     }
 
@@ -80,17 +94,30 @@ impl Client {
                         socket.up.push_back(codec::encode(&frame).into());
                     }
                 }
+                Instruction::Mutate(outgoing) => {
+                    let frame = ClientFrame::Mutate(Box::new(self.replica.mutate(&outgoing)));
+                    if let Some((id, _, node)) = self.connection
+                        && let Some(socket) = nodes[node].sockets.get_mut(&id)
+                    {
+                        socket.up.push_back(codec::encode(&frame).into());
+                        self.has_moved = true;
+                    }
+                }
+                Instruction::MutationChanged(id, _) => {
+                    assert!(self.made.contains_key(&id), "what this client has written");
+                }
                 Instruction::Hangup { attempt } => {
                     if self.connection.is_some_and(|(_, of, _)| of == attempt) {
                         self.cut(nodes);
                     }
                 }
                 Instruction::Apply(step) => {
-                    self.past.push(self.replica.clone());
-                    if self.past.len() > 6 {
-                        self.past.remove(0);
-                    }
+                    self.keep_past();
+                    let is_synced = step.synced;
                     self.replica.execute(step);
+                    if is_synced {
+                        self.past.clear();
+                    }
                     self.has_moved = true;
                     if self.crashes {
                         // Nothing that follows happens any more.
@@ -107,6 +134,58 @@ impl Client {
                 }
             }
         }
+    }
+
+    fn keep_past(&mut self) {
+        self.past.push(self.replica.clone());
+        if self.past.len() > 6 {
+            self.past.remove(0);
+        }
+    }
+
+    /// The app writes.
+    pub(crate) fn write(
+        &mut self,
+        lane: Lane,
+        mark: Mark,
+        mutation: Mutation,
+        rows: Vec<(TableId, Row)>,
+        nodes: &mut [Node],
+    ) {
+        self.keep_past();
+        let stored = self.replica.wrote(lane.clone(), mutation, rows);
+        self.made.insert(stored.id, (lane, mark));
+        self.event(Event::Wrote(stored), 0, nodes);
+    }
+
+    /// The app takes back what it can.
+    pub(crate) fn take_back(&mut self, choice: usize, nodes: &mut [Node]) {
+        let waiting: Vec<MutationId> = self.replica.waiting().keys().copied().collect();
+        let Some(id) = waiting.get(choice % waiting.len().max(1)).copied() else { return };
+        if self.machine.may_take_back(id) {
+            self.keep_past();
+            self.replica.take_back(id);
+            self.event(Event::TakenBack(id), 0, nodes);
+        }
+    }
+
+    /// What was written is sent, as far as it may be.
+    pub(crate) fn flush(&mut self, nodes: &mut [Node]) -> bool {
+        let has_to = self.machine.has_to_send(self.now);
+        if has_to {
+            self.event(Event::Flush, 0, nodes);
+        }
+        has_to
+    }
+
+    /// The file of another client is put in place of its own.
+    pub(crate) fn become_copy(&mut self, of: &mut Self, nodes: &mut [Node]) {
+        self.replica = of.replica.clone();
+        self.made = of.made.clone();
+        self.looked_at = self.replica.settled().len();
+        self.past.clear();
+        (self.is_copied, of.is_copied) = (true, true);
+        self.crash(nodes);
     }
 
     /// The connection ends, and the machine does not know yet.
@@ -175,8 +254,43 @@ impl Client {
         true
     }
 
+    /// Holds what was written against what was decided.
+    fn check_writes(&mut self, log: &Log, may_be_uncertain: bool) {
+        let settled = self.replica.settled();
+        self.looked_at = self.looked_at.min(settled.len());
+        for (id, settled) in &settled[self.looked_at..] {
+            let (lane, mark) = &self.made[id];
+            let frontier = self.replica.lane(lane).expect("something was sent there");
+            match settled {
+                Settled::Accepted(seq) => {
+                    assert!(log.writes.was(*mark, true), "{mark:?} was never accepted");
+                    assert!(*seq <= frontier.seq, "{mark:?} is settled before its rows are here");
+                }
+                Settled::Rejected(_) => {
+                    assert!(log.writes.was(*mark, false), "{mark:?} was never rejected");
+                }
+                Settled::Uncertain => {
+                    let copied = self.is_copied || may_be_uncertain;
+                    assert!(copied, "{mark:?} of client {} is uncertain", self.name);
+                }
+            }
+        }
+        self.looked_at = settled.len();
+        for (id, waiting) in self.replica.waiting() {
+            let (lane, mark) = &self.made[id];
+            let Some(at) = self.replica.lane(lane).filter(|_| !self.is_copied) else { continue };
+            if let Some(Some((epoch, seq))) = log.writes.history.get(mark)
+                && *epoch == at.epoch
+                && !waiting.is_cancelled
+            {
+                assert!(*seq > at.seq, "{mark:?} waits, and its rows are here (INV-9)");
+            }
+        }
+    }
+
     /// Holds the replica against what the lanes were.
-    pub(crate) fn check(&self, log: &Log) {
+    pub(crate) fn check(&mut self, log: &Log, may_be_uncertain: bool) {
+        self.check_writes(log, may_be_uncertain);
         for stored in self.replica.subscriptions() {
             let (Some(known), Some(floor)) = (&stored.known, stored.floor) else { continue };
             let lane = self.replica.lane(&known.lane).expect("a floor without a frontier");
@@ -205,8 +319,9 @@ impl Client {
     }
 
     /// What must be so when all faults have ended.
-    pub(crate) fn check_rest(&self, log: &Log) {
-        self.check(log);
+    pub(crate) fn check_rest(&mut self, log: &Log, may_be_uncertain: bool) {
+        self.check(log, may_be_uncertain);
+        assert!(self.replica.waiting().is_empty(), "client {} has sent all (INV-8)", self.name);
         assert_eq!(
             self.machine.status().word,
             sdk_machine::StatusWord::Connected,

@@ -7,14 +7,19 @@ use protocol::codec;
 use protocol::ids::{Birth, Epoch, Lane, SeqId, TableId};
 use protocol::value::Row;
 use server_engine::{
-    Applied, Command, Commit, Entry, LAYOUT, Shard, ShardNumber, Slot, Stores, Time,
+    Applied, Command, Commit, Entry, LAYOUT, Outcome, Shard, ShardNumber, Slot, Stores, Time,
 };
 use server_storage::{MemoryStore, Store};
 
 use crate::tables::{M, T, U, lane_of, table};
+use crate::writes::{History, Writes};
 
 pub(crate) const SHARD: ShardNumber = ShardNumber(1);
-pub(crate) const NOW: Time = Time(1_000_000_000);
+/// The first moment.
+const BEGIN: Time = Time(1_000_000_000);
+
+/// Longer than the days by which it is remembered when a client was heard of.
+const A_WHILE: i64 = 3 * 24 * 60 * 60 * 1_000_000;
 
 /// An item of the log.
 pub(crate) enum Item {
@@ -50,7 +55,7 @@ impl Rows {
             Item::Entry(bytes) => Some(self.run(bytes).commits),
             Item::Restore(backup, epoch) => {
                 *self = Self::open(backup.fork());
-                let entry = Entry::new(NOW, vec![Command::NewEpoch(*epoch)]);
+                let entry = Entry::new(BEGIN, vec![Command::NewEpoch(*epoch)]);
                 self.run(&entry.encode());
                 None
             }
@@ -72,7 +77,11 @@ pub(crate) struct Log {
     pub(crate) moments: HashMap<(Lane, Epoch, SeqId), Contents>,
     /// Where each lane is.
     pub(crate) lanes: Positions,
-    backups: Vec<(Arc<MemoryStore>, Positions)>,
+    /// What time it is.
+    pub(crate) now: Time,
+    /// What clients have written, and what became of it.
+    pub(crate) writes: Writes,
+    backups: Vec<(Arc<MemoryStore>, Positions, History)>,
     epochs: u8,
 }
 
@@ -91,6 +100,8 @@ impl Log {
             newest: Rows::open(MemoryStore::new(LAYOUT)),
             moments: lanes.iter().map(empty).collect(),
             lanes: lanes.iter().map(at).collect(),
+            now: BEGIN,
+            writes: Writes::default(),
             backups: Vec::new(),
             epochs: 1,
         };
@@ -98,13 +109,24 @@ impl Log {
         log
     }
 
-    pub(crate) fn append(&mut self, commands: Vec<Command>) {
-        let bytes = Entry::new(NOW, commands).encode();
+    pub(crate) fn append(&mut self, commands: Vec<Command>) -> Vec<Outcome> {
+        let bytes = Entry::new(self.now, commands).encode();
         let applied = self.newest.run(&bytes);
         for commit in &applied.commits {
             self.remember(commit);
+            self.writes.decided(commit);
         }
         self.items.push(Item::Entry(bytes));
+        applied.outcomes
+    }
+
+    /// Time passes, and clients that were silent are forgotten.
+    pub(crate) fn forget(&mut self) {
+        self.now = Time(self.now.0 + A_WHILE);
+        let silent_since = Time(self.now.0 - A_WHILE / 3);
+        let slots: Vec<_> = self.lanes.keys().map(Slot::of).collect();
+        let forget = |slot| Command::Forget { slot, silent_since, count_max: 10 };
+        self.append(slots.into_iter().map(forget).collect());
     }
 
     fn remember(&mut self, commit: &Commit) {
@@ -125,7 +147,8 @@ impl Log {
     }
 
     pub(crate) fn back_up(&mut self) {
-        self.backups.push((Arc::new(self.newest.store.fork()), self.lanes.clone()));
+        let history = self.writes.history.clone();
+        self.backups.push((Arc::new(self.newest.store.fork()), self.lanes.clone(), history));
     }
 
     /// Goes back to a backup, under a new epoch.
@@ -133,7 +156,8 @@ impl Log {
         if self.backups.is_empty() || self.epochs > 4 {
             return;
         }
-        let (store, lanes) = self.backups[choice % self.backups.len()].clone();
+        let (store, lanes, history) = self.backups[choice % self.backups.len()].clone();
+        self.writes.history = history;
         self.epochs += 1;
         let epoch = Epoch::from_bytes([self.epochs; 16]);
         for (lane, (old, seq)) in lanes {

@@ -20,3 +20,4 @@ mod schedules;
 mod settings;
 mod tables;
 mod world;
+mod writes;

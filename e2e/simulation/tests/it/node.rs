@@ -10,18 +10,22 @@ use protocol::codec;
 use protocol::error_code::ErrorCode;
 use protocol::frame;
 use protocol::frame::v1::{
-    ClientFrame, Goodbye, Hello, Received, ServerFrame, Subscribe, Welcome, read_client,
+    ClientFrame, Goodbye, Hello, LaneWriter, Mutate, Received, RetryAfter, ServerFrame, Subscribe,
+    Undecided, Welcome, Written, read_client,
 };
-use protocol::ids::Lane;
-use server_engine::{Actor, LaneView, Role, View};
+use protocol::ids::{ClientId, Lane, MutationNumber};
+use server_engine::{
+    Actor, Command, Confirm, LaneView, Numbered, Outcome, Role, Time, Undecided as Why, View,
+};
 use server_storage::Store;
 use server_subscriptions::{
-    Action, Answer, ConnectionId, Cursor, Entry, Outbox, Queries, Read, ReadId, Subscribing, Worker,
+    Action, Answer, ConnectionId, Cursor, Entry, Outbox, Queries, Read, ReadId, Subscribing,
+    Worker, Writing,
 };
 
-use crate::log::{Log, NOW, Rows, SHARD};
+use crate::log::{Log, Rows, SHARD};
 use crate::settings::Plan;
-use crate::tables::asked;
+use crate::tables::{USER, asked};
 
 /// What waits to be read by a client.
 #[derive(Clone, Debug, Default)]
@@ -56,6 +60,11 @@ pub(crate) struct Socket {
     pub(crate) is_greeted: bool,
 }
 
+/// The user of all clients.
+pub(crate) fn ann() -> Actor {
+    Actor { user: USER.parse().unwrap(), role: Role::User }
+}
+
 pub(crate) struct Node {
     pub(crate) rows: Rows,
     pub(crate) applied: u64,
@@ -72,6 +81,12 @@ pub(crate) struct Node {
     answers: Vec<(ReadId, Option<Answer>)>,
     asks: Vec<(ConnectionId, Lane)>,
     pub(crate) sockets: BTreeMap<ConnectionId, Socket>,
+    /// What clients have written, on its way to the log.
+    pub(crate) proposals: Vec<(ConnectionId, Command)>,
+    /// The lanes that connections have opened, and for whom.
+    open: BTreeMap<(ConnectionId, Lane), ClientId>,
+    /// What time it is.
+    pub(crate) now: Time,
 }
 
 impl Node {
@@ -91,6 +106,9 @@ impl Node {
             answers: Vec::new(),
             asks: Vec::new(),
             sockets: BTreeMap::new(),
+            proposals: Vec::new(),
+            open: BTreeMap::new(),
+            now: Time(0),
         }
     }
 
@@ -156,7 +174,7 @@ impl Node {
         let read = self.reads.remove(choice % self.reads.len());
         let store = Arc::clone(&self.rows.store);
         let snapshot = store.snapshot();
-        let view = View::new(&*snapshot, self.rows.shard.catalog(), SHARD, NOW);
+        let view = View::new(&*snapshot, self.rows.shard.catalog(), SHARD, self.now);
         let answer = read.run(&view, self.applied).ok().filter(|_| !fails);
         self.answers.push((read.id, answer));
         true
@@ -180,7 +198,7 @@ impl Node {
         let Some((connection, lane)) = self.asks.pop() else { return false };
         let store = Arc::clone(&log.newest.store);
         let snapshot = store.snapshot();
-        let view = View::new(&*snapshot, log.newest.shard.catalog(), SHARD, NOW);
+        let view = View::new(&*snapshot, log.newest.shard.catalog(), SHARD, self.now);
         let leader: Option<LaneView> = view.lane(&lane).ok().filter(|_| is_there);
         self.worker.leader(connection, &lane, leader);
         self.collect();
@@ -205,20 +223,20 @@ impl Node {
 
     pub(crate) fn connect(&mut self, connection: ConnectionId) {
         let down = Queue::default();
-        let ann = Actor { user: "ann".parse().unwrap(), role: Role::User };
-        self.worker.open(connection, ann, down.clone());
+        self.worker.open(connection, ann(), down.clone());
         self.sockets.insert(connection, Socket { up: VecDeque::new(), down, is_greeted: false });
     }
 
     pub(crate) fn disconnect(&mut self, connection: ConnectionId) {
         if self.sockets.remove(&connection).is_some() {
             self.worker.close(connection);
+            self.open.retain(|(of, _), _| *of != connection);
             self.collect();
         }
     }
 
     /// Takes the next frame that a client has sent.
-    pub(crate) fn receive(&mut self, connection: ConnectionId) -> bool {
+    pub(crate) fn receive(&mut self, connection: ConnectionId, log: &mut Log) -> bool {
         let Some(socket) = self.sockets.get_mut(&connection) else { return false };
         let Some(bytes) = socket.up.pop_front() else { return false };
         let Received::Known(frame) = read_client(&bytes).unwrap() else {
@@ -226,10 +244,15 @@ impl Node {
         };
         match frame {
             ClientFrame::Hello(hello) => self.hello(connection, hello),
-            ClientFrame::Token(_)
-            | ClientFrame::Sql(_)
-            | ClientFrame::OpenLane(_)
-            | ClientFrame::Mutate(_) => {}
+            ClientFrame::Token(_) | ClientFrame::Sql(_) => {}
+            ClientFrame::OpenLane(open) => {
+                let at = open.at.map(|at| Cursor { epoch: at.epoch, seq: at.seq, cut: 0 });
+                let LaneWriter { lane, client, confirmed } = open.writer;
+                let writing = Writing { client, confirmed };
+                assert!(self.worker.open_lane(connection, SHARD, &lane, at, writing));
+                self.opened(connection, lane, writing, at);
+            }
+            ClientFrame::Mutate(mutate) => self.mutate(connection, *mutate, log),
             ClientFrame::Subscribe(subscribe) => {
                 let subscribing = self.compile(subscribe);
                 self.worker.subscribe(connection, SHARD, subscribing);
@@ -241,6 +264,85 @@ impl Node {
         }
         self.collect();
         true
+    }
+
+    /// A client writes in a lane. What it knows, the server need not keep.
+    fn opened(
+        &mut self,
+        connection: ConnectionId,
+        lane: Lane,
+        writing: Writing,
+        at: Option<Cursor>,
+    ) {
+        let Writing { client, confirmed } = writing;
+        self.open.insert((connection, lane.clone()), client);
+        if let Some(Cursor { epoch, .. }) = at.filter(|_| confirmed > MutationNumber::ZERO) {
+            let confirm = Confirm { lane, user: ann().user, client, epoch, confirmed };
+            self.proposals.push((connection, Command::Confirm(confirm)));
+        }
+    }
+
+    fn mutate(&mut self, connection: ConnectionId, mutate: Mutate, log: &mut Log) {
+        let open = self.open.get(&(connection, mutate.lane.clone()));
+        assert_eq!(open, Some(&mutate.client), "a lane is opened before it is written to");
+        let mut hash = mutate.previous;
+        let numbered = |written: Written| {
+            let digest = written.digest();
+            hash = hash.then(digest);
+            log.writes.sent(digest, hash);
+            let operations = match written {
+                Written::Mutation(mutation) => Some(mutation.operations),
+                Written::Cancelled(_) => None,
+            };
+            Numbered { hash, operations }
+        };
+        let mutations = mutate.mutations.into_iter().map(numbered).collect();
+        let command = Command::Mutate(server_engine::Mutate {
+            lane: mutate.lane,
+            actor: ann(),
+            client: mutate.client,
+            client_since: Time(mutate.since),
+            epoch: mutate.epoch,
+            first: mutate.first,
+            previous: mutate.previous,
+            mutations,
+            confirmed: mutate.confirmed,
+        });
+        self.proposals.push((connection, command));
+    }
+
+    /// Answers what was not decided.
+    pub(crate) fn answered(
+        &self,
+        connection: ConnectionId,
+        command: &Command,
+        outcome: Option<&Outcome>,
+    ) {
+        let (Command::Mutate(command), Some(socket)) = (command, self.sockets.get(&connection))
+        else {
+            return;
+        };
+        let (lane, client) = (command.lane.clone(), command.client);
+        let stopped = |number| Undecided { lane: lane.clone(), client, number };
+        let number = |left: &u32| {
+            let done = command.mutations.len() as u64 - u64::from(*left);
+            MutationNumber::new(command.first.get() + done).unwrap()
+        };
+        let frame = match outcome {
+            Some(Outcome::Mutated { left, stopped: Some(why) }) => match why {
+                Why::Expected(number) => ServerFrame::Expected(stopped(*number)),
+                Why::Forked => ServerFrame::Forked(stopped(number(left))),
+                Why::UnknownClient => ServerFrame::UnknownClient(stopped(number(left))),
+                Why::Epoch => return,
+                other => panic!("{other:?}"),
+            },
+            Some(_) => return,
+            None => {
+                let retry_after_ms = 500;
+                ServerFrame::RetryAfter(RetryAfter { lane, client, retry_after_ms })
+            }
+        };
+        socket.down.push(codec::encode(&frame).into());
     }
 
     fn compile(&self, subscribe: Subscribe) -> Subscribing {
@@ -259,18 +361,26 @@ impl Node {
             return send(ServerFrame::Goodbye(Goodbye { code, message, retry_after_ms: None }));
         };
         let welcome =
-            Welcome { version, time: NOW.0, silence_ms_max: 20_000, token_expires_ms: None };
+            Welcome { version, time: self.now.0, silence_ms_max: 20_000, token_expires_ms: None };
         send(ServerFrame::Welcome(welcome));
         let mut lanes: BTreeMap<Lane, Vec<Subscribing>> = BTreeMap::new();
         for subscribe in hello.subscriptions {
             let subscribing = self.compile(subscribe);
             lanes.entry(subscribing.query.lane.clone()).or_default().push(subscribing);
         }
+        for writer in &hello.writers {
+            lanes.entry(writer.lane.clone()).or_default();
+        }
         for (lane, subscriptions) in lanes {
             let cursor = hello.lanes.iter().find(|cursor| cursor.lane == lane);
             let cursor =
                 cursor.map(|at| Cursor { epoch: at.epoch, seq: at.since_seq, cut: at.cut });
-            self.worker.resume(connection, SHARD, &lane, cursor, subscriptions, None);
+            let writer = hello.writers.iter().find(|writer| writer.lane == lane);
+            let writing = writer.map(|it| Writing { client: it.client, confirmed: it.confirmed });
+            self.worker.resume(connection, SHARD, &lane, cursor, subscriptions, writing);
+            if let Some(writing) = writing {
+                self.opened(connection, lane, writing, cursor);
+            }
         }
     }
 

@@ -21,6 +21,12 @@ pub(crate) struct Plan {
     pub(crate) restores: bool,
     /// The power of a client fails: its last transactions are gone.
     pub(crate) power: bool,
+    /// Replicas are copied.
+    pub(crate) copies: bool,
+    /// Clients that were silent are forgotten.
+    pub(crate) forgets: bool,
+    /// Clients write.
+    pub(crate) writes: bool,
     /// How many entries a worker's queue takes.
     pub(crate) queue: usize,
     pub(crate) steps: usize,
@@ -42,13 +48,18 @@ impl Plan {
             resume_cuts_max: if rng.bool() { 2 } else { 100 },
             ..Settings::default()
         };
+        // What a copy and a server that has forgotten may do together is a limit that is stated.
+        let (restores, copies) = (rng.u8(..4) == 0, rng.u8(..4) == 0);
         Self {
+            copies: copies && !restores,
+            forgets: !copies && rng.u8(..4) == 0,
+            writes: rng.u8(..4) > 0,
             clients: rng.usize(1..4),
             nodes: rng.usize(1..3),
             texts: [2, 4, TEXTS.len()][rng.usize(..3)],
             retires: rng.bool(),
             installs: rng.bool(),
-            restores: rng.u8(..4) == 0,
+            restores,
             power: rng.u8(..3) == 0,
             queue: rng.usize(1..7),
             steps: [60, 120, 200, 300][rng.usize(..4)],

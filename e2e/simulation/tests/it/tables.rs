@@ -19,6 +19,8 @@ pub(crate) const ID: ColumnId = ColumnId(0);
 pub(crate) const G: ColumnId = ColumnId(1);
 pub(crate) const A: ColumnId = ColumnId(2);
 pub(crate) const B: ColumnId = ColumnId(3);
+/// By which what clients have written is told apart.
+pub(crate) const MARK: ColumnId = ColumnId(4);
 
 pub(crate) const USER: &str = "ann";
 
@@ -41,7 +43,7 @@ pub(crate) fn table(id: TableId) -> TableSchema {
         name: name.parse().unwrap(),
         version: SchemaVersion(1),
         kind,
-        columns: [(ID, "id"), (G, "g"), (A, "a"), (B, "b")].map(column).into(),
+        columns: [(ID, "id"), (G, "g"), (A, "a"), (B, "b"), (MARK, "mark")].map(column).into(),
         primary_key: vec![ID],
         indexes,
         ttl_seconds: None,

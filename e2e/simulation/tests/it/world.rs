@@ -3,17 +3,18 @@
 use fastrand::Rng;
 use protocol::ids::Lane;
 use protocol::ids::{SchemaVersion, SeqId, TableId};
-use protocol::mutation::{Action, ColumnChange, ColumnValue, Operation};
+use protocol::mutation::{Action, ColumnChange, ColumnValue, Mutation, MutationDigest, Operation};
 use protocol::value::{Row, Value};
 use sdk_machine::{Event, Phase};
-use server_engine::{Actor, Command, Role, Write};
+use server_engine::{Command, Write};
 use server_subscriptions::ConnectionId;
 
 use crate::client::Client;
 use crate::log::Log;
-use crate::node::Node;
+use crate::node::{Node, ann};
 use crate::settings::Plan;
-use crate::tables::{A, B, G, ID, M, T, TEXTS, U, USER, lane_of};
+use crate::tables::{A, B, G, ID, M, MARK, T, TEXTS, U, lane_of};
+use crate::writes::Mark;
 
 pub(crate) struct World {
     rng: Rng,
@@ -36,6 +37,7 @@ impl World {
             client.event(Event::Resume, 0, &mut world.nodes);
         }
         for node in &mut world.nodes {
+            node.now = world.log.now;
             while node.apply(&world.log) {
                 node.push();
                 node.handle();
@@ -53,10 +55,15 @@ impl World {
         self.rest();
     }
 
-    fn check(&self) {
-        for client in &self.clients {
-            client.check(&self.log);
+    fn check(&mut self) {
+        let may_be_uncertain = self.may_be_uncertain();
+        for client in &mut self.clients {
+            client.check(&self.log, may_be_uncertain);
         }
+    }
+
+    fn may_be_uncertain(&self) -> bool {
+        self.plan.forgets || self.plan.restores
     }
 
     fn step(&mut self) {
@@ -65,7 +72,10 @@ impl World {
         if self.rng.u8(..25) == 0 {
             return self.rush();
         }
-        match self.rng.u32(..100) {
+        match self.rng.u32(..120) {
+            100..105 if self.plan.writes => self.client_writes(client),
+            105..112 => drop(self.clients[client].flush(&mut self.nodes)),
+            112..120 => drop(self.propose(node, true)),
             0..12 => self.write(),
             12..22 => drop(self.nodes[node].apply(&self.log)),
             22..32 => drop(self.nodes[node].push()),
@@ -113,7 +123,88 @@ impl World {
     /// A frame of a client arrives at its node.
     fn up(&mut self, client: usize) {
         if let Some((id, _, node)) = self.clients[client].connection {
-            self.nodes[node].receive(id);
+            self.nodes[node].receive(id, &mut self.log);
+        }
+    }
+
+    /// The app of a client writes, or takes back what it wrote.
+    fn client_writes(&mut self, client: usize) {
+        if self.rng.u8(..6) == 0 {
+            let choice = self.rng.usize(..10);
+            return self.clients[client].take_back(choice, &mut self.nodes);
+        }
+        let is_own = self.rng.bool();
+        let mark = self.log.writes.next();
+        let mut operations = vec![self.marked(is_own, mark)];
+        if self.rng.u8(..3) == 0 {
+            operations.push(self.operation(is_own));
+        }
+        let rows = operations.iter().map(|one| (one.table, key_of(&one.action))).collect();
+        let mutation = Mutation { operations };
+        self.log.writes.wrote(mark, MutationDigest::of(&mutation));
+        let lane = lane_of(if is_own { M } else { T });
+        self.clients[client].write(lane, mark, mutation, rows, &mut self.nodes);
+    }
+
+    /// An operation that nobody else makes. The server may refuse it.
+    fn marked(&mut self, is_own: bool, mark: Mark) -> Operation {
+        let mut operation = self.operation(is_own);
+        let id = ColumnValue(ID, key_of(&operation.action)[0].clone());
+        let marked = ColumnValue(MARK, Value::Integer(mark.0));
+        operation.action = match self.rng.u8(..4) {
+            0 => Action::Insert(vec![id, marked]),
+            1 => {
+                let key: Row = [id.1].into_iter().collect();
+                Action::Patch { key, changes: vec![ColumnChange::Set(marked)] }
+            }
+            _ => Action::Upsert(vec![id, marked]),
+        };
+        operation
+    }
+
+    /// What a client has written comes to the log: late, twice, or not at all.
+    fn propose(&mut self, node: usize, with_faults: bool) -> bool {
+        let count = self.nodes[node].proposals.len();
+        if count == 0 {
+            return false;
+        }
+        let faults = if with_faults { self.rng.u8(..20) } else { 9 };
+        let place = if faults < 4 { self.rng.usize(..count) } else { 0 };
+        let (connection, command) = self.nodes[node].proposals.remove(place);
+        match faults {
+            0 | 1 => self.nodes[node].proposals.push((connection, command.clone())),
+            2 => return true,
+            3 => {
+                self.nodes[node].answered(connection, &command, None);
+                return true;
+            }
+            _ => {}
+        }
+        let outcomes = self.log.append(vec![command.clone()]);
+        self.nodes[node].answered(connection, &command, outcomes.first());
+        true
+    }
+
+    /// Time passes for all.
+    fn forget(&mut self) {
+        let before = self.log.now.0;
+        self.log.forget();
+        let passed = u64::try_from((self.log.now.0 - before) / 1_000).unwrap();
+        for node in &mut self.nodes {
+            node.now = self.log.now;
+        }
+        for client in &mut self.clients {
+            client.now = client.now.after(passed);
+        }
+    }
+
+    fn copy(&mut self, client: usize) {
+        let of = self.rng.usize(..self.clients.len());
+        if of != client {
+            let mut copied = self.clients.remove(of);
+            let place = if of < client { client - 1 } else { client };
+            self.clients[place].become_copy(&mut copied, &mut self.nodes);
+            self.clients.insert(of, copied);
         }
     }
 
@@ -151,7 +242,7 @@ impl World {
 
     fn fault_of_client(&mut self, client: usize) {
         let chance = self.rng.u64(..);
-        let choice = self.rng.u32(..10);
+        let (choice, place) = (self.rng.u32(..10), client);
         let client = &mut self.clients[client];
         match choice {
             0..5 => {
@@ -165,6 +256,7 @@ impl World {
                 let back = self.rng.usize(..6);
                 client.lose_power(back, &mut self.nodes);
             }
+            9 if self.plan.copies && self.rng.u8(..3) == 0 => self.copy(place),
             _ => {
                 client.event(Event::Pause, chance, &mut self.nodes);
                 client.event(Event::Resume, chance, &mut self.nodes);
@@ -174,6 +266,7 @@ impl World {
 
     fn fault_of_server(&mut self, node: usize) {
         match self.rng.u32(..10) {
+            0 if self.plan.forgets => self.forget(),
             0..4 if self.plan.retires => self.retire(),
             4..7 if self.plan.installs => self.nodes[node].install(&self.log),
             7..10 if self.plan.restores => {
@@ -216,8 +309,7 @@ impl World {
         let count = self.rng.usize(1..4);
         let operations = (0..count).map(|_| self.operation(is_own)).collect();
         let lane: Lane = lane_of(if is_own { M } else { T });
-        let actor = Actor { user: USER.parse().unwrap(), role: Role::User };
-        Command::Write(Write { lane, actor, operations, request: None })
+        Command::Write(Write { lane, actor: ann(), operations, request: None })
     }
 
     fn operation(&mut self, is_own: bool) -> Operation {
@@ -255,8 +347,9 @@ impl World {
             self.check();
             quiet = if moved { 0 } else { quiet + 1 };
             if quiet == 3 {
-                for client in &self.clients {
-                    client.check_rest(&self.log);
+                let may_be_uncertain = self.may_be_uncertain();
+                for client in &mut self.clients {
+                    client.check_rest(&self.log, may_be_uncertain);
                 }
                 return;
             }
@@ -278,10 +371,13 @@ impl World {
             moved |= node.lead(&self.log, true);
             node.tick();
         }
+        for node in 0..self.nodes.len() {
+            moved |= self.propose(node, false);
+        }
         for client in 0..self.clients.len() {
             moved |= self.connect(client);
             if let Some((id, _, node)) = self.clients[client].connection {
-                moved |= self.nodes[node].receive(id);
+                moved |= self.nodes[node].receive(id, &mut self.log);
                 // Quiet lanes are told of too.
                 if self.nodes[node].sockets[&id].down.is_empty() {
                     self.nodes[node].progress(id);
@@ -289,16 +385,32 @@ impl World {
                     moved = true;
                 }
             }
+            moved |= self.clients[client].flush(&mut self.nodes);
             let chance = self.rng.u64(..);
             // A sign of life that says nothing new is no movement.
             let received = self.clients[client].receive(chance, &mut self.nodes);
             moved |= received && self.clients[client].moved();
             match self.clients[client].machine.phase() {
+                // What got lost on the way is sent again after a while.
+                Phase::Open if !moved && !self.clients[client].replica.waiting().is_empty() => {
+                    self.pass_time(client);
+                    moved = true;
+                }
                 Phase::Open => {}
                 Phase::Waiting => self.pass_time(client),
                 _ => moved = true,
             }
         }
         moved
+    }
+}
+
+/// The primary key of the row that an operation names.
+fn key_of(action: &Action) -> Row {
+    match action {
+        Action::Insert(values) | Action::Upsert(values) => {
+            values.iter().take(1).map(|ColumnValue(_, value)| value.clone()).collect()
+        }
+        Action::Patch { key, .. } | Action::Delete { key } => key.clone(),
     }
 }

@@ -266,7 +266,7 @@ impl Machine {
             ServerFrame::Decided(decided) => self.decided(*decided, moment, out),
             ServerFrame::Expected(expected) => self.expected(&expected, moment),
             ServerFrame::Forked(forked) => self.forked(&forked, moment),
-            ServerFrame::UnknownClient(unknown) => self.unknown_client(&unknown, out),
+            ServerFrame::UnknownClient(unknown) => self.unknown_client(&unknown, moment, out),
             ServerFrame::RetryAfter(later) => self.retry_after(&later, moment),
             frame @ (ServerFrame::Welcome(_) | ServerFrame::Goodbye(_)) => {
                 Err(ProtocolViolation::Misplaced(name(&frame)))

@@ -25,7 +25,7 @@ const FRAME_BYTES: usize = 256 * 1024;
 
 /// When what was sent is sent again, if nothing of it is decided. A server says at once what it does
 /// not decide, so this is for what got lost within it.
-const AGAIN_MS: u64 = 30_000;
+const AGAIN_MS: u64 = 15_000;
 
 /// How long nothing is sent after a server has said that the order is another.
 const PAUSE_MS: u64 = 200;
@@ -385,10 +385,13 @@ impl Machine {
     pub(super) fn unknown_client(
         &mut self,
         unknown: &Undecided,
+        moment: Moment,
         out: &mut Vec<Instruction>,
     ) -> Result<(), ProtocolViolation> {
         let State::Open(open) = &self.state else { return Ok(()) };
-        let time = open.time;
+        // The server's time by now: it has forgotten identities that are as old as this connection.
+        let passed = moment.now.since(open.since).saturating_mul(1_000);
+        let time = open.time.saturating_add(i64::try_from(passed).unwrap_or(i64::MAX));
         let Some(outgoing) = self.undecided(unknown) else { return Ok(()) };
         let mut left = Vec::new();
         let from = outgoing.writer.sent.next();
