@@ -280,6 +280,10 @@ fn only_its_own_user_and_client_hear_of_a_decision() {
     world.mutate(OTHER, [5]);
     world.handle();
     assert_eq!(told(&queues[0].take()), ["decided 1 0-4", "decided 2 4-5"]);
+    queues[2].take();
+    world.mutate(CLIENT, [6]);
+    world.handle();
+    assert_eq!(told(&queues[2].take()), ["decided 3 3-6"]);
 }
 
 #[test]
