@@ -182,15 +182,15 @@ impl<O: Outbox> Worker<O> {
 
     /// Gives a commit to all live feeds that it concerns.
     fn fan_out(&mut self, commit: &LiveCommit, hits: &[Hit], deciding: &Deciding) {
-        let bytes_max = self.settings.queue_bytes_max;
+        let most = self.settings.queue_bytes_max;
         let (feeds, mut last, mut full) = (&mut self.feeds, LastFrame::default(), Vec::new());
         // A query whose last feed has begun to lag just before is not in the index any more.
         let queries = &self.index.queries;
         let feeds_of = |hit: &Hit| queries.get(&hit.0).into_iter().flat_map(|active| &active.feeds);
-        let mut give = |key: FeedKey, hits: &[&Hit], decided: Option<&Bytes>| {
+        let mut give = |key: FeedKey, hits: &[&Hit], tail: Option<&Bytes>| {
             let feed = &mut feeds[key];
-            let is_live = matches!(feed.state, State::Live);
-            if is_live && !feed.give(commit, hits, decided, bytes_max, &mut last) {
+            if matches!(feed.state, State::Live) && !feed.give(commit, hits, tail, most, &mut last)
+            {
                 full.push(key);
             }
         };
@@ -309,7 +309,9 @@ impl<O: Outbox> Feed<O> {
         let (previous, (_, seq)) = (self.told, commit.span());
         let mut frames: Vec<Bytes> = Vec::new();
         while let Some((number, told)) = hits.next() {
-            let end = hits.peek().is_none() && decided.is_none();
+            let end = hits.peek().is_none();
+            // A decision comes behind all of them.
+            let end = end && decided.is_none();
             let is_only = frames.is_empty() && end;
             if !is_only || last.of != Some((*number, previous)) {
                 let frame: Bytes = shared::delta(previous, seq, end, &told.tail).into();
