@@ -289,7 +289,9 @@ impl Task {
                 }
             };
             // It may have ended.
-            let _ = messages.upgrade().map(|messages| messages.send(message));
+            if let Some(messages) = messages.upgrade() {
+                let _ = messages.send(message);
+            }
         });
     }
 }
