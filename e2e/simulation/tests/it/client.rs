@@ -16,6 +16,7 @@ use server_subscriptions::ConnectionId;
 
 use crate::log::Log;
 use crate::node::Node;
+use crate::settings::Plan;
 use crate::tables::{M, T, U, asked, project, selects};
 use crate::writes::Mark;
 
@@ -255,7 +256,7 @@ impl Client {
     }
 
     /// Holds what was written against what was decided.
-    fn check_writes(&mut self, log: &Log, may_be_uncertain: bool) {
+    fn check_writes(&mut self, log: &Log, plan: &Plan) {
         let settled = self.replica.settled();
         self.looked_at = self.looked_at.min(settled.len());
         for (id, settled) in &settled[self.looked_at..] {
@@ -270,15 +271,19 @@ impl Client {
                     assert!(log.writes.was(*mark, false), "{mark:?} was never rejected");
                 }
                 Settled::Uncertain => {
-                    let copied = self.is_copied || may_be_uncertain;
-                    assert!(copied, "{mark:?} of client {} is uncertain", self.name);
+                    let may_be = self.is_copied || plan.forgets || plan.restores;
+                    assert!(may_be, "{mark:?} of client {} is uncertain", self.name);
                 }
             }
         }
         self.looked_at = settled.len();
+        // Of what a server has forgotten, and of what copies have sent, a client hears later.
+        if self.is_copied || plan.forgets {
+            return;
+        }
         for (id, waiting) in self.replica.waiting() {
             let (lane, mark) = &self.made[id];
-            let Some(at) = self.replica.lane(lane).filter(|_| !self.is_copied) else { continue };
+            let Some(at) = self.replica.lane(lane) else { continue };
             if let Some(Some((epoch, seq))) = log.writes.history.get(mark)
                 && *epoch == at.epoch
                 && !waiting.is_cancelled
@@ -289,8 +294,8 @@ impl Client {
     }
 
     /// Holds the replica against what the lanes were.
-    pub(crate) fn check(&mut self, log: &Log, may_be_uncertain: bool) {
-        self.check_writes(log, may_be_uncertain);
+    pub(crate) fn check(&mut self, log: &Log, plan: &Plan) {
+        self.check_writes(log, plan);
         for stored in self.replica.subscriptions() {
             let (Some(known), Some(floor)) = (&stored.known, stored.floor) else { continue };
             let lane = self.replica.lane(&known.lane).expect("a floor without a frontier");
@@ -319,8 +324,8 @@ impl Client {
     }
 
     /// What must be so when all faults have ended.
-    pub(crate) fn check_rest(&mut self, log: &Log, may_be_uncertain: bool) {
-        self.check(log, may_be_uncertain);
+    pub(crate) fn check_rest(&mut self, log: &Log, plan: &Plan) {
+        self.check(log, plan);
         assert!(self.replica.waiting().is_empty(), "client {} has sent all (INV-8)", self.name);
         assert_eq!(
             self.machine.status().word,

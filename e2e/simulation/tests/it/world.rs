@@ -56,14 +56,9 @@ impl World {
     }
 
     fn check(&mut self) {
-        let may_be_uncertain = self.may_be_uncertain();
         for client in &mut self.clients {
-            client.check(&self.log, may_be_uncertain);
+            client.check(&self.log, &self.plan);
         }
-    }
-
-    fn may_be_uncertain(&self) -> bool {
-        self.plan.forgets || self.plan.restores
     }
 
     fn step(&mut self) {
@@ -72,10 +67,10 @@ impl World {
         if self.rng.u8(..25) == 0 {
             return self.rush();
         }
-        match self.rng.u32(..120) {
-            100..105 if self.plan.writes => self.client_writes(client),
-            105..112 => drop(self.clients[client].flush(&mut self.nodes)),
-            112..120 => drop(self.propose(node, true)),
+        match self.rng.u32(..132) {
+            100..112 if self.plan.writes => self.client_writes(client),
+            112..120 => drop(self.clients[client].flush(&mut self.nodes)),
+            120..132 => drop(self.propose(node, true)),
             0..12 => self.write(),
             12..22 => drop(self.nodes[node].apply(&self.log)),
             22..32 => drop(self.nodes[node].push()),
@@ -168,7 +163,7 @@ impl World {
         if count == 0 {
             return false;
         }
-        let faults = if with_faults { self.rng.u8(..20) } else { 9 };
+        let faults = if with_faults { self.rng.u8(..12) } else { 9 };
         let place = if faults < 4 { self.rng.usize(..count) } else { 0 };
         let (connection, command) = self.nodes[node].proposals.remove(place);
         match faults {
@@ -256,7 +251,7 @@ impl World {
                 let back = self.rng.usize(..6);
                 client.lose_power(back, &mut self.nodes);
             }
-            9 if self.plan.copies && self.rng.u8(..3) == 0 => self.copy(place),
+            9 if self.plan.copies => self.copy(place),
             _ => {
                 client.event(Event::Pause, chance, &mut self.nodes);
                 client.event(Event::Resume, chance, &mut self.nodes);
@@ -347,9 +342,8 @@ impl World {
             self.check();
             quiet = if moved { 0 } else { quiet + 1 };
             if quiet == 3 {
-                let may_be_uncertain = self.may_be_uncertain();
                 for client in &mut self.clients {
-                    client.check_rest(&self.log, may_be_uncertain);
+                    client.check_rest(&self.log, &self.plan);
                 }
                 return;
             }
