@@ -18,7 +18,8 @@ pub struct Mutation {
 
 impl Mutation {
     /// By which [`Client::mutation`](crate::Client::mutation) finds it, also after a restart;
-    /// nothing of one that is local.
+    /// nothing of one that is local. If a power cut takes a write that was not sent, another one may
+    /// be given its id.
     pub fn id(&self) -> Option<MutationId> {
         self.wrote.id
     }

@@ -32,8 +32,9 @@ pub enum MutationState {
         /// Why, for people.
         reason: String,
     },
-    /// It is undone here, and the server does not know any more whether it has happened: a copy of
-    /// this replica has sent it, or the device was away for too long.
+    /// The server does not know any more whether it has happened: a copy of this replica has sent it,
+    /// or the device was away for too long. It is undone here; if it did happen, its rows come with
+    /// what is subscribed to.
     Uncertain,
 }
 
@@ -58,7 +59,7 @@ pub(crate) struct Wrote {
     pub(crate) state: watch::Receiver<MutationState>,
 }
 
-/// What waits to be sent.
+/// What is not decided yet.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Pending {
     /// In the order in which it was written.

@@ -121,7 +121,7 @@ impl Client {
         Ok((value, self.handle(wrote)))
     }
 
-    /// What waits to be sent.
+    /// What was written and is not decided yet.
     ///
     /// # Errors
     /// [`Error::Replica`] when the replica cannot be read, [`Error::Closed`].
@@ -132,7 +132,8 @@ impl Client {
     }
 
     /// A write that waits, by the id that [`Mutation::id`] and [`Client::pending`] give, also after
-    /// a restart. `None` when it does not wait any more.
+    /// a restart; also one that was rejected or is uncertain. `None` where it was accepted, or taken
+    /// back.
     ///
     /// # Errors
     /// As [`Client::pending`].

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use protocol::mutation::Rejection;
 use sdk_machine::{Event, MutationProgress, Settled};
 use sdk_replica::{Committed, Executed, MutationId, Replica, ReplicaError, Transaction, Writer};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -48,7 +49,11 @@ impl Mutations {
     fn set(&mut self, id: MutationId, state: MutationState) {
         let is_decided = state.is_decided();
         if let Some(sender) = self.states.get(&id) {
-            sender.send_replace(state);
+            sender.send_if_modified(|shown| {
+                let is_other = *shown != state;
+                *shown = state;
+                is_other
+            });
         }
         if is_decided {
             self.states.remove(&id);
@@ -130,13 +135,15 @@ impl Driver {
             MutationProgress::Settled(Settled::Accepted(seq)) => {
                 MutationState::Accepted { seq: seq.get() }
             }
-            MutationProgress::Settled(Settled::Rejected(rejection)) => MutationState::Rejected {
-                code: rejection.code(),
-                reason: rejection.describe(self.replica.schema(rejection.table)),
-            },
+            MutationProgress::Settled(Settled::Rejected(rejection)) => self.rejected(&rejection),
             MutationProgress::Settled(Settled::Uncertain) => MutationState::Uncertain,
         };
         self.mutations.set(id, state);
+    }
+
+    fn rejected(&self, rejection: &Rejection) -> MutationState {
+        let schema = self.replica.schema(rejection.table);
+        MutationState::Rejected { code: rejection.code(), reason: rejection.describe(schema) }
     }
 
     /// Whether it is time to send what was written.
@@ -171,7 +178,15 @@ impl Driver {
     /// One that waits, by its id.
     pub(super) fn mutation(&mut self, id: MutationId) -> Result<Option<Wrote>, Error> {
         if self.replica.mutation(id)?.is_none() {
-            return Ok(None);
+            let Some(verdict) = self.replica.rejected(id)? else { return Ok(None) };
+            let state = verdict.map_or(MutationState::Uncertain, |it| self.rejected(&it));
+            let state = watch::channel(state).1;
+            return Ok(Some(Wrote {
+                id: Some(id),
+                rows_affected: 0,
+                rows: Rows::default(),
+                state,
+            }));
         }
         let is_sent = self.machine.is_sent(id).unwrap_or(false);
         let state = if is_sent { MutationState::Sent } else { MutationState::Queued };

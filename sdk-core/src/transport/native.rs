@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
 use protocol::frame::v1::{Received, read_server};
 use protocol::limits::SERVER_FRAME_BYTES_MAX;
@@ -12,9 +13,11 @@ use tokio::net::TcpStream;
 use tokio::select;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::http::Uri;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{
     Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config,
 };
@@ -28,7 +31,12 @@ const READ_BYTES: usize = 16 * 1024;
 /// How much small frames are gathered for one write, in bytes.
 const WRITE_BYTES: usize = 8 * 1024;
 
-/// How many frames are written before anything else is looked at.
+/// A larger frame goes in pieces of so many bytes.
+const PIECE_BYTES: usize = 16 * 1024;
+
+type Stream = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// How many frames are gathered for one write.
 const WRITES_AT_ONCE: usize = 64;
 
 /// Dials these servers.
@@ -136,41 +144,60 @@ async fn serve(
 }
 
 async fn talk(
-    mut socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
-    mut outgoing: mpsc::UnboundedReceiver<Bytes>,
+    socket: Stream,
+    outgoing: mpsc::UnboundedReceiver<Bytes>,
     events: &SocketEvents,
 ) -> Result<(), String> {
+    let (sink, stream) = socket.split();
+    // Side by side: what comes does not wait for what goes.
+    select! {
+        ended = write(sink, outgoing) => ended.map_err(|error| error.to_string()),
+        ended = read(stream, events) => ended,
+    }
+}
+
+async fn write(
+    mut sink: SplitSink<Stream, Message>,
+    mut outgoing: mpsc::UnboundedReceiver<Bytes>,
+) -> Result<(), tungstenite::Error> {
     let mut frames = Vec::new();
+    while outgoing.recv_many(&mut frames, WRITES_AT_ONCE).await > 0 {
+        for mut frame in frames.drain(..) {
+            if frame.len() <= PIECE_BYTES {
+                sink.feed(Message::Binary(frame)).await?;
+                continue;
+            }
+            // A sign of life fits between the pieces, however slow the network is.
+            let mut kind = Data::Binary;
+            while !frame.is_empty() {
+                let piece = frame.split_to(frame.len().min(PIECE_BYTES));
+                let piece = Frame::message(piece, OpCode::Data(kind), frame.is_empty());
+                sink.send(Message::Frame(piece)).await?;
+                kind = Data::Continue;
+            }
+        }
+        sink.flush().await?;
+    }
+    Ok(())
+}
+
+async fn read(mut stream: SplitStream<Stream>, events: &SocketEvents) -> Result<(), String> {
     loop {
-        select! {
-            count = outgoing.recv_many(&mut frames, WRITES_AT_ONCE) => {
-                if count == 0 {
+        let bytes = match stream.next().await {
+            Some(Ok(Message::Binary(bytes))) => bytes,
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
+            Some(Ok(Message::Text(_))) => return Err("the server sent text".to_owned()),
+            Some(Ok(Message::Close(_))) | None => return Ok(()),
+            Some(Err(error)) => return Err(error.to_string()),
+        };
+        match read_server(&bytes).map_err(|error| error.to_string())? {
+            Received::Known(frame) => {
+                if events.send(SocketEvent::Frame(Box::new(frame))).await.is_err() {
                     return Ok(());
                 }
-                for frame in frames.drain(..) {
-                    let written = socket.feed(Message::Binary(frame)).await;
-                    written.map_err(|error| error.to_string())?;
-                }
-                socket.flush().await.map_err(|error| error.to_string())?;
             }
-            message = socket.next() => {
-                let bytes = match message {
-                    Some(Ok(Message::Binary(bytes))) => bytes,
-                    Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => continue,
-                    Some(Ok(Message::Text(_))) => return Err("the server sent text".to_owned()),
-                    Some(Ok(Message::Close(_))) | None => return Ok(()),
-                    Some(Err(error)) => return Err(error.to_string()),
-                };
-                match read_server(&bytes).map_err(|error| error.to_string())? {
-                    Received::Known(frame) => {
-                        if events.send(SocketEvent::Frame(Box::new(frame))).await.is_err() {
-                            return Ok(());
-                        }
-                    }
-                    // Of a later version.
-                    Received::Unknown { .. } => {}
-                }
-            }
+            // Of a later version.
+            Received::Unknown { .. } => {}
         }
     }
 }

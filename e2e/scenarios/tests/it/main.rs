@@ -14,6 +14,7 @@ mod loads;
 mod outside;
 mod sdk;
 mod sdk_faults;
+mod sdk_writes;
 mod sockets;
 mod tenants;
 mod writes;

@@ -50,11 +50,12 @@ impl Plan {
         };
         // What a copy and a server that has forgotten may do together is a limit that is stated.
         let (restores, copies) = (rng.u8(..4) == 0, rng.u8(..4) == 0);
+        let copies = copies && !restores;
         Self {
-            copies: copies && !restores,
+            copies,
             forgets: !copies && rng.u8(..4) == 0,
-            writes: rng.u8(..4) > 0,
-            clients: rng.usize(1..4),
+            writes: copies || rng.u8(..4) > 0,
+            clients: if copies { 3 } else { rng.usize(1..4) },
             nodes: rng.usize(1..3),
             texts: [2, 4, TEXTS.len()][rng.usize(..3)],
             retires: rng.bool(),

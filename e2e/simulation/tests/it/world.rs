@@ -67,10 +67,11 @@ impl World {
         if self.rng.u8(..25) == 0 {
             return self.rush();
         }
-        match self.rng.u32(..132) {
+        match self.rng.u32(..if self.plan.copies { 137 } else { 132 }) {
             100..112 if self.plan.writes => self.client_writes(client),
             112..120 => drop(self.clients[client].flush(&mut self.nodes)),
             120..132 => drop(self.propose(node, true)),
+            132..137 => self.copy(client),
             0..12 => self.write(),
             12..22 => drop(self.nodes[node].apply(&self.log)),
             22..32 => drop(self.nodes[node].push()),
@@ -237,7 +238,7 @@ impl World {
 
     fn fault_of_client(&mut self, client: usize) {
         let chance = self.rng.u64(..);
-        let (choice, place) = (self.rng.u32(..10), client);
+        let choice = self.rng.u32(..10);
         let client = &mut self.clients[client];
         match choice {
             0..5 => {
@@ -251,7 +252,6 @@ impl World {
                 let back = self.rng.usize(..6);
                 client.lose_power(back, &mut self.nodes);
             }
-            9 if self.plan.copies => self.copy(place),
             _ => {
                 client.event(Event::Pause, chance, &mut self.nodes);
                 client.event(Event::Resume, chance, &mut self.nodes);

@@ -54,7 +54,7 @@ pub struct Hello {
     pub token: Token,
     /// Which replica it is.
     pub client: ClientId,
-    /// The lanes in which it holds something, each once.
+    /// The lanes in which it holds something, or has written something, each once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[serde(deserialize_with = "bounded::vec::<_, _, CONNECTION_LANES_MAX>")]
     pub lanes: Vec<LaneCursor>,
@@ -62,7 +62,8 @@ pub struct Hello {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[serde(deserialize_with = "bounded::vec::<_, _, CONNECTION_SUBSCRIPTIONS_MAX>")]
     pub subscriptions: Vec<Subscribe>,
-    /// The lanes in which it has written something of which it does not know what became, each once.
+    /// The lanes in which it has written something of which it does not know what became, or has not
+    /// confirmed it, each once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[serde(deserialize_with = "bounded::vec::<_, _, CONNECTION_LANES_MAX>")]
     pub writers: Vec<LaneWriter>,

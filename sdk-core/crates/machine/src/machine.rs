@@ -180,8 +180,10 @@ impl Machine {
         // These are the frequent ones. They change rows and positions and nothing that is told.
         let quiet = matches!(
             &event,
-            Event::Frame { frame: ServerFrame::Delta(_) | ServerFrame::Progress(_), .. }
-                | Event::Wrote(_)
+            Event::Frame {
+                frame: ServerFrame::Delta(_) | ServerFrame::Progress(_) | ServerFrame::Decided(_),
+                ..
+            } | Event::Wrote(_)
                 | Event::Flush
         );
         match event {

@@ -7,11 +7,25 @@ use std::collections::VecDeque;
 
 use protocol::frame::v1::MutationDecision;
 use protocol::ids::{ClientId, ContentHash, Epoch, Lane, MutationNumber};
-use protocol::limits::WINDOW_MAX;
+use protocol::limits::{MUTATIONS_MAX, WINDOW_MAX};
 use protocol::mutation::{MutationDigest, Verdict};
 
 use crate::stored::{MutationId, Settled, StoredMutation, StoredWriter};
 use crate::time::Millis;
+
+/// How many bytes may be on their way, one mutation at least: a server keeps a few times as much of a
+/// connection, and a slow network has it all to carry again when it is cut.
+const ON_THE_WAY_BYTES_MAX: usize = 1024 * 1024;
+
+/// Fewer than these are not worth a frame and a sync of their own, while others are on their way and
+/// more of them wait.
+const WORTH_SENDING: u64 = WINDOW_MAX / 4;
+const WORTH_SENDING_BYTES: usize = ON_THE_WAY_BYTES_MAX / 4;
+
+/// When what was sent is sent again, if nothing of it is decided. A server says at once what it does
+/// not decide, so this is for what got lost within it, and behind the time that a slow network takes.
+const AGAIN_MS: u64 = 15_000;
+const SLOW_BYTES_A_MS: u64 = 16;
 
 /// A mutation that is not decided.
 #[derive(Clone, Copy, Debug)]
@@ -37,8 +51,12 @@ pub(crate) struct Outgoing {
     pub(crate) is_open: bool,
     /// Nothing is sent before the lane's next frontier.
     pub(crate) hushed: bool,
+    /// Up to where it may have been sent before this connection.
+    sent_before: MutationNumber,
     /// Nothing is sent before.
     pub(crate) not_before: Option<Millis>,
+    /// The lane is not opened before.
+    pub(crate) not_opened_before: Option<Millis>,
     /// What was sent is sent again then, if nothing is decided.
     pub(crate) again_at: Option<Millis>,
 }
@@ -74,19 +92,22 @@ impl Outgoing {
     pub(crate) fn from_stored(writer: StoredWriter) -> Self {
         Self {
             posted: writer.settled,
+            sent_before: writer.sent,
             writer,
             entries: VecDeque::new(),
             is_open: false,
             hushed: false,
             not_before: None,
+            not_opened_before: None,
             again_at: None,
         }
     }
 
     /// The connection is gone, and all that was only of it.
     pub(crate) fn disconnect(&mut self) {
-        self.posted = self.writer.settled;
-        (self.is_open, self.not_before, self.again_at) = (false, None, None);
+        (self.posted, self.sent_before) = (self.writer.settled, self.writer.sent);
+        (self.is_open, self.again_at) = (false, None);
+        (self.not_before, self.not_opened_before) = (None, None);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -150,8 +171,52 @@ impl Outgoing {
 
     /// Up to where it may be sent, if what is settled is confirmed.
     pub(crate) fn sendable(&self) -> MutationNumber {
-        let window = self.writer.settled.get().saturating_add(WINDOW_MAX);
-        self.last().min(MutationNumber::new(window).unwrap_or(MutationNumber::MAX))
+        let (mut count, mut bytes) = (0, 0);
+        for entry in self.entries.iter().take(MUTATIONS_MAX) {
+            bytes += entry.bytes;
+            if bytes > ON_THE_WAY_BYTES_MAX && count > 0 {
+                break;
+            }
+            count += 1;
+        }
+        self.number(count)
+    }
+
+    /// Whether there is something to be sent, and enough of it.
+    pub(crate) fn has_to_post(&self) -> bool {
+        if self.posted >= self.last() {
+            return false;
+        }
+        let sendable = self.sendable();
+        let room = sendable.get().saturating_sub(self.posted.get());
+        let is_first = self.posted == self.writer.settled;
+        room > 0
+            && (is_first
+                || sendable == self.last()
+                || room >= WORTH_SENDING
+                || self.bytes(self.posted, sendable) >= WORTH_SENDING_BYTES)
+    }
+
+    /// What is behind `after` takes, up to `through`.
+    fn bytes(&self, after: MutationNumber, through: MutationNumber) -> usize {
+        let place = |number: MutationNumber| {
+            let behind = number.get().saturating_sub(self.writer.settled.get());
+            usize::try_from(behind).unwrap_or(usize::MAX)
+        };
+        let entries = self.entries.iter().take(place(through)).skip(place(after));
+        entries.map(|entry| entry.bytes).sum()
+    }
+
+    /// Waits from now on for what is on its way to be decided.
+    pub(crate) fn wait(&mut self, now: Millis) {
+        let on_the_way = self.bytes(self.writer.settled, self.posted) as u64;
+        self.again_at = Some(now.after(AGAIN_MS + on_the_way / SLOW_BYTES_A_MS));
+    }
+
+    /// Up to where mutations may have been decided that the server does not know any more: what was
+    /// sent first on this connection, it has just said that it was not.
+    pub(crate) fn uncertain_through(&self) -> MutationNumber {
+        self.sent_before.max(self.writer.settled)
     }
 
     /// The hash before the next one to be sent.
@@ -253,8 +318,7 @@ impl Outgoing {
 
     /// Something waits, and the server has to be told that the client writes there.
     pub(crate) fn wants_to_open(&self, now: Millis) -> bool {
-        // After a fork at once: only a frontier says from where on.
-        let may = self.hushed || self.not_before.is_none_or(|at| now >= at);
+        let may = self.not_opened_before.is_none_or(|at| now >= at);
         may && !self.is_open && !self.entries.is_empty()
     }
 

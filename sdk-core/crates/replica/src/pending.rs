@@ -2,14 +2,16 @@
 
 use std::collections::HashSet;
 
+use protocol::codec;
 use protocol::ids::{Lane, TableId, TableName};
-use protocol::mutation::Mutation;
+use protocol::limits::COMMIT_BYTES_MAX;
+use protocol::mutation::{Mutation, Rejection};
 use protocol::value::Value;
+use rusqlite::OptionalExtension;
 use sdk_machine::MutationId;
 
 use crate::error::ReplicaError;
 use crate::guard::PENDING;
-use crate::outbox;
 use crate::outbox::{key_of, operations};
 use crate::rebase;
 use crate::replica::{Changed, Replica};
@@ -37,10 +39,9 @@ impl Replica {
     /// # Errors
     /// [`ReplicaError`]; nothing was done.
     pub fn cancel(&mut self, id: MutationId) -> Result<Option<Changed>, ReplicaError> {
-        let sql = "SELECT 1 FROM tw_outbox WHERE id = ?1 AND cancelled IS NULL";
-        if !self.connection.prepare_cached(sql)?.exists([id.0])? {
-            return Ok(None);
-        }
+        let sql = "SELECT bytes FROM tw_outbox WHERE id = ?1 AND cancelled IS NULL";
+        let found = self.connection.prepare_cached(sql)?.query_row([id.0], |row| row.get(0));
+        let Some::<i64>(bytes) = found.optional()? else { return Ok(None) };
         let mut changed = self.despite_the_app(|replica| {
             let connection = &replica.connection;
             let operations = operations(connection, id)?;
@@ -57,7 +58,7 @@ impl Replica {
             // It takes its number when its turn comes, and that needs no more than its digest.
             let sql = "UPDATE tw_outbox SET cancelled = x'', bytes = 0 WHERE id = ?1";
             connection.execute(sql, [id.0])?;
-            replica.outbox = outbox::size(&replica.connection)?;
+            replica.outbox.bytes -= bytes;
             Ok(false)
         })?;
         changed.tables.insert(PENDING.to_owned());
@@ -92,6 +93,21 @@ impl Replica {
             }
         }
         Ok(pending)
+    }
+
+    /// What became of a mutation that did not happen, or is not known to have: `None` where there is
+    /// no such one, and in it the rejection, where it was one.
+    ///
+    /// # Errors
+    /// [`ReplicaError`] when the file cannot be read.
+    pub fn rejected(&self, id: MutationId) -> Result<Option<Option<Rejection>>, ReplicaError> {
+        let sql = "SELECT verdict FROM tw_rejected WHERE id = ?1";
+        let mut select = self.connection.prepare_cached(sql)?;
+        let found = select.query_row([id.0], |row| row.get::<_, Option<Vec<u8>>>(0)).optional()?;
+        let read = |verdict: Vec<u8>| {
+            codec::decode(&verdict, COMMIT_BYTES_MAX).map_err(|_| ReplicaError::Damaged)
+        };
+        found.map(|verdict| verdict.map(read).transpose()).transpose()
     }
 
     /// What a mutation that waits does, as it will be sent. `None` where it does not wait.

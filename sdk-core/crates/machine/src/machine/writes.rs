@@ -23,10 +23,6 @@ use crate::violation::ProtocolViolation;
 /// About how many bytes go in one frame. A larger mutation is one of its own.
 const FRAME_BYTES: usize = 256 * 1024;
 
-/// When what was sent is sent again, if nothing of it is decided. A server says at once what it does
-/// not decide, so this is for what got lost within it.
-const AGAIN_MS: u64 = 15_000;
-
 /// How long nothing is sent after a server has said that the order is another.
 const PAUSE_MS: u64 = 200;
 
@@ -79,8 +75,7 @@ impl Machine {
     pub fn has_to_send(&self, now: Millis) -> bool {
         self.phase() == Phase::Open
             && self.outgoing.iter().any(|(lane, outgoing)| {
-                outgoing.wants_to_open(now)
-                    || (outgoing.posted < outgoing.sendable() && self.may_send(lane, now))
+                outgoing.wants_to_open(now) || (outgoing.has_to_post() && self.may_send(lane, now))
             })
     }
 
@@ -181,10 +176,10 @@ impl Machine {
     fn number(&mut self, lane: &Lane, writes: &mut Vec<Write>) -> Option<MutationNumber> {
         let (since, epoch) = (self.since?, self.lanes.get(lane)?.epoch);
         let outgoing = self.outgoing.get_mut(lane)?;
-        let through = outgoing.sendable();
-        if through <= outgoing.posted {
+        if !outgoing.has_to_post() {
             return None;
         }
+        let through = outgoing.sendable();
         let before = outgoing.writer.clone();
         let last = outgoing.get(through).map(|entry| entry.id);
         let writer = &mut outgoing.writer;
@@ -236,20 +231,20 @@ impl Machine {
                 out.push(Instruction::MutationChanged(entry.id, MutationProgress::Sent));
             }
         }
-        outgoing.again_at = Some(now.after(AGAIN_MS));
+        outgoing.wait(now);
     }
 
     /// When something is to be sent again, or may be sent at last.
     pub(super) fn sends_again_at(&self) -> Option<Millis> {
-        let at = |outgoing: &Outgoing| [outgoing.not_before, outgoing.again_at];
+        let at = |it: &Outgoing| [it.not_before, it.not_opened_before, it.again_at];
         self.outgoing.values().filter(|it| !it.is_empty()).flat_map(at).flatten().min()
     }
 
     /// Some time has passed.
     pub(super) fn send_again(&mut self, now: Millis) {
         for outgoing in self.outgoing.values_mut() {
-            if outgoing.not_before.is_some_and(|at| now >= at) {
-                outgoing.not_before = None;
+            for before in [&mut outgoing.not_before, &mut outgoing.not_opened_before] {
+                *before = before.filter(|at| now < *at);
             }
             if outgoing.again_at.is_some_and(|at| now >= at) {
                 (outgoing.posted, outgoing.again_at) = (outgoing.writer.settled, None);
@@ -292,7 +287,7 @@ impl Machine {
             if let Err(ForkedFrom(number)) = settled {
                 outgoing.begin_anew(number, b"", &mut left);
             }
-            outgoing.again_at = Some(moment.now.after(AGAIN_MS));
+            outgoing.wait(moment.now);
             if !left.is_empty() || settled.is_err() {
                 settle_all(&left, &mut writes);
                 writes.push(Write::RowsNow(tables));
@@ -381,7 +376,7 @@ impl Machine {
         Ok(())
     }
 
-    /// What was sent is uncertain, and what was not goes under a new identity.
+    /// What was sent before this connection is uncertain, and the rest goes under a new identity.
     pub(super) fn unknown_client(
         &mut self,
         unknown: &Undecided,
@@ -394,7 +389,7 @@ impl Machine {
         let time = open.time.saturating_add(i64::try_from(passed).unwrap_or(i64::MAX));
         let Some(outgoing) = self.undecided(unknown) else { return Ok(()) };
         let mut left = Vec::new();
-        let from = outgoing.writer.sent.next();
+        let from = outgoing.uncertain_through().next();
         outgoing.begin_anew(from, &time.to_be_bytes(), &mut left);
         outgoing.writer.since = time;
         let mut writes = Vec::new();
@@ -416,6 +411,7 @@ impl Machine {
             (outgoing.posted, outgoing.is_open) = (outgoing.writer.settled, false);
             let wait = later.retry_after_ms.min(RETRY_AFTER_MS_MAX);
             outgoing.not_before = Some(moment.now.after(wait));
+            outgoing.not_opened_before = outgoing.not_before;
         }
         Ok(())
     }

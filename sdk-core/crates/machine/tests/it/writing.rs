@@ -11,7 +11,7 @@ use protocol::mutation::{
     Action, ColumnValue, Mutation, MutationDigest, Operation, Reason, Rejection, Verdict,
 };
 use protocol::value::{Row, Value};
-use sdk_machine::{Event, Instruction, MutationId, Settled};
+use sdk_machine::{Event, Instruction, MutationId, Settled, StoredMutation};
 
 use crate::client::{CLIENT, Client, EPOCH, lane, row, seq};
 
@@ -170,17 +170,66 @@ fn what_is_sent_was_stored_before_and_survives_a_power_cut() {
 #[test]
 fn no_more_is_sent_than_the_server_keeps_decisions_for() {
     let mut client = Client::new();
-    client.write(&(1..=300).collect::<Vec<_>>());
+    client.write(&(1..=400).collect::<Vec<_>>());
     client.open();
     client.frame(new_here(CLIENT));
     let sent: usize = client.sent().iter().map(|frame| frame.mutations.len()).sum();
     assert_eq!(sent, 256);
-    assert!(!client.machine.has_to_send(client.now));
-    // One is decided: one more may be, and what is known of the first goes along.
-    client.frame(decided(CLIENT, 1, chain(&[1]), true));
+    // A frame and a sync for each one that is decided would be too much.
+    let all: Vec<i64> = (1..=400).collect();
+    let decide = |client: &mut Client, at: usize| {
+        let hash = chain(&all[..at]);
+        client.frame(decided_at(client_position(client), at as u64, hash));
+    };
+    for at in 1..64 {
+        decide(&mut client, at);
+        assert_eq!(client.sent(), [], "after {at}");
+    }
+    decide(&mut client, 64);
     let sent = client.sent();
-    assert_eq!((sent[0].first, sent[0].mutations.len()), (number(257), 1));
-    assert_eq!(sent[0].confirmed, number(1));
+    assert_eq!((sent[0].first, sent[0].mutations.len()), (number(257), 64));
+    // What is known of the first goes along.
+    assert_eq!(sent[0].confirmed, number(64));
+}
+
+fn client_position(client: &Client) -> u64 {
+    client.position().unwrap()
+}
+
+fn decided_at(position: u64, at: u64, hash: ContentHash) -> ServerFrame {
+    let decision = MutationDecision { seq: seq(position), ..decision(at, hash, true) };
+    ServerFrame::Decided(Box::new(Decided {
+        lane: lane(),
+        client: CLIENT,
+        previous: seq(position),
+        seq: seq(position),
+        decision,
+        tables: Vec::new(),
+    }))
+}
+
+/// What is under way is a megabyte at most, and one mutation at least.
+#[test]
+fn no_more_is_on_its_way_than_a_slow_network_can_carry_again() {
+    let mut client = Client::new();
+    for id in 1..=6 {
+        let key: Row = [Value::Integer(id)].into_iter().collect();
+        let stored = client.replica.wrote(lane(), insert(id), vec![(TableId(1), key)]);
+        client.event(Event::Wrote(StoredMutation { bytes: 400_000, ..stored }));
+    }
+    client.open();
+    client.frame(new_here(CLIENT));
+    let sent = client.sent();
+    let counts: Vec<_> = sent.iter().map(|frame| frame.mutations.len()).collect();
+    assert_eq!(counts, [1, 1], "each a frame of its own");
+    client.frame(decided(CLIENT, 1, chain(&[1]), true));
+    assert_eq!(client.sent()[0].first, number(3));
+    // The time after which they go again is longer for them.
+    for _ in 0..4 {
+        client.after(10_000);
+        client.frame(crate::client::progress(11));
+    }
+    assert_eq!(client.sent(), []);
 }
 
 #[test]
@@ -329,14 +378,34 @@ fn in_another_history_the_identity_is_another() {
 #[test]
 fn a_client_that_was_forgotten_says_what_is_uncertain_and_goes_on() {
     let mut client = Client::writing();
+    client.again(new_here(CLIENT));
     client.write(&[3]);
+    client.sent();
     client.frame(ServerFrame::UnknownClient(undecided(CLIENT, 1)));
+    // The third was sent for the first time just now, and the server has said that it was not decided.
     let uncertain = |id| (MutationId(id), Settled::Uncertain);
     assert_eq!(client.replica.settled(), [uncertain(1), uncertain(2)]);
     let instructions = client.flush();
     let sent = client.mutates(&instructions);
     assert_eq!((sent[0].first, sent[0].mutations.len()), (number(1), 1));
     assert_ne!(sent[0].client, CLIENT);
+    // So a client that has only just begun loses nothing.
+    let mut client = Client::writing();
+    client.frame(ServerFrame::UnknownClient(undecided(CLIENT, 1)));
+    assert_eq!(client.replica.settled(), []);
+    assert_eq!(client.sent()[0].mutations.len(), 2);
+}
+
+#[test]
+fn a_forked_client_is_let_in_no_sooner_than_the_server_wants() {
+    let mut client = Client::writing();
+    client.frame(ServerFrame::Forked(undecided(CLIENT, 1)));
+    assert_eq!(client.flush().len(), 1, "it asks for a frontier at once");
+    let later = RetryAfter { lane: lane(), client: CLIENT, retry_after_ms: 5_000 };
+    client.frame(ServerFrame::RetryAfter(later));
+    assert_eq!(client.flush(), []);
+    client.after(5_000);
+    assert_eq!(client.flush().len(), 1);
 }
 
 #[test]

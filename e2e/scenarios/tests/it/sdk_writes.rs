@@ -1,0 +1,197 @@
+//! What is written on a device, online or not, on the real server: each exactly once, and the device
+//! as the server.
+
+use sdk_core::{Client, ErrorCode, MutationState, SubscribeOptions, Value};
+
+use crate::sdk::{World, rows, soon, tick};
+
+const POSTS: &str = "CREATE SHARED TABLE app.posts (id UUID PRIMARY KEY DEFAULT UUID_V7(), author TEXT, body TEXT \
+         NOT NULL, kind TEXT DEFAULT 'plain', at TIMESTAMP DEFAULT NOW(), likes INT DEFAULT 0 MERGE \
+         ADD) WITH (ACCESS_LEVEL = WRITE, OWNER_COLUMN = author)";
+
+async fn subscribe(client: &Client, all: &[&str]) {
+    for sql in all {
+        let subscription = client.subscribe(sql, &[], SubscribeOptions::default()).await.unwrap();
+        soon(subscription.ready()).await.unwrap();
+    }
+}
+
+/// Waits until all that was written is decided.
+async fn all_decided(client: &Client) {
+    soon(async {
+        while client.pending().await.unwrap().count() > 0 {
+            tick().await;
+        }
+    })
+    .await;
+}
+
+async fn until(client: &Client, sql: &str, expected: &[&str]) {
+    soon(async {
+        loop {
+            let shown = rows(client, sql).await;
+            if shown == expected {
+                return;
+            }
+            tick().await;
+        }
+    })
+    .await;
+}
+
+/// W1, W4, W5, W7, E2: written offline on what the device has, with defaults, folded on what others
+/// write meanwhile, and then decided by the server, one of it against the writer.
+#[tokio::test]
+async fn what_is_written_offline_lands_on_what_others_have_written() {
+    let mut world = World::new();
+    world.admin.ok(POSTS);
+    let all =
+        ["SELECT * FROM app.posts", "SELECT * FROM app.notes", "SELECT id, body FROM app.board"];
+    let client = world.client("ann").await;
+    subscribe(&client, &all).await;
+    let bob = world.home.client("bob", e2e_harness::Role::User);
+    world.admin.ok("INSERT INTO app.posts (author, body) VALUES ('ann', 'old')");
+    bob.ok("INSERT INTO app.board VALUES (1, 7, 'one')");
+    until(&client, "SELECT body FROM app.posts", &["old"]).await;
+    until(&client, "SELECT body FROM app.board", &["one"]).await;
+
+    client.pause();
+    client.execute("INSERT INTO app.posts (body) VALUES ('by ann')", &[]).await.unwrap();
+    client.execute("UPDATE app.posts SET likes = likes + 1", &[]).await.unwrap();
+    client.execute("INSERT INTO app.notes (id, body) VALUES (1, 'note')", &[]).await.unwrap();
+    client.execute("UPDATE app.board SET body = 'mine'", &[]).await.unwrap();
+    let twice = client.execute("INSERT INTO app.board (id, body) VALUES (2, 'ann')", &[]);
+    let twice = twice.await.unwrap();
+    let of_bob = client.delete("app.board", &[("id", Value::Integer(9))]).await.unwrap();
+    let refused = client.execute("UPDATE app.posts SET body = NULL", &[]).await.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::Constraint);
+    let shown = "SELECT author, body, kind, likes, at IS NULL FROM app.posts ORDER BY body";
+    assert_eq!(rows(&client, shown).await, ["ann by ann plain 1 0", "ann old plain 1 0"]);
+    world.admin.ok("UPDATE app.posts SET likes = likes + 10 WHERE body = 'old'");
+    bob.ok("UPDATE app.board SET room = 9 WHERE id = 1");
+    bob.ok("INSERT INTO app.board VALUES (2, 7, 'two'), (9, 7, 'nine')");
+
+    client.resume();
+    all_decided(&client).await;
+    let state = soon(twice.decided()).await.unwrap();
+    let MutationState::Rejected { code, reason } = state else { panic!("{state:?}") };
+    assert_eq!(code, ErrorCode::Constraint);
+    assert!(reason.starts_with("app.board: a row with this primary key exists"), "{reason}");
+    assert!(matches!(soon(of_bob.decided()).await.unwrap(), MutationState::Accepted { .. }));
+    until(&client, shown, &["ann by ann plain 1 0", "ann old plain 11 0"]).await;
+    until(&client, "SELECT id, body FROM app.board ORDER BY id", &["1 mine", "2 two"]).await;
+    until(&client, "SELECT id, body FROM app.notes", &["1 note"]).await;
+    let there = bob.rows("SELECT id, room, body FROM app.board ORDER BY id");
+    assert_eq!(there.len(), 2, "{there:?}");
+    world.server.take();
+}
+
+/// C1, C2: the server is killed again and again while a device writes. Sums would show what is
+/// doubled, and rows what is lost.
+#[tokio::test]
+async fn no_write_is_lost_or_doubled_when_the_server_is_killed() {
+    let mut world = World::new();
+    world.admin.ok(POSTS);
+    let client = world.client("ann").await;
+    subscribe(&client, &["SELECT * FROM app.posts", "SELECT * FROM app.notes"]).await;
+    client.execute("INSERT INTO app.posts (body) VALUES ('counted')", &[]).await.unwrap();
+    for round in 0..3_i64 {
+        for place in 0..40 {
+            let id = [Value::Integer(100 * round + place)];
+            let insert = "INSERT INTO app.notes (id, body) VALUES ($1, 'x')";
+            client.execute(insert, &id).await.unwrap();
+            client.execute("UPDATE app.posts SET likes = likes + 1", &[]).await.unwrap();
+            // What is on its way is more than one frame.
+            if place % 16 == 0 {
+                tick().await;
+            }
+        }
+        assert_eq!(
+            rows(&client, "SELECT likes FROM app.posts").await,
+            [format!("{}", 40 * (round + 1))]
+        );
+        world.kill_and_start();
+    }
+    all_decided(&client).await;
+    until(&client, "SELECT likes FROM app.posts", &["120"]).await;
+    until(&client, "SELECT count(*) FROM app.notes", &["120"]).await;
+    let there = world.admin.ok("SELECT likes FROM app.posts");
+    assert_eq!(there.texts(), ["120"]);
+    assert_eq!(world.ann.ok("SELECT count(*) FROM app.notes").texts(), ["120"]);
+    world.server.take();
+}
+
+/// A replica that was copied while it had something to send: both copies go on, nothing is lost, and
+/// nothing is there twice.
+#[tokio::test]
+async fn a_copied_replica_sends_what_both_have_once() {
+    let mut world = World::new();
+    let client = world.client("ann").await;
+    subscribe(&client, &["SELECT * FROM app.notes"]).await;
+    client.pause();
+    let write = async |client: &Client, id: i64| {
+        let insert = "INSERT INTO app.notes (id, body) VALUES ($1, 'x')";
+        client.execute(insert, &[Value::Integer(id)]).await.unwrap()
+    };
+    write(&client, 1).await;
+    write(&client, 2).await;
+    soon(client.close()).await;
+    let (from, to) = (world.replicas("ann"), world.replicas("copy"));
+    std::fs::create_dir_all(&to).unwrap();
+    for file in std::fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+    }
+    let one = world.client("ann").await;
+    let other = world.client_of("ann", "copy").await;
+    // Each has something of its own, with the number that the other gives to something else.
+    let (of_one, of_other) = (write(&one, 11).await, write(&other, 12).await);
+    for client in [&one, &other] {
+        all_decided(client).await;
+    }
+    for mutation in [of_one, of_other] {
+        let state = soon(mutation.decided()).await.unwrap();
+        assert!(matches!(state, MutationState::Accepted { .. }), "{state:?}");
+    }
+    for client in [&one, &other] {
+        until(client, "SELECT id FROM app.notes ORDER BY id", &["1", "2", "11", "12"]).await;
+    }
+    // Twice the same insert would have been a rejection, and a count the worse.
+    assert_eq!(world.ann.ok("SELECT count(*) FROM app.notes").texts(), ["4"]);
+    world.server.take();
+}
+
+/// R6: two devices that count offline, and a watcher of each that never sees too much.
+#[tokio::test]
+async fn two_devices_add_offline_and_both_count() {
+    let mut world = World::new();
+    world.admin.ok(POSTS);
+    world.admin.ok("INSERT INTO app.posts (author, body) VALUES ('ann', 'counted')");
+    let one = world.client_of("ann", "one").await;
+    let other = world.client_of("ann", "other").await;
+    for client in [&one, &other] {
+        subscribe(client, &["SELECT * FROM app.posts"]).await;
+        until(client, "SELECT likes FROM app.posts", &["0"]).await;
+        client.pause();
+        for _ in 0..20 {
+            client.execute("UPDATE app.posts SET likes = likes + 1", &[]).await.unwrap();
+        }
+    }
+    let mut watch = one.watch("SELECT likes FROM app.posts", &[]).unwrap();
+    one.resume();
+    all_decided(&one).await;
+    until(&one, "SELECT likes FROM app.posts", &["20"]).await;
+    other.resume();
+    let mut seen = Vec::new();
+    soon(async {
+        while seen.last() != Some(&40) {
+            let result = watch.next().await.unwrap();
+            seen.push(result.rows.get(0).unwrap().get::<i64>("likes").unwrap());
+        }
+    })
+    .await;
+    assert!(seen.is_sorted() && seen.iter().all(|likes| (20..=40).contains(likes)), "{seen:?}");
+    all_decided(&other).await;
+    until(&other, "SELECT likes FROM app.posts", &["40"]).await;
+    world.server.take();
+}
