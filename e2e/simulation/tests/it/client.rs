@@ -256,7 +256,7 @@ impl Client {
     }
 
     /// Holds what was written against what was decided.
-    fn check_writes(&mut self, log: &Log, plan: &Plan) {
+    fn check_writes(&mut self, log: &mut Log, plan: &Plan) {
         let settled = self.replica.settled();
         self.looked_at = self.looked_at.min(settled.len());
         for (id, settled) in &settled[self.looked_at..] {
@@ -273,6 +273,7 @@ impl Client {
                 Settled::Uncertain => {
                     let may_be = self.is_copied || plan.forgets || plan.restores;
                     assert!(may_be, "{mark:?} of client {} is uncertain", self.name);
+                    log.writes.is_uncertain |= self.is_copied;
                 }
             }
         }
@@ -294,7 +295,7 @@ impl Client {
     }
 
     /// Holds the replica against what the lanes were.
-    pub(crate) fn check(&mut self, log: &Log, plan: &Plan) {
+    pub(crate) fn check(&mut self, log: &mut Log, plan: &Plan) {
         self.check_writes(log, plan);
         for stored in self.replica.subscriptions() {
             let (Some(known), Some(floor)) = (&stored.known, stored.floor) else { continue };
@@ -324,7 +325,7 @@ impl Client {
     }
 
     /// What must be so when all faults have ended.
-    pub(crate) fn check_rest(&mut self, log: &Log, plan: &Plan) {
+    pub(crate) fn check_rest(&mut self, log: &mut Log, plan: &Plan) {
         self.check(log, plan);
         assert!(self.replica.waiting().is_empty(), "client {} has sent all (INV-8)", self.name);
         assert_eq!(

@@ -57,7 +57,7 @@ impl World {
 
     fn check(&mut self) {
         for client in &mut self.clients {
-            client.check(&self.log, &self.plan);
+            client.check(&mut self.log, &self.plan);
         }
     }
 
@@ -181,8 +181,16 @@ impl World {
         true
     }
 
-    /// Time passes for all.
+    /// Half a year passes for all. No connection lasts so long, and nothing is so long on its way.
     fn forget(&mut self) {
+        for node in &mut self.nodes {
+            node.proposals.clear();
+        }
+        for client in &mut self.clients {
+            if let Some(attempt) = client.cut(&mut self.nodes) {
+                client.event(Event::Disconnected { attempt }, 0, &mut self.nodes);
+            }
+        }
         let before = self.log.now.0;
         self.log.forget();
         let passed = u64::try_from((self.log.now.0 - before) / 1_000).unwrap();
@@ -343,7 +351,7 @@ impl World {
             quiet = if moved { 0 } else { quiet + 1 };
             if quiet == 3 {
                 for client in &mut self.clients {
-                    client.check_rest(&self.log, &self.plan);
+                    client.check_rest(&mut self.log, &self.plan);
                 }
                 return;
             }

@@ -22,6 +22,8 @@ pub(crate) struct Writes {
     pub(crate) history: History,
     /// What was ever accepted, and what was ever rejected, in any history.
     ever: HashSet<(Mark, bool)>,
+    /// A copy was told that something is uncertain: what it sends again may be there already.
+    pub(crate) is_uncertain: bool,
 }
 
 impl Writes {
@@ -46,7 +48,8 @@ impl Writes {
         self.ever.insert((mark, verdict == Verdict::Accepted));
         let effect = (!commit.changes.is_empty()).then_some((commit.epoch, commit.seq));
         let before = self.history.insert(mark, effect);
-        assert_eq!(before, None, "{mark:?} is decided twice (INV-1)");
+        let is_once = before.is_none() || self.is_uncertain;
+        assert!(is_once, "{mark:?} is decided twice (INV-1)");
     }
 
     /// Whether it was ever decided so.

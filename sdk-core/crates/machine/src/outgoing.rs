@@ -263,7 +263,10 @@ impl Outgoing {
             return Ok(());
         }
         if self.hash_after(confirmed) != Some(hash) {
-            return Err(ForkedFrom(confirmed.next()));
+            // Up to what is settled both are the same, so the first behind it is where they differ. Of
+            // several behind it, nobody knows which that is.
+            let is_first = confirmed == self.writer.settled.next();
+            return Err(ForkedFrom(if is_first { confirmed } else { confirmed.next() }));
         }
         while self.writer.settled < confirmed {
             left.extend(self.pop(Settled::Uncertain));

@@ -339,11 +339,17 @@ fn what_the_other_copy_has_confirmed_is_uncertain() {
     client.again(frontier(EPOCH, CLIENT, (1, chain(&[1])), Vec::new()));
     assert_eq!(client.replica.settled(), [(MutationId(1), Settled::Uncertain)]);
     assert_eq!(client.writer().client, CLIENT, "the rest is the same");
-    // Confirmed with other content: all up to there may have been sent by the other one.
+    // Confirmed with other content: where there are several, some may have been sent by the other one.
     let mut client = Client::writing();
     client.again(frontier(EPOCH, CLIENT, (1, chain(&[3])), Vec::new()));
-    assert_eq!(client.replica.settled(), [(MutationId(1), Settled::Uncertain)]);
-    assert_eq!(client.writer().client, CLIENT.then(b"", MutationDigest::of(&insert(2))));
+    assert_eq!(client.replica.settled(), [], "the first was not sent by the other one");
+    assert_eq!(client.writer().client, CLIENT.then(b"", MutationDigest::of(&insert(1))));
+    let mut client = Client::writing();
+    client.write(&[4]);
+    client.again(frontier(EPOCH, CLIENT, (2, chain(&[1, 3])), Vec::new()));
+    let uncertain = |id| (MutationId(id), Settled::Uncertain);
+    assert_eq!(client.replica.settled(), [uncertain(1), uncertain(2)]);
+    assert_eq!(client.writer().client, CLIENT.then(b"", MutationDigest::of(&insert(4))));
 }
 
 #[test]
