@@ -47,6 +47,8 @@ pub(crate) struct Feed<O> {
     pub(crate) state: State,
     /// Whose decisions it brings.
     pub(crate) writer: Option<Writing>,
+    /// Its client has asked for another frontier while one was being read: that one is of no use.
+    pub(crate) is_asked_again: bool,
     /// In boxes: a map makes room for several, and most feeds have one.
     pub(crate) subscriptions: BTreeMap<QueryNumber, Box<Subscription>>,
     /// How many changes this resume has read.

@@ -320,6 +320,7 @@ impl<O: Outbox> Worker<O> {
             told: SeqId::ZERO,
             state: State::Lagging { position: None },
             writer: None,
+            is_asked_again: false,
             subscriptions: BTreeMap::new(),
             resumed: 0,
             cuts: 0,

@@ -75,6 +75,14 @@ impl<O: Outbox> Worker<O> {
 
     fn answered(&mut self, key: FeedKey, id: ReadId, kind: &ReadKind, answer: &Answer) {
         let Some(feed) = self.feeds.get_mut(key) else { return };
+        if let State::Registering { position, hold } = &feed.state
+            && hold.read == id
+            && feed.is_asked_again
+        {
+            let position = *position;
+            self.again(key, position);
+            return;
+        }
         let (hold, is_load) = match &mut feed.state {
             State::Registering { hold, .. } => (hold, false),
             State::Loading { hold, .. } => (hold, true),

@@ -40,7 +40,9 @@ impl<O: Outbox> Worker<O> {
             lane.held.insert(key);
         }
         let hold = Hold::new(self.ask(key, kind), since);
-        self.feeds[key].state = State::Registering { position, hold };
+        let feed = &mut self.feeds[key];
+        feed.is_asked_again = false;
+        feed.state = State::Registering { position, hold };
     }
 
     /// What was missed was read.
@@ -100,6 +102,7 @@ impl<O: Outbox> Worker<O> {
         self.again(key, Some(piece.position));
     }
 
+    /// Registers it once more.
     pub(super) fn again(&mut self, key: FeedKey, position: Option<SeqId>) {
         self.unregister_all(key);
         self.feeds[key].state = State::Lagging { position };

@@ -46,11 +46,9 @@ impl<O: Outbox> Worker<O> {
                 let position = *position;
                 self.lag(key, position);
             }
-            // What is read is of another writer, or as of before.
-            State::Registering { position, .. } => {
-                let position = *position;
-                self.again(key, position);
-            }
+            // What is read is of another writer, or as of before. It is waited for all the same, so that
+            // a feed has one read under way however often its client asks.
+            State::Registering { .. } => self.feeds[key].is_asked_again = true,
             // Its frontier is still to come.
             State::Lagging { .. } | State::Asking { .. } | State::Waiting { .. } => {}
         }

@@ -200,6 +200,34 @@ fn decisions_wait_for_what_is_read() {
     assert_eq!(told(&world.queue.take()), expected);
 }
 
+/// However often its client asks, a feed has one read under way.
+#[test]
+fn a_lane_that_is_opened_again_and_again_is_read_once_at_a_time() {
+    let mut world = writes(&[None]);
+    world.mutate(CLIENT, [1]);
+    world.handle();
+    world.queue.take();
+    for confirmed in 0..50 {
+        world.open_lane(CLIENT, confirmed % 2);
+    }
+    assert_eq!(world.reads.len(), 1);
+    world.answer();
+    assert_eq!((world.state(), world.reads.len()), ("registering", 1));
+    assert_eq!(told(&world.queue.take()), [""; 0], "it is of a writer of before");
+    world.mutate(CLIENT, [2]);
+    world.open_lane(OTHER, 0);
+    world.unread();
+    world.worker.tick();
+    world.collect();
+    assert_eq!(world.reads.len(), 1);
+    world.answer();
+    assert_eq!(world.reads.len(), 0);
+    world.handle();
+    let frames = world.queue.take();
+    assert_eq!(told(&frames), ["catch_up", "frontier 2 Some([])"]);
+    assert_eq!(written(&frames).client, identity(OTHER));
+}
+
 /// The frontier is of an entry that the worker has not come to.
 #[test]
 fn what_the_frontier_has_is_not_told_when_the_worker_comes_to_it() {
