@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::frame::v1::{Mutate, RetryAfter, ServerFrame, Undecided as UndecidedFrame, Written};
-use protocol::ids::{ClientId, ContentHash, Epoch, Lane, MutationNumber};
+use protocol::ids::{ClientId, ContentHash, Lane, MutationNumber};
 use protocol::limits::MUTATIONS_MAX;
 use protocol::mutation::{Action, Mutation, Operation};
 use server_engine::{
@@ -19,7 +19,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
 
 use super::Live;
-use super::uploads::{Share, Upload};
+use super::uploads::{ConfirmSlot, Confirmed, Share, Upload};
 
 /// How long a command may take. Behind it the client sends again, which changes nothing twice.
 const DECIDED_WITHIN: Duration = Duration::from_secs(10);
@@ -45,6 +45,7 @@ pub(super) struct Deciding {
     lane: Lane,
     shard: ShardNumber,
     uploads: UnboundedReceiver<Box<Upload>>,
+    confirms: ConfirmSlot,
     /// Taken out of `uploads`, and not done yet.
     next: Option<Box<Upload>>,
 }
@@ -86,9 +87,10 @@ impl Deciding {
         queue: SendQueue,
         lane: Lane,
         uploads: UnboundedReceiver<Box<Upload>>,
+        confirms: ConfirmSlot,
     ) -> Self {
         let shard = live.node.placement().shard(&lane);
-        Self { live, actor, queue, lane, shard, uploads, next: None }
+        Self { live, actor, queue, lane, shard, uploads, confirms, next: None }
     }
 
     /// Does what comes, until the connection has ended.
@@ -102,8 +104,10 @@ impl Deciding {
                 },
             };
             let is_done = match *upload {
-                Upload::Confirm(client, epoch, confirmed) => {
-                    self.confirm(client, epoch, confirmed).await;
+                Upload::Confirm => {
+                    if let Some(confirmed) = self.confirms.take() {
+                        self.confirm(confirmed).await;
+                    }
                     true
                 }
                 Upload::Mutate(mutate, share) => match self.batch(mutate, share) {
@@ -289,7 +293,8 @@ impl Deciding {
 
     /// Lets decisions go that a client knows, if any are still kept. Who does not succeed says it
     /// again with the next mutation.
-    async fn confirm(&self, client: ClientId, epoch: Epoch, confirmed: MutationNumber) {
+    async fn confirm(&self, confirmed: Confirmed) {
+        let Confirmed { client, epoch, number: confirmed } = confirmed;
         let (lane, user) = (self.lane.clone(), self.actor.user.clone());
         let reads = &self.live.reads;
         let known = reads.client(self.shard, lane.clone(), user.clone(), client).await;

@@ -46,14 +46,39 @@ struct Open {
     client: ClientId,
     /// To the task that has it decided, once there was something to do.
     task: Option<UnboundedSender<Box<Upload>>>,
+    confirms: ConfirmSlot,
 }
 
 /// Something for the task of a lane to do. In a box, because a channel keeps room for many.
 pub(super) enum Upload {
     /// Has mutations decided.
     Mutate(Mutate, Share),
-    /// The client knows its decisions up to a number, as it says.
-    Confirm(ClientId, Epoch, MutationNumber),
+    /// Takes what is in the slot for confirmations.
+    Confirm,
+}
+
+/// A client knows its decisions up to a number, as it says.
+#[derive(Clone, Copy)]
+pub(super) struct Confirmed {
+    pub(super) client: ClientId,
+    pub(super) epoch: Epoch,
+    pub(super) number: MutationNumber,
+}
+
+/// The last confirmation of a lane that waits. Those before it say nothing that it does not.
+#[derive(Clone, Default)]
+pub(super) struct ConfirmSlot(Arc<Mutex<Option<Confirmed>>>);
+
+impl ConfirmSlot {
+    /// Says whether the task of the lane has to be told: where one waits already, it will come.
+    fn put(&self, confirmed: Confirmed) -> bool {
+        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        slot.replace(confirmed).is_none()
+    }
+
+    pub(super) fn take(&self) -> Option<Confirmed> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 /// The room that a frame takes until it is decided.
@@ -100,7 +125,8 @@ impl Uploads {
     pub(super) fn opened(&self, lane: Lane, client: ClientId, is_open: bool) {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         if is_open {
-            let open = lanes.open.entry(lane).or_insert(Open { client, task: None });
+            let fresh = || Open { client, task: None, confirms: ConfirmSlot::default() };
+            let open = lanes.open.entry(lane).or_insert_with(fresh);
             open.client = client;
         } else {
             lanes.was_full = true;
@@ -120,8 +146,10 @@ impl Uploads {
         if confirmed > MutationNumber::ZERO
             && let Some(open) = lanes.open.get_mut(lane).filter(|open| open.client == client)
         {
-            let upload = Upload::Confirm(client, epoch, confirmed);
-            self.send(lane, open, upload);
+            let confirmed = Confirmed { client, epoch, number: confirmed };
+            if open.confirms.put(confirmed) {
+                self.send(lane, open, Upload::Confirm);
+            }
         }
     }
 
@@ -157,13 +185,14 @@ impl Uploads {
         let task = open.task.get_or_insert_with(|| {
             let (task, uploads) = mpsc::unbounded_channel();
             let (live, actor) = (Arc::clone(&self.live), Arc::clone(&self.actor));
-            let deciding = Deciding::new(live, actor, self.queue.clone(), lane.clone(), uploads);
+            let (queue, confirms) = (self.queue.clone(), open.confirms.clone());
+            let deciding = Deciding::new(live, actor, queue, lane.clone(), uploads, confirms);
             tokio::spawn(deciding.run());
             task
         });
-        // It ends with the connection, or at a defect: then the client hears nothing, and its mutations
-        // go again over the next connection.
-        let _ = task.send(Box::new(upload));
+        if task.send(Box::new(upload)).is_err() {
+            ended_early(&self.queue);
+        }
     }
 
     fn retry(&self, lane: Lane, client: ClientId, retry_after_ms: u64) {
@@ -172,9 +201,35 @@ impl Uploads {
     }
 }
 
+/// The task of a lane is gone before its connection, which is a defect. The client comes back, and
+/// what it has written goes again over the next connection.
+fn ended_early(queue: &SendQueue) {
+    tracing::error!("a task that decides mutations has ended: this is a defect, report it");
+    queue.close(Goodbye {
+        code: ErrorCode::Internal,
+        message: "the server has made a mistake, which its log has: come back".to_owned(),
+        retry_after_ms: None,
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_lane_the_last_confirmation_waits_alone() {
+        let slot = ConfirmSlot::default();
+        let confirmed = |number| Confirmed {
+            client: ClientId::from_bytes([1; 16]),
+            epoch: Epoch::from_bytes([1; 16]),
+            number: MutationNumber::new(number).unwrap(),
+        };
+        assert!(slot.put(confirmed(1)), "the task is told");
+        assert!(!slot.put(confirmed(2)), "it will come");
+        assert_eq!(slot.take().map(|last| last.number.get()), Some(2));
+        assert!(slot.take().is_none());
+        assert!(slot.put(confirmed(3)));
+    }
 
     #[test]
     fn what_waits_of_a_connection_is_bounded_and_gives_its_room_back() {
