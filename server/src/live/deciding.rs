@@ -75,6 +75,9 @@ impl Batch {
             && Time(next.since) == command.client_since
             && next.first == self.number(count)
             && next.previous == self.hash
+            // What is confirmed lets decisions go before a mutation is looked at: those of this very
+            // command, were they decided before, which would then seem to be of a copy.
+            && next.confirmed < command.first
             && count + next.mutations.len() <= MUTATIONS_MAX
             && all <= COMMAND_BYTES
     }
@@ -306,5 +309,62 @@ impl Deciding {
         if let Err(error) = self.live.node.propose(self.shard, &command, deadline).await {
             tracing::debug!(shard = self.shard.0, %error, "what is confirmed is kept");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::ids::Epoch;
+    use server_engine::Role;
+
+    use super::*;
+
+    const CLIENT: ClientId = ClientId::from_bytes([1; 16]);
+    const EPOCH: Epoch = Epoch::from_bytes([1; 16]);
+
+    fn number(number: u64) -> MutationNumber {
+        MutationNumber::new(number).unwrap()
+    }
+
+    fn hash(number: u8) -> ContentHash {
+        ContentHash::from_bytes([number; 16])
+    }
+
+    /// The mutations 5 to 7, without what they do.
+    fn batch() -> Batch {
+        let mutations =
+            (5..=7).map(|number| Numbered { hash: hash(number), operations: None }).collect();
+        let command = MutateCommand {
+            lane: "user/ann".parse().unwrap(),
+            actor: Actor { user: "ann".parse().unwrap(), role: Role::User },
+            client: CLIENT,
+            client_since: Time(0),
+            epoch: EPOCH,
+            first: number(5),
+            previous: hash(4),
+            mutations,
+            confirmed: number(4),
+        };
+        Batch { command, hash: hash(7), shares: Vec::new() }
+    }
+
+    fn next(confirmed: u64) -> Mutate {
+        Mutate {
+            lane: "user/ann".parse().unwrap(),
+            client: CLIENT,
+            since: 0,
+            epoch: EPOCH,
+            first: number(8),
+            previous: hash(7),
+            mutations: Vec::new(),
+            confirmed: number(confirmed),
+        }
+    }
+
+    #[test]
+    fn a_frame_that_confirms_what_a_batch_has_is_none_of_it() {
+        assert!(batch().takes(&next(4), 1));
+        assert!(!batch().takes(&next(5), 1));
+        assert!(!batch().takes(&next(7), 1));
     }
 }
