@@ -58,7 +58,33 @@ struct Batch {
     shares: Vec<Share>,
 }
 
+/// What came of a batch.
+enum Proposed {
+    Decided,
+    /// Some of it was not, and answered.
+    Undecided,
+    /// All of it together does not fit an entry.
+    TooLarge(Box<Batch>),
+}
+
 impl Batch {
+    /// Each mutation by itself, and the room that they take together.
+    fn apart(self) -> (Vec<Self>, Vec<Share>) {
+        let numbers: Vec<_> =
+            (0..self.command.mutations.len()).map(|place| self.number(place)).collect();
+        let Self { mut command, shares, .. } = self;
+        let mut previous = command.previous;
+        let mutations = std::mem::take(&mut command.mutations);
+        let alone = |(first, mutation): (MutationNumber, Numbered)| {
+            let hash = mutation.hash;
+            let mutations = vec![mutation];
+            let command = MutateCommand { first, previous, mutations, ..command.clone() };
+            previous = hash;
+            Self { command, hash, shares: Vec::new() }
+        };
+        (numbers.into_iter().zip(mutations).map(alone).collect(), shares)
+    }
+
     /// The number of the mutation in this place.
     fn number(&self, place: usize) -> MutationNumber {
         let number = self.command.first.get().saturating_add(place as u64);
@@ -98,7 +124,8 @@ impl Deciding {
 
     /// Does what comes, until the connection has ended.
     pub(super) async fn run(mut self) {
-        loop {
+        // After its end nobody hears of what is decided, and its client sends it again.
+        while !self.uploads.is_closed() {
             let upload = match self.next.take() {
                 Some(next) => next,
                 None => match self.uploads.recv().await {
@@ -106,25 +133,20 @@ impl Deciding {
                     None => return,
                 },
             };
-            let is_done = match *upload {
+            match *upload {
                 Upload::Confirm => {
                     if let Some(confirmed) = self.confirms.take() {
                         self.confirm(confirmed).await;
                     }
-                    true
                 }
+                Upload::Mutate(mutate, _) if mutate.mutations.is_empty() => {}
                 Upload::Mutate(mutate, share) => match self.batch(mutate, share) {
                     Ok(batch) => self.decide(batch).await,
                     Err((client, number)) => {
                         self.retry(client, WRONG_RETRY);
                         self.skip(client, number);
-                        false
                     }
                 },
-            };
-            // What is left would fare no better, and nobody hears of it.
-            if !is_done && self.uploads.is_closed() {
-                return;
             }
         }
     }
@@ -206,9 +228,20 @@ impl Deciding {
         Ok(())
     }
 
-    /// Has mutations decided. What was decided, the lane's feed tells; what was not is answered here.
-    /// Says whether all is well.
-    async fn decide(&mut self, batch: Batch) -> bool {
+    /// Has mutations decided: one by one where they are too large together.
+    async fn decide(&mut self, batch: Batch) {
+        let Proposed::TooLarge(batch) = self.propose(batch).await else { return };
+        // Their room is taken until the last is decided.
+        let (alone, _shares) = batch.apart();
+        for batch in alone {
+            if !matches!(self.propose(batch).await, Proposed::Decided) {
+                return;
+            }
+        }
+    }
+
+    /// Proposes mutations. What was decided, the lane's feed tells; what was not is answered here.
+    async fn propose(&mut self, batch: Batch) -> Proposed {
         let count = batch.command.mutations.len();
         let client = batch.command.client;
         let numbers = move |batch: &Batch, left: u32| {
@@ -217,13 +250,13 @@ impl Deciding {
         let command = Command::Mutate(batch.command.clone());
         let deadline = Instant::now() + DECIDED_WITHIN;
         let number = match self.live.node.propose(self.shard, &command, deadline).await {
-            Ok(Outcome::Mutated { stopped: None, .. }) => return true,
+            Ok(Outcome::Mutated { stopped: None, .. }) => return Proposed::Decided,
             Ok(Outcome::Mutated { left, stopped: Some(why) }) => {
                 let number = numbers(&batch, left);
                 self.stopped(client, number, why);
                 // One that comes twice, late, is no reason to drop what comes behind it.
                 if why == Undecided::Forked {
-                    return false;
+                    return Proposed::Undecided;
                 }
                 number
             }
@@ -232,13 +265,16 @@ impl Deciding {
                 self.retry(client, WRONG_RETRY);
                 batch.number(0)
             }
+            Err(ProposeError::TooLarge { .. }) if count > 1 => {
+                return Proposed::TooLarge(Box::new(batch));
+            }
             Err(error) => {
                 self.retry(client, self.retry_of(&error));
                 batch.number(0)
             }
         };
         self.skip(client, number);
-        false
+        Proposed::Undecided
     }
 
     /// Answers mutations from a number on that were not decided.
@@ -366,5 +402,21 @@ mod tests {
         assert!(batch().takes(&next(4), 1));
         assert!(!batch().takes(&next(5), 1));
         assert!(!batch().takes(&next(7), 1));
+    }
+
+    #[test]
+    fn mutations_that_are_too_large_together_follow_each_other_one_by_one() {
+        let (alone, _) = batch().apart();
+        let told: Vec<_> = alone
+            .iter()
+            .map(|Batch { command, hash, .. }| {
+                let own = command.mutations.iter().map(|mutation| mutation.hash).collect();
+                (command.first, command.previous, own, *hash)
+            })
+            .collect();
+        let expected = (5..=7).map(|place: u8| {
+            (number(place.into()), hash(place - 1), vec![hash(place)], hash(place))
+        });
+        assert_eq!(told, expected.collect::<Vec<_>>());
     }
 }
