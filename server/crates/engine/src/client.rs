@@ -172,6 +172,7 @@ impl<'a> OpenClient<'a> {
         let key = self.key.decision(self.store, number);
         let value = tx.get(STATE, &key)?.ok_or(EngineError::damaged("decision"))?;
         let hash = decision_hash(&value)?;
+        tx.spend(value.len());
         tx.remove(STATE, key, &value);
         Ok(hash)
     }
@@ -188,10 +189,12 @@ impl<'a> OpenClient<'a> {
         (self.state.last, self.state.last_hash) = (number, decision.hash);
     }
 
-    /// Where the mutation `number` stands.
+    /// Where the mutation `number` stands. Adds to `looked_at` how many bytes of decisions were read
+    /// for that.
     pub(crate) fn standing(
         &self,
         tx: &Transaction<'_>,
+        looked_at: &mut usize,
         number: MutationNumber,
         previous: ContentHash,
         hash: ContentHash,
@@ -202,7 +205,9 @@ impl<'a> OpenClient<'a> {
         }
         if number <= state.last {
             let value = tx.get(STATE, &self.key.decision(self.store, number))?;
-            let known = decision_hash(&value.ok_or(EngineError::damaged("decision"))?)?;
+            let value = value.ok_or(EngineError::damaged("decision"))?;
+            *looked_at = looked_at.saturating_add(value.len());
+            let known = decision_hash(&value)?;
             let forked = Standing::Not(Undecided::Forked);
             return Ok(if known == hash { Standing::Decided } else { forked });
         }

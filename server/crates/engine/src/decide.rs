@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use protocol::ids::{Birth, ContentHash, MutationNumber, TableId};
+use protocol::limits::COMMIT_BYTES_MAX;
 use protocol::mutation::{Decision, Operation, Reason, Rejection, RowKey, Verdict};
 
 use crate::client::{OpenClient, Standing};
@@ -10,7 +11,7 @@ use crate::command::{Confirm, Mutate, Numbered, Outcome, Time, Undecided};
 use crate::commit::{self, Change, Commit, Context, Decided, Fault};
 use crate::error::EngineError;
 use crate::keys::ClientKey;
-use crate::limits::{CLOCKS_DIFFER_MICROS, COMMIT_WORK_BYTES_MAX};
+use crate::limits::CLOCKS_DIFFER_MICROS;
 use crate::partition::OpenLane;
 use crate::rows::Image;
 use crate::transaction::Transaction;
@@ -31,6 +32,10 @@ pub(crate) fn mutate(
     if mutate.epoch != lane.epoch {
         return Ok(stop(0, Undecided::Epoch));
     }
+    // What is confirmed is read, too.
+    if tx.is_exhausted() {
+        return Ok(stop(0, Undecided::Later));
+    }
     let key = ClientKey { lane: &mutate.lane, user: &mutate.actor.user, client: mutate.client };
     let mut client = OpenClient::open(tx, lane.store, key)?;
     if client.may_be_forgotten(tx, mutate.client_since, context.time)? {
@@ -40,12 +45,19 @@ pub(crate) fn mutate(
     let mut changed = client.confirm(tx, mutate.confirmed)?;
     let mut previous = mutate.previous;
     let mut outcome = Outcome::Mutated { left: 0, stopped: None };
+    // Counts behind the loop, for the commands that follow: the same command comes again when it is
+    // left for later, and would always end where it has read too much of what was decided.
+    let mut looked_at = 0;
     for (done, Numbered { hash, operations }) in mutate.mutations.iter().enumerate() {
         let number = MutationNumber::new(mutate.first.get().saturating_add(done as u64));
         let number = number.unwrap_or(MutationNumber::MAX);
         let operations = operations.as_deref();
-        let standing = match client.standing(tx, number, previous, *hash)? {
-            Standing::Next if tx.is_exhausted() => Standing::Not(Undecided::Later),
+        // Also before one that was decided: to see that, its decision has to be read.
+        if tx.is_exhausted() {
+            outcome = stop(done, Undecided::Later);
+            break;
+        }
+        let standing = match client.standing(tx, &mut looked_at, number, previous, *hash)? {
             Standing::Next if context.is_behind(operations.unwrap_or_default()) => {
                 Standing::Not(Undecided::SchemaBehind)
             }
@@ -64,6 +76,7 @@ pub(crate) fn mutate(
         }
         previous = *hash;
     }
+    tx.spend(looked_at);
     if changed {
         // An identity is remembered at least until the day it is from: another clock dated it.
         let ahead = Time(context.time.0.saturating_add(CLOCKS_DIFFER_MICROS));
@@ -112,8 +125,8 @@ fn decide(
 
 type RowNow = (RowKey, Option<(Birth, Image)>);
 
-/// The rows that a mutation names as they are now; of a refused one no more than a commit may
-/// touch.
+/// The rows that a mutation names as they are now; of those that it has not changed no
+/// more than a commit may carry.
 fn rows_of(
     tx: &mut Transaction<'_>,
     lane: &OpenLane,
@@ -134,7 +147,8 @@ fn rows_of(
                 row
             }
         };
-        if bytes > COMMIT_WORK_BYTES_MAX {
+        // An answer carries no more.
+        if bytes > COMMIT_BYTES_MAX {
             break;
         }
         rows.push((key, row));
@@ -152,6 +166,9 @@ pub(crate) fn confirm(
     let key = ClientKey { lane: &confirm.lane, user: &confirm.user, client: confirm.client };
     let mut client = OpenClient::open(tx, lane.store, key)?;
     if confirm.epoch == lane.epoch && client.is_known() {
+        if tx.is_exhausted() {
+            return Ok(Outcome::Later);
+        }
         client.confirm(tx, confirm.confirmed)?;
         client.close(tx, time);
     }

@@ -111,6 +111,25 @@ fn a_decision_comes_with_the_rows_as_they_are_then() {
     world.check_sum();
 }
 
+/// Each names many rows, and is kept with their keys: to see that it was decided, they are read.
+#[test]
+fn what_was_decided_is_looked_at_only_so_often_in_an_entry() {
+    let mut world = World::new();
+    let gone = |part: i64| (0..10_000).map(|id| delete(NOTES, (part << 40) + id)).collect();
+    let start = ContentHash::START;
+    let mutations = chain(start, (1..=8).map(gone));
+    assert_eq!(world.one(Command::Mutate(batch(1, start, mutations.clone()))), DECIDED);
+    // Taken back by somebody who does not know: a few bytes name the same content.
+    let taken_back = |Numbered { hash, .. }| Numbered { hash, operations: None };
+    let again = batch(1, start, mutations.into_iter().map(taken_back).collect());
+    let applied = world.run(vec![Command::Mutate(again.clone()); 200]);
+    let done = applied.outcomes.iter().take_while(|outcome| **outcome == DECIDED).count();
+    assert!((1..100).contains(&done), "{done}");
+    assert!(applied.outcomes[done..].iter().all(|it| *it == stopped(8, Undecided::Later)));
+    assert_eq!(world.one(Command::Mutate(again)), DECIDED, "at the beginning of an entry");
+    world.check_sum();
+}
+
 /// INV-7, and each row once.
 #[test]
 fn a_decision_names_what_its_user_may_read_and_each_row_once() {
