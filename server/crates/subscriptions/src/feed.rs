@@ -49,6 +49,9 @@ pub(crate) struct Feed<O> {
     pub(crate) writer: Option<Writing>,
     /// Its client has asked for another frontier while one was being read: that one is of no use.
     pub(crate) is_asked_again: bool,
+    /// Little can lie between its position and now: what is known of its writer, which no other feed
+    /// reads, comes with the next piece.
+    pub(crate) is_near: bool,
     /// In boxes: a map makes room for several, and most feeds have one.
     pub(crate) subscriptions: BTreeMap<QueryNumber, Box<Subscription>>,
     /// How many changes this resume has read.

@@ -321,6 +321,7 @@ impl<O: Outbox> Worker<O> {
             state: State::Lagging { position: None },
             writer: None,
             is_asked_again: false,
+            is_near: false,
             subscriptions: BTreeMap::new(),
             resumed: 0,
             cuts: 0,

@@ -70,7 +70,10 @@ impl<O: Outbox> Worker<O> {
                 continue;
             }
             match &mut feed.state {
-                State::Registering { hold, .. } => hold.commits = None,
+                State::Registering { hold, .. } => {
+                    hold.commits = None;
+                    feed.is_near = false;
+                }
                 State::Live => {
                     let position = self.index.lanes.get(&feed.lane).and_then(|lane| lane.position);
                     self.lag(key, position.map_or(SeqId::ZERO, |(_, seq)| seq));
@@ -256,7 +259,9 @@ impl<O: Outbox> Worker<O> {
     /// The feed is up to date as of `position`, and goes on from storage when it has room.
     pub(super) fn lag(&mut self, key: FeedKey, position: SeqId) {
         self.unregister_all(key);
-        self.feeds[key].state = State::Lagging { position: Some(position) };
+        let feed = &mut self.feeds[key];
+        feed.is_near = false;
+        feed.state = State::Lagging { position: Some(position) };
         self.agenda.push(key);
     }
 

@@ -24,11 +24,14 @@ impl<O: Outbox> Worker<O> {
         let feed = &self.feeds[key];
         let queries = feed.held();
         let actor = &feed.actor;
-        let writer = feed.writer.map(|writing| Writer { actor: Arc::clone(actor), writing });
+        // Many feeds may come back at once, all from the same position: what they read together is
+        // without writers, as long as it may be much.
+        let writing = feed.writer.filter(|_| feed.is_near || queries.is_empty());
+        let writer = writing.map(|writing| Writer { actor: Arc::clone(actor), writing });
         let (kind, position) = match (position, feed.epoch) {
             // Of a writer also without queries: of another history than its client's there is
             // nothing to be told (rule 7).
-            (Some(position), Some(epoch)) if !queries.is_empty() || writer.is_some() => {
+            (Some(position), Some(epoch)) if !queries.is_empty() || feed.writer.is_some() => {
                 let limits = self.settings.piece;
                 (ReadKind::CatchUp { epoch, position, queries, limits, writer }, Some(position))
             }
@@ -50,9 +53,10 @@ impl<O: Outbox> Worker<O> {
         let feed = &mut self.feeds[key];
         let State::Registering { position, hold } = &feed.state else { return };
         let (position, was_held) = (*position, hold.commits.is_some());
+        let is_whole = feed.writer.is_none() || has_writer(kind);
         match &answer.found {
             Found::Position(lane, writer) => {
-                if was_held {
+                if was_held && is_whole {
                     self.arrive(key, lane.epoch, lane.seq, answer.index, writer.as_deref());
                 } else {
                     self.again(key, None);
@@ -64,11 +68,12 @@ impl<O: Outbox> Worker<O> {
                     feed.outbox.push(frame.clone());
                 }
                 feed.resumed += piece.changes;
+                feed.is_near = piece.position == piece.seq;
                 match epoch.filter(|_| was_held && piece.position == piece.seq) {
-                    Some(epoch) => {
+                    Some(epoch) if is_whole => {
                         self.arrive(key, epoch, piece.seq, answer.index, piece.writer.as_deref());
                     }
-                    None => self.go_further(key, piece),
+                    _ => self.go_further(key, piece),
                 }
             }
             Found::CatchUp(Caught::Reset(places)) => {
@@ -127,6 +132,7 @@ impl<O: Outbox> Worker<O> {
         let frontier = Frontier { lane: feed.lane.clone(), epoch, seq, writer };
         send(&feed.outbox, &ServerFrame::Frontier(frontier));
         (feed.epoch, feed.told, feed.resumed, feed.cuts) = (Some(epoch), seq, 0, 0);
+        feed.is_near = false;
         // Commits up to there are skipped by their place in the log: after one that only decided
         // something the SeqId is the same, and after a restore it is lower.
         feed.state = if is_ahead { State::Ahead { until: index, seq } } else { State::Live };
@@ -156,6 +162,7 @@ impl<O: Outbox> Worker<O> {
     fn ask_leader(&mut self, key: FeedKey, position: Option<SeqId>, local: Option<Epoch>) {
         self.unregister_all(key);
         let feed = &mut self.feeds[key];
+        feed.is_near = false;
         feed.state = State::Asking { position, local };
         let (connection, shard, lane) = (feed.connection, feed.shard, feed.lane.clone());
         self.actions.push(Action::AskLeader { connection, shard, lane });
@@ -190,7 +197,9 @@ impl<O: Outbox> Worker<O> {
     /// Until the next [`Worker::tick`].
     pub(super) fn wait(&mut self, key: FeedKey, position: Option<SeqId>) {
         self.unregister_all(key);
-        self.feeds[key].state = State::Waiting { position };
+        let feed = &mut self.feeds[key];
+        feed.is_near = false;
+        feed.state = State::Waiting { position };
         self.waiting.push(key);
     }
 
@@ -209,6 +218,14 @@ impl<O: Outbox> Worker<O> {
         let numbers: Vec<_> = held.iter().map(|(query, _)| query.number).collect();
         self.feeds[key].resumed = 0;
         self.reset(key, &numbers);
+    }
+}
+
+/// Whether what is known of a writer comes with a read.
+fn has_writer(kind: &ReadKind) -> bool {
+    match kind {
+        ReadKind::Position { writer } | ReadKind::CatchUp { writer, .. } => writer.is_some(),
+        ReadKind::Load { .. } => false,
     }
 }
 

@@ -37,20 +37,24 @@ impl<O: Outbox> Worker<O> {
             self.go_to(key, at);
         }
         self.write(key, writing);
-        match &self.feeds[key].state {
+        let near = match &self.feeds[key].state {
             State::Live => {
                 let position = self.index.lanes.get(lane).and_then(|lane| lane.position);
-                self.lag(key, position.map_or(SeqId::ZERO, |(_, seq)| seq));
+                Some(position.map_or(SeqId::ZERO, |(_, seq)| seq))
             }
-            State::Loading { position, .. } | State::Ahead { seq: position, .. } => {
-                let position = *position;
-                self.lag(key, position);
-            }
+            State::Loading { position, .. } | State::Ahead { seq: position, .. } => Some(*position),
             // What is read is of another writer, or as of before. It is waited for all the same, so that
             // a feed has one read under way however often its client asks.
-            State::Registering { .. } => self.feeds[key].is_asked_again = true,
+            State::Registering { .. } => {
+                self.feeds[key].is_asked_again = true;
+                None
+            }
             // Its frontier is still to come.
-            State::Lagging { .. } | State::Asking { .. } | State::Waiting { .. } => {}
+            State::Lagging { .. } | State::Asking { .. } | State::Waiting { .. } => None,
+        };
+        if let Some(position) = near {
+            self.lag(key, position);
+            self.feeds[key].is_near = true;
         }
         self.agenda.push(key);
         self.go_on();

@@ -69,7 +69,10 @@ fn in_state(state: &str) -> World {
         other => panic!("{other} is no state"),
     }
     match state {
-        "asking" | "ahead" => world.answer(),
+        "asking" => world.answer(),
+        // All but what is known of the writer.
+        "registering" => world.answer(),
+        "ahead" => world.settle(),
         "waiting" => world.unread(),
         "live" => world.settle(),
         _ => {}

@@ -325,12 +325,20 @@ impl World {
     }
 
     pub(crate) fn resume_cut(&mut self, epoch: Epoch, seq: SeqId, cut: u8) {
+        self.resume_at(CONNECTION, self.resumes_as, Cursor { epoch, seq, cut });
+    }
+
+    pub(crate) fn resume_at(
+        &mut self,
+        connection: ConnectionId,
+        writer: Option<Writing>,
+        cursor: Cursor,
+    ) {
+        let Cursor { seq, .. } = cursor;
         let mut subscribing = self.subscribing(1, None, Some(1));
         let basis = subscribing.query.basis;
         subscribing.held = Some(Held { basis, floor: Floor(seq), missing: Some(0) });
-        let cursor = Cursor { epoch, seq, cut };
-        let writer = self.resumes_as;
-        self.worker.resume(CONNECTION, SHARD, &lane(), Some(cursor), vec![subscribing], writer);
+        self.worker.resume(connection, SHARD, &lane(), Some(cursor), vec![subscribing], writer);
         self.collect();
     }
 

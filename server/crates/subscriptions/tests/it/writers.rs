@@ -442,6 +442,35 @@ fn readers_share_a_read_and_writers_do_not() {
     }
 }
 
+/// As after a failover: what is much is read once, and what is known of each writer by itself.
+#[test]
+fn writers_that_come_back_at_once_read_what_they_missed_together() {
+    let mut world = World::new(Settings {
+        piece: server_engine::CatchUpLimits { changes: 2, bytes: 1 << 20 },
+        ..Settings::default()
+    });
+    world.mutate(CLIENT, [1, 2, 3, 4, 5]);
+    world.handle();
+    let mut queues = Vec::new();
+    for client in 0..4 {
+        let connection = ConnectionId(u64::from(client) + 2);
+        queues.push(world.connect(connection));
+        let at = Cursor { epoch: EPOCH, seq: seq(1), cut: 0 };
+        world.resume_at(connection, Some(writing(CLIENT + client, 0)), at);
+    }
+    let mut reads = Vec::new();
+    while !world.reads.is_empty() {
+        reads.push(world.reads.len());
+        world.answer();
+    }
+    assert_eq!(reads, [1, 1, 4]);
+    for (queue, kept) in queues.iter().zip(["[1]", "[]", "[]", "[]"]) {
+        let frontier = format!("frontier 5 Some({kept})");
+        let expected = ["subscribed", "catch_up", "catch_up", &frontier];
+        assert_eq!(told(&queue.take()), expected);
+    }
+}
+
 #[test]
 fn no_more_rows_are_told_than_fit_a_frame() {
     let mut world = writes(&[]);
