@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use protocol::frame::v1::{
-    CatchUp as CatchUpFrame, InitialDataBatch, RowChange, ServerFrame, WriterState,
+    CatchUp as CatchUpFrame, Frontier, InitialDataBatch, RowChange, ServerFrame,
 };
 use protocol::ids::{Birth, Epoch, Floor, Lane, SeqId};
 use protocol::value::Row;
@@ -61,7 +61,8 @@ pub struct Answer {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Found {
-    Position(LaneView, Option<Arc<WriterState>>),
+    /// With the frontier of a writer.
+    Position(LaneView, Option<Bytes>),
     CatchUp(Caught),
     Load(Result<Arc<Batch>, ReadError>),
 }
@@ -87,8 +88,8 @@ pub(crate) struct PieceFrames {
     /// The rows in the partitions that were read.
     pub(crate) rows: u64,
     pub(crate) frames: Vec<Bytes>,
-    /// Of the last piece, under its snapshot.
-    pub(crate) writer: Option<Arc<WriterState>>,
+    /// Behind the last piece: what is known of the writer, under its snapshot.
+    pub(crate) frontier: Option<Bytes>,
 }
 
 /// A batch of a load, encoded.
@@ -119,7 +120,9 @@ impl Read {
     pub fn run(&self, view: &View<'_>, index: u64) -> Result<Answer, ReadError> {
         let found = match &self.kind {
             ReadKind::Position { writer } => {
-                Found::Position(view.lane(&self.lane)?, self.written(view, writer.as_ref())?)
+                let lane = view.lane(&self.lane)?;
+                let frontier = self.frontier(view, writer.as_ref(), lane.epoch, lane.seq)?;
+                Found::Position(lane, frontier)
             }
             ReadKind::CatchUp { epoch, position, queries, limits, writer } => {
                 let resuming: Vec<Resuming<'_>> = queries
@@ -127,7 +130,7 @@ impl Read {
                     .map(|(query, floor)| Resuming { query: &query.query, floor: *floor })
                     .collect();
                 let caught = view.catch_up(&self.lane, *epoch, *position, &resuming, *limits)?;
-                Found::CatchUp(self.caught(view, queries, writer.as_ref(), caught)?)
+                Found::CatchUp(self.caught(view, *epoch, queries, writer.as_ref(), caught)?)
             }
             ReadKind::Load { query, below, limits } => {
                 match self.load(view, query, *below, *limits) {
@@ -141,13 +144,18 @@ impl Read {
         Ok(Answer { index, found })
     }
 
-    fn written(
+    /// The frontier of a writer. It may be large: it is encoded here, where nobody waits for it.
+    fn frontier(
         &self,
         view: &View<'_>,
         writer: Option<&Writer>,
-    ) -> Result<Option<Arc<WriterState>>, ReadError> {
-        let state = writer.map(|writer| writer.state(view, &self.lane)).transpose()?;
-        Ok(state.map(Arc::new))
+        epoch: Epoch,
+        seq: SeqId,
+    ) -> Result<Option<Bytes>, ReadError> {
+        let Some(writer) = writer else { return Ok(None) };
+        let writer = Some(Box::new(writer.state(view, &self.lane)?));
+        let frontier = Frontier { lane: self.lane.clone(), epoch, seq, writer };
+        Ok(Some(ServerFrame::Frontier(frontier).encode().into()))
     }
 
     /// The next batch. Where no row is wanted, that is an empty one above all rows there are.
@@ -169,6 +177,7 @@ impl Read {
     fn caught(
         &self,
         view: &View<'_>,
+        epoch: Epoch,
         queries: &[(Arc<LiveQuery>, Floor)],
         writer: Option<&Writer>,
         caught: CatchUp,
@@ -176,8 +185,9 @@ impl Read {
         Ok(match caught {
             CatchUp::Piece(piece) => {
                 let writer = writer.filter(|_| piece.position == piece.seq);
-                let writer = self.written(view, writer)?;
-                Caught::Piece(Arc::new(PieceFrames { writer, ..self.piece(view, queries, piece)? }))
+                let frontier = self.frontier(view, writer, epoch, piece.seq)?;
+                let piece = self.piece(view, queries, piece)?;
+                Caught::Piece(Arc::new(PieceFrames { frontier, ..piece }))
             }
             CatchUp::Reset(places) => Caught::Reset(places),
             CatchUp::Gone(gone) => Caught::Gone(gone.into_iter().map(|(place, _)| place).collect()),
@@ -219,7 +229,7 @@ impl Read {
         for table in tables {
             rows += view.partition(&self.lane, table)?.rows;
         }
-        Ok(PieceFrames { position, seq, changes, rows, frames, writer: None })
+        Ok(PieceFrames { position, seq, changes, rows, frames, frontier: None })
     }
 
     fn batch(

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use protocol::frame::v1::{Frontier, Reset, ServerFrame, WriterState};
+use bytes::Bytes;
+use protocol::frame::v1::{Frontier, Reset, ServerFrame};
 use protocol::ids::{Epoch, Lane, QueryNumber, SeqId};
 use server_engine::LaneView;
 
@@ -55,9 +56,9 @@ impl<O: Outbox> Worker<O> {
         let (position, was_held) = (*position, hold.commits.is_some());
         let is_whole = feed.writer.is_none() || has_writer(kind);
         match &answer.found {
-            Found::Position(lane, writer) => {
+            Found::Position(lane, frontier) => {
                 if was_held && is_whole {
-                    self.arrive(key, lane.epoch, lane.seq, answer.index, writer.as_deref());
+                    self.arrive(key, lane.epoch, lane.seq, answer.index, frontier.as_ref());
                 } else {
                     self.again(key, None);
                 }
@@ -71,7 +72,7 @@ impl<O: Outbox> Worker<O> {
                 feed.is_near = piece.position == piece.seq;
                 match epoch.filter(|_| was_held && piece.position == piece.seq) {
                     Some(epoch) if is_whole => {
-                        self.arrive(key, epoch, piece.seq, answer.index, piece.writer.as_deref());
+                        self.arrive(key, epoch, piece.seq, answer.index, piece.frontier.as_ref());
                     }
                     _ => self.go_further(key, piece),
                 }
@@ -121,16 +122,20 @@ impl<O: Outbox> Worker<O> {
         epoch: Epoch,
         seq: SeqId,
         index: u64,
-        writer: Option<&WriterState>,
+        frontier: Option<&Bytes>,
     ) {
         let shard = self.feeds[key].shard;
         let is_ahead = self.handled(shard) < index;
         let feed = &mut self.feeds[key];
         let State::Registering { hold, .. } = &mut feed.state else { return };
         let commits = hold.commits.take().unwrap_or_default();
-        let writer = writer.map(|writer| Box::new(writer.clone()));
-        let frontier = Frontier { lane: feed.lane.clone(), epoch, seq, writer };
-        send(&feed.outbox, &ServerFrame::Frontier(frontier));
+        match frontier {
+            Some(frontier) => feed.outbox.push(frontier.clone()),
+            None => {
+                let frontier = Frontier { lane: feed.lane.clone(), epoch, seq, writer: None };
+                send(&feed.outbox, &ServerFrame::Frontier(frontier));
+            }
+        }
         (feed.epoch, feed.told, feed.resumed, feed.cuts) = (Some(epoch), seq, 0, 0);
         feed.is_near = false;
         // Commits up to there are skipped by their place in the log: after one that only decided
