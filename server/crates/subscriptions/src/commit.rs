@@ -1,15 +1,16 @@
 //! What a commit means for a query: said once, whoever asks.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use protocol::frame::v1::{MutationDecision, RowChange, shared};
-use protocol::ids::{Birth, ColumnId, QueryNumber, SeqId};
+use protocol::ids::{Birth, ColumnId, QueryNumber, SeqId, TableId};
 use protocol::value::{Row, ValueRef};
 use server_engine::{
-    Catalog, Change, Commit, Decided, EngineError, Image, RowView, ShardNumber, Table,
+    Actor, Catalog, Change, Commit, Decided, EngineError, Image, RowView, ShardNumber, Table,
+    may_read,
 };
 
 use crate::feed::Feed;
@@ -105,7 +106,9 @@ impl LiveCommit {
         (decided.client == writer.client && decided.user == feed.actor.user).then_some(decided)
     }
 
-    /// The shared part of the frame for who waits for `decided`, encoded by whoever asks first.
+    /// The shared part of the frame for who waits for `decided`, encoded by whoever asks first. It
+    /// has the rows that its writer may read. Another connection of the same user may have a lower
+    /// role, and gets one of its own.
     ///
     /// # Errors
     /// [`EngineError`] when a row cannot be read.
@@ -113,23 +116,19 @@ impl LiveCommit {
         &self,
         decided: &Decided,
         catalog: &Catalog,
+        actor: &Actor,
     ) -> Result<Bytes, EngineError> {
+        let lane = &self.commit.lane;
+        let may = |table: &Table| may_read(table.schema(), lane, actor);
+        let tables: BTreeSet<TableId> = decided.rows.iter().map(|(key, _)| key.table).collect();
+        if !tables.iter().all(|table| catalog.table(*table).is_none_or(may)) {
+            return encode_decided(decided, catalog, may);
+        }
         let mut tail = self.decided.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = &*tail {
             return Ok(known.clone());
         }
-        let mut rows = RowsNow::default();
-        for (key, row) in &decided.rows {
-            // One that was dropped in the same entry has no rows any more.
-            let Some(table) = catalog.table(key.table) else { continue };
-            if !rows.push(table, &key.key, row.as_ref())? {
-                break;
-            }
-        }
-        let Decided { number, decision, .. } = decided;
-        let (hash, verdict) = (decision.hash, decision.verdict.clone());
-        let decision = MutationDecision { number: *number, hash, verdict, seq: decision.seq };
-        let fresh = Bytes::from(shared::decided_tail(&decision, &rows.into_tables()));
+        let fresh = encode_decided(decided, catalog, |_| true)?;
         *tail = Some(fresh.clone());
         Ok(fresh)
     }
@@ -148,6 +147,26 @@ impl LiveCommit {
     pub(crate) fn span(&self) -> (SeqId, SeqId) {
         (self.commit.before, self.commit.seq)
     }
+}
+
+/// What was decided, with the rows of those tables that whoever hears of it `may` read.
+fn encode_decided(
+    decided: &Decided,
+    catalog: &Catalog,
+    may: impl Fn(&Table) -> bool,
+) -> Result<Bytes, EngineError> {
+    let mut rows = RowsNow::default();
+    for (key, row) in &decided.rows {
+        // One that was dropped in the same entry has no rows any more.
+        let Some(table) = catalog.table(key.table).filter(|table| may(table)) else { continue };
+        if !rows.push(table, &key.key, row.as_ref())? {
+            break;
+        }
+    }
+    let Decided { number, decision, .. } = decided;
+    let (hash, verdict) = (decision.hash, decision.verdict.clone());
+    let decision = MutationDecision { number: *number, hash, verdict, seq: decision.seq };
+    Ok(shared::decided_tail(&decision, &rows.into_tables()).into())
 }
 
 /// What the change of a row means for a query: it enters, stays with other values, leaves, or

@@ -19,8 +19,14 @@ type Hit = (QueryNumber, Arc<Told>);
 /// Whom a commit concerns by what it decided, and what they are told.
 #[derive(Default)]
 struct Deciding {
-    feeds: Vec<FeedKey>,
-    tail: Bytes,
+    /// By their key.
+    feeds: Vec<(FeedKey, Bytes)>,
+}
+
+impl Deciding {
+    fn concerns(&self, key: FeedKey) -> bool {
+        self.feeds.binary_search_by_key(&key, |(feed, _)| *feed).is_ok()
+    }
 }
 
 /// The last frame that was put together: most feeds are at the same position and get the same.
@@ -155,13 +161,12 @@ impl<O: Outbox> Worker<O> {
         let (Some(lane), Some(decided)) = (lane, &commit.commit.decided) else {
             return Ok(deciding);
         };
-        let is_his = |key: &FeedKey| {
-            let feed = &self.feeds[*key];
-            matches!(feed.state, State::Live) && commit.decided_for(feed).is_some()
-        };
-        deciding.feeds.extend(lane.writers_of(decided.client).filter(is_his));
-        if !deciding.feeds.is_empty() {
-            deciding.tail = commit.decided_tail(decided, &entry.catalog)?;
+        for key in lane.writers_of(decided.client) {
+            let feed = &self.feeds[key];
+            if matches!(feed.state, State::Live) && commit.decided_for(feed).is_some() {
+                let tail = commit.decided_tail(decided, &entry.catalog, &feed.actor)?;
+                deciding.feeds.push((key, tail));
+            }
         }
         Ok(deciding)
     }
@@ -197,7 +202,7 @@ impl<O: Outbox> Worker<O> {
                 full.push(key);
             }
         };
-        let writes = |key: &FeedKey| deciding.feeds.contains(key);
+        let writes = |key: &FeedKey| deciding.concerns(*key);
         match hits {
             [] => {}
             [hit] => {
@@ -217,9 +222,10 @@ impl<O: Outbox> Worker<O> {
                 }
             }
         }
-        for key in &deciding.feeds {
-            let is_of = |hit: &&Hit| feeds_of(hit).any(|feed| feed == key);
-            give(*key, &hits.iter().filter(is_of).collect::<Vec<_>>(), Some(&deciding.tail));
+        for (key, tail) in &deciding.feeds {
+            let is_of =
+                |hit: &&Hit| queries.get(&hit.0).is_some_and(|active| active.feeds.contains(key));
+            give(*key, &hits.iter().filter(is_of).collect::<Vec<_>>(), Some(tail));
         }
         for key in full {
             self.lag(key, commit.span().0);
@@ -242,7 +248,8 @@ impl<O: Outbox> Worker<O> {
             }
         }
         let decided = commit.decided_for(feed);
-        let decided = decided.map(|it| commit.decided_tail(it, &entry.catalog)).transpose();
+        let tail = |decided| commit.decided_tail(decided, &entry.catalog, &feed.actor);
+        let decided = decided.map(tail).transpose();
         let Ok(decided) = decided else {
             self.lag(key, commit.span().0);
             return false;

@@ -1,14 +1,16 @@
 //! What a client is told of its mutations: with the deltas of their commit, or with the frontier.
 
 use protocol::frame::v1::{Decided, RowNow, ServerFrame, TableNow, WriterState};
-use protocol::ids::{Birth, ContentHash, SeqId};
+use protocol::ids::{Birth, ContentHash, SchemaVersion, SeqId};
 use protocol::mutation::{Action, Operation, Verdict};
+use protocol::schema::{AccessLevel, Sharing, TableKind, TableSchema};
 use protocol::value::{Row, Value};
-use server_engine::{Actor, Role};
+use server_engine::{Actor, Command, Role};
 use server_subscriptions::{ConnectionId, Cursor, Outbox, Settings};
 
 use crate::world::{
-    BODY, CONNECTION, EPOCH, ID, NOTES, ROOM, SHARD, World, ann, identity, inserted, lane, writing,
+    BODY, CONNECTION, EPOCH, ID, NOTES, ROOM, SHARD, World, ann, identity, inserted, lane, notes,
+    writing,
 };
 
 const CLIENT: u8 = 5;
@@ -312,6 +314,39 @@ fn only_its_own_user_and_client_hear_of_a_decision() {
     world.mutate(CLIENT, [6]);
     world.handle();
     assert_eq!(told(&queues[2].take()), ["decided 3 3-6"]);
+}
+
+/// INV-7: who is connected counts, not who has written.
+#[test]
+fn rows_that_a_connection_may_not_read_come_with_no_decision() {
+    let mut world = writes(&[]);
+    let TableKind::Shared(sharing) = notes().kind else { panic!("shared") };
+    let kind = TableKind::Shared(Sharing { access: AccessLevel::Private, ..sharing });
+    let hidden = TableSchema { version: SchemaVersion(2), kind, ..notes() };
+    world.run(vec![Command::Define(Box::new(hidden))]);
+    let service = Actor { role: Role::Service, ..ann() };
+    let queue = world.connect_as(ConnectionId(2), service.clone());
+    world.open_lane_at(ConnectionId(2), CLIENT, 0, None);
+    world.settle();
+    queue.take();
+    // Live, and while the frontier of one is read.
+    for id in 1..=2 {
+        world.mutate_as(service.clone(), CLIENT, vec![inserted(id)]);
+        world.handle();
+        let (own, others) = (world.queue.take(), queue.take());
+        assert_eq!(decided(&own).tables, []);
+        let birth = id.unsigned_abs();
+        assert_eq!(decided(&others).tables, tables(vec![there(birth, &[id, 7, 0])]));
+    }
+    world.open_lane(CLIENT, 0);
+    let read = world.reads.pop().unwrap();
+    let answer = world.view(|view| read.run(view, world.index)).unwrap();
+    world.mutate_as(service, CLIENT, vec![inserted(3)]);
+    world.handle();
+    world.worker.answer(read.id, &answer);
+    let frames = world.queue.take();
+    assert_eq!(told(&frames), ["frontier 2 Some([1, 2])", "decided 3 2-3"]);
+    assert_eq!((&written(&frames).tables, &decided(&frames).tables), (&vec![], &vec![]));
 }
 
 #[test]
