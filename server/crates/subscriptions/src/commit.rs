@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use protocol::codec;
 use protocol::frame::v1::{MutationDecision, RowChange, shared};
 use protocol::ids::{Birth, ColumnId, QueryNumber, SeqId, TableId};
 use protocol::value::{Row, ValueRef};
@@ -17,6 +18,9 @@ use crate::feed::Feed;
 use crate::query::{LiveQuery, Queries};
 use crate::written::RowsNow;
 
+/// About how many bytes a commit takes by itself.
+const COMMIT_BYTES: usize = 64;
+
 /// An entry of a shard's log as it was applied, for all workers.
 #[derive(Debug)]
 pub struct Entry {
@@ -28,7 +32,7 @@ pub struct Entry {
     pub catalog: Arc<Catalog>,
     /// What it did, in order.
     pub commits: Vec<LiveCommit>,
-    /// About how many bytes its rows take.
+    /// About how many bytes its commits take: rows, and the keys that decisions name.
     pub bytes: usize,
 }
 
@@ -63,8 +67,12 @@ impl Entry {
         let changes = commits.iter().flat_map(|commit| &commit.changes);
         let changed: usize = changes.map(|change| of(&change.old) + of(&change.new)).sum();
         let decided = commits.iter().filter_map(|commit| commit.decided.as_ref());
-        let rows = decided.flat_map(|decided| &decided.rows).filter_map(|(_, row)| row.as_ref());
-        let bytes = changed + rows.map(|(_, image)| image.row_bytes().len()).sum::<usize>();
+        let named = decided.flat_map(|decided| &decided.rows).map(|(key, row)| {
+            let row = row.as_ref().map_or(0, |(_, image)| image.row_bytes().len());
+            // The decision has the key once more.
+            row + 2 * codec::encode(key).len()
+        });
+        let bytes = changed + named.sum::<usize>() + COMMIT_BYTES * commits.len();
         let live =
             |commit| LiveCommit { commit, told: Mutex::default(), decided: Mutex::default() };
         let commits = commits.into_iter().map(live).collect();

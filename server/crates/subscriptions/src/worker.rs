@@ -170,7 +170,7 @@ impl<O: Outbox> Worker<O> {
         writer.is_some()
     }
 
-    /// A new feed is where its client was.
+    /// A feed of which nothing was told is where its client was.
     fn go_to(&mut self, key: FeedKey, Cursor { epoch, seq, cut }: Cursor) {
         let feed = &mut self.feeds[key];
         (feed.epoch, feed.told, feed.cuts) = (Some(epoch), seq, cut);

@@ -15,7 +15,7 @@ const LANES_FULL_MS: u64 = 5_000;
 
 impl<O: Outbox> Worker<O> {
     /// A client writes in a lane from now on, or has to hear anew what was decided of it: a frontier
-    /// comes, as of now. `at` is where it was, for a lane that the connection does not follow yet.
+    /// comes, as of now. `at` is where it was, for a lane of which the connection was told nothing yet.
     ///
     /// Says whether it is open. A connection has so many lanes at most; of one more the client is told
     /// to ask again.
@@ -27,13 +27,12 @@ impl<O: Outbox> Worker<O> {
         at: Option<Cursor>,
         writing: Writing,
     ) -> bool {
-        let known = self.connections.get(&connection).map(|known| &known.feeds);
-        let is_new = known.is_some_and(|feeds| !feeds.contains_key(lane));
         let Some(key) = self.feed(connection, shard, lane) else {
             self.retry_lane(connection, lane, writing.client);
             return false;
         };
-        if let (true, Some(at)) = (is_new, at) {
+        if let Some(at) = at.filter(|_| self.feeds[key].epoch.is_none()) {
+            self.unregister_all(key);
             self.go_to(key, at);
         }
         self.write(key, writing);

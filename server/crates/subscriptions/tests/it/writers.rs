@@ -416,6 +416,28 @@ fn a_writer_that_holds_nothing_is_told_no_other_history() {
     assert_eq!(told(&world.queue.take()), ["frontier 5 Some([])"]);
 }
 
+/// It subscribes first, and hears of no history before it opens the lane.
+#[test]
+fn where_a_client_was_counts_also_in_a_lane_that_it_has_just_begun_to_follow() {
+    let mut world = World::new(Settings::default());
+    world.write([1], 7, 0);
+    world.handle();
+    world.subscribe(1, None, None);
+    assert_eq!(world.state(), "registering");
+    let at = Cursor { epoch: EPOCH, seq: seq(5), cut: 0 };
+    world.open_lane_at(CONNECTION, CLIENT, 0, Some(at));
+    world.settle();
+    assert_eq!((world.state(), world.asked_leader), ("asking", 1));
+    assert_eq!(told(&world.queue.take()), ["subscribed"]);
+    world.write([2, 3, 4, 5], 7, 0);
+    world.handle();
+    world.worker.leader(CONNECTION, &lane(), None);
+    world.worker.tick();
+    world.collect();
+    world.settle();
+    assert_eq!(told(&world.queue.take()), ["frontier 5 Some([])", "batch 5"]);
+}
+
 #[test]
 fn a_resumed_lane_brings_its_writer_with_the_last_piece() {
     let mut world = World::new(Settings {
@@ -504,6 +526,16 @@ fn writers_that_come_back_at_once_read_what_they_missed_together() {
         let expected = ["subscribed", "catch_up", "catch_up", &frontier];
         assert_eq!(told(&queue.take()), expected);
     }
+}
+
+/// What waits for a worker is bounded by it.
+#[test]
+fn an_entry_is_as_large_as_the_keys_that_it_decides_about() {
+    let mut world = writes(&[]);
+    world.write([1], 7, 0);
+    world.mutate_as(ann(), CLIENT, (0..1_000).map(|id| deleted(id + (1 << 40))).collect());
+    let bytes: Vec<_> = world.unhandled.iter().map(|entry| entry.bytes).collect();
+    assert!(bytes[0] >= 64 && bytes[1] > 2 * 9 * 1_000, "{bytes:?}");
 }
 
 #[test]
