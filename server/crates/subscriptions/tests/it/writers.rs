@@ -221,9 +221,10 @@ fn a_lane_that_is_opened_again_and_again_is_read_once_at_a_time() {
     world.unread();
     world.worker.tick();
     world.collect();
-    assert_eq!(world.reads.len(), 1);
-    world.answer();
-    assert_eq!(world.reads.len(), 0);
+    for left in [1, 1, 0] {
+        assert_eq!(world.reads.len(), left);
+        world.answer();
+    }
     world.handle();
     let frames = world.queue.take();
     assert_eq!(told(&frames), ["catch_up", "frontier 2 Some([])"]);
