@@ -368,8 +368,6 @@ async fn two_devices_of_one_user_and_no_row_of_another() {
     assert_eq!(second.code(), ErrorCode::LeaderChanged, "{second}");
 }
 
-/// A table of all, with defaults, an owner and a sum.
-
 pub(crate) async fn tick() {
     tokio::time::sleep(Duration::from_millis(20)).await;
 }

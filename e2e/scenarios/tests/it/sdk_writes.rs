@@ -5,6 +5,7 @@ use sdk_core::{Client, ErrorCode, MutationState, SubscribeOptions, Value};
 
 use crate::sdk::{World, rows, soon, tick};
 
+/// A table of all, with defaults, an owner and a sum.
 const POSTS: &str = "CREATE SHARED TABLE app.posts (id UUID PRIMARY KEY DEFAULT UUID_V7(), author TEXT, body TEXT \
          NOT NULL, kind TEXT DEFAULT 'plain', at TIMESTAMP DEFAULT NOW(), likes INT DEFAULT 0 MERGE \
          ADD) WITH (ACCESS_LEVEL = WRITE, OWNER_COLUMN = author)";
