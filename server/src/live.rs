@@ -26,6 +26,7 @@ mod listing;
 mod queue;
 mod reads;
 mod uploads;
+mod waiting;
 mod worker;
 
 use std::fmt;

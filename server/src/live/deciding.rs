@@ -19,7 +19,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
 
 use super::Live;
-use super::uploads::{ConfirmSlot, Confirmed, Share, Upload};
+use super::waiting::{ConfirmSlot, Confirmed, Share, Upload};
 
 /// How long a command may take. Behind it the client sends again, which changes nothing twice.
 const DECIDED_WITHIN: Duration = Duration::from_secs(10);

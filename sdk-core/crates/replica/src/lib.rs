@@ -16,7 +16,7 @@
 //! | what an application may do | `guard.rs`, `local.rs` |
 //! | writing: SQL; by key; what a transaction has done; defaults | `writing.rs`, `typed.rs`, `capture.rs`, `functions.rs` |
 //! | what waits to be sent, and what is shown meanwhile | `outbox.rs`, `pending.rs`, `rebase.rs` |
-//! | what is sent of it, and what becomes of it | `sending.rs` |
+//! | what is sent of it, and what becomes of it; how far that is | `sending.rs`; `writers.rs` |
 //! | what can go wrong | `error.rs` |
 
 mod capture;
@@ -43,6 +43,7 @@ mod tables;
 mod tokens;
 mod typed;
 mod values;
+mod writers;
 mod writing;
 
 pub use error::ReplicaError;

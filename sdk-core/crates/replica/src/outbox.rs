@@ -12,7 +12,6 @@ use sdk_machine::{MutationId, StoredMutation};
 
 use crate::error::ReplicaError;
 use crate::limits::{OUTBOX_BYTES_MAX, OUTBOX_MUTATIONS_MAX};
-use crate::sending;
 use crate::table::{Table, Tables};
 use crate::values::{Bound, shown_key};
 
@@ -88,7 +87,8 @@ pub(crate) fn add(
         let (table, key) = (draft.operation.table.0, shown_key(&draft.key));
         insert.execute(params![id, place, table, Bound(&key), bytes])?;
     }
-    Ok(sending::stored(MutationId(id), lane, digest, added))
+    let (id, lane) = (MutationId(id), lane.clone());
+    Ok(StoredMutation { id, lane, digest, bytes, is_cancelled: false })
 }
 
 /// How much is stored: what was taken back is there until it has been told.

@@ -16,10 +16,10 @@ use crate::functions::{Making, Writer};
 use crate::guard::{Guard, lock, strict_quotes};
 use crate::outbox::{self, OutboxSize};
 use crate::reader::Reader;
-use crate::sending;
 use crate::sets::Sets;
 use crate::stored;
 use crate::table::Tables;
+use crate::writers;
 
 /// The formats of the file, in their order. A released one is never edited.
 const MIGRATIONS: &[&str] = &[
@@ -188,8 +188,8 @@ impl Replica {
                 subscriptions,
                 since: connection
                     .query_row("SELECT since FROM tw_replica", [], |row| row.get(0))?,
-                writers: sending::writers(connection)?,
-                outbox: sending::outbox(connection)?,
+                writers: writers::writers(connection)?,
+                outbox: writers::outbox(connection)?,
             })
         })
     }
@@ -365,7 +365,7 @@ fn migrate(connection: &Connection, fresh: ClientId) -> Result<(), ReplicaError>
             connection.execute_batch(sql)?;
         }
         Tables::load(connection)?.renew(connection)?;
-        sending::fill_digests(connection)?;
+        writers::fill_digests(connection)?;
         connection.execute_batch(&format!("PRAGMA user_version = {known}; COMMIT"))?;
     }
     let is_there = connection.query_row("SELECT 1 FROM tw_replica", [], |_| Ok(())).optional()?;

@@ -1,16 +1,15 @@
-//! What was written, on its way out and back: the frames that the machine wants sent, and what is
-//! stored of how far they are.
+//! What was written, on its way out and back: the frames that the machine wants sent, and what becomes
+//! of what was in them.
 
 use protocol::codec;
 use protocol::frame::v1::{Mutate, RowNow, TableNow, Written};
-use protocol::ids::{ClientId, ContentHash, Epoch, Lane, MutationNumber};
 use protocol::mutation::{Mutation, MutationDigest};
 use protocol::value::Row;
 use rusqlite::{Connection, OptionalExtension, params};
-use sdk_machine::{MutationId, Outgoing, Settled, StoredMutation, StoredWriter};
+use sdk_machine::{MutationId, Outgoing, Settled};
 
 use crate::error::ReplicaError;
-use crate::outbox::{decode_content, key_of, operations};
+use crate::outbox::{key_of, operations};
 use crate::replica::Replica;
 use crate::rows::Left;
 
@@ -116,114 +115,4 @@ fn written(connection: &Connection, id: MutationId) -> Result<Written, ReplicaEr
         Some(digest) => Written::Cancelled(MutationDigest(digest)),
         None => Written::Mutation(Mutation { operations: operations(connection, id)? }),
     })
-}
-
-/// What waits, without what it does.
-pub(crate) fn outbox(connection: &Connection) -> Result<Vec<StoredMutation>, ReplicaError> {
-    let mut select = connection.prepare(
-        "SELECT id, lane, digest, bytes, cancelled IS NOT NULL FROM tw_outbox ORDER BY id",
-    )?;
-    let mut rows = select.query([])?;
-    let mut all: Vec<StoredMutation> = Vec::new();
-    while let Some(row) = rows.next()? {
-        let lane: String = row.get(1)?;
-        let bytes: i64 = row.get(3)?;
-        all.push(StoredMutation {
-            id: MutationId(row.get(0)?),
-            lane: lane.parse().map_err(|_| ReplicaError::Damaged)?,
-            digest: MutationDigest(row.get(2)?),
-            bytes: usize::try_from(bytes).unwrap_or(0),
-            is_cancelled: row.get(4)?,
-        });
-    }
-    Ok(all)
-}
-
-/// What an earlier format has left without.
-pub(crate) fn fill_digests(connection: &Connection) -> Result<(), ReplicaError> {
-    let mut select =
-        connection.prepare("SELECT id, cancelled FROM tw_outbox WHERE digest IS NULL")?;
-    let mut rows = select.query([])?;
-    let mut digests = Vec::new();
-    while let Some(row) = rows.next()? {
-        let id = MutationId(row.get(0)?);
-        let mutation = match row.get::<_, Option<Vec<u8>>>(1)? {
-            Some(content) => decode_content(&content)?,
-            None => Mutation { operations: operations(connection, id)? },
-        };
-        digests.push((id, MutationDigest::of(&mutation)));
-    }
-    for (id, digest) in digests {
-        let sql = "UPDATE tw_outbox SET digest = ?2 WHERE id = ?1";
-        connection.prepare_cached(sql)?.execute(params![id.0, digest.0])?;
-    }
-    Ok(())
-}
-
-pub(crate) fn writers(connection: &Connection) -> Result<Vec<StoredWriter>, ReplicaError> {
-    let mut select = connection.prepare(
-        "SELECT lane, client, since, epoch, settled, settled_hash, sent, sent_id, confirmed
-         FROM tw_writers",
-    )?;
-    let mut rows = select.query([])?;
-    let mut all = Vec::new();
-    while let Some(row) = rows.next()? {
-        let lane: String = row.get(0)?;
-        let number = |number: i64| {
-            let number = u64::try_from(number).map_err(|_| ReplicaError::Damaged)?;
-            MutationNumber::new(number).map_err(|_| ReplicaError::Damaged)
-        };
-        all.push(StoredWriter {
-            lane: lane.parse().map_err(|_| ReplicaError::Damaged)?,
-            client: ClientId::from_bytes(row.get(1)?),
-            since: row.get(2)?,
-            epoch: row.get::<_, Option<[u8; 16]>>(3)?.map(Epoch::from_bytes),
-            settled: number(row.get(4)?)?,
-            settled_hash: ContentHash::from_bytes(row.get(5)?),
-            sent: number(row.get(6)?)?,
-            sent_id: MutationId(row.get(7)?),
-            confirmed: number(row.get(8)?)?,
-        });
-    }
-    Ok(all)
-}
-
-pub(crate) fn put_writer(
-    connection: &Connection,
-    writer: &StoredWriter,
-) -> Result<(), ReplicaError> {
-    let number = |number: MutationNumber| i64::try_from(number.get()).unwrap_or(i64::MAX);
-    connection
-        .prepare_cached(
-            "INSERT INTO tw_writers
-             (lane, client, since, epoch, settled, settled_hash, sent, sent_id, confirmed)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-             ON CONFLICT (lane) DO UPDATE SET client = excluded.client, since = excluded.since,
-             epoch = excluded.epoch, settled = excluded.settled,
-             settled_hash = excluded.settled_hash, sent = excluded.sent,
-             sent_id = excluded.sent_id, confirmed = excluded.confirmed",
-        )?
-        .execute(params![
-            writer.lane.to_string(),
-            writer.client.as_bytes(),
-            writer.since,
-            writer.epoch.as_ref().map(Epoch::as_bytes),
-            number(writer.settled),
-            writer.settled_hash.as_bytes(),
-            number(writer.sent),
-            writer.sent_id.0,
-            number(writer.confirmed),
-        ])?;
-    Ok(())
-}
-
-/// What is stored beside a mutation that waits, by which it is known again.
-pub(crate) fn stored(
-    id: MutationId,
-    lane: &Lane,
-    digest: MutationDigest,
-    bytes: i64,
-) -> StoredMutation {
-    let bytes = usize::try_from(bytes).unwrap_or(0);
-    StoredMutation { id, lane: lane.clone(), digest, bytes, is_cancelled: false }
 }

@@ -7,9 +7,9 @@ use crate::error::ReplicaError;
 use crate::guard::PENDING;
 use crate::replica::{Changed, Replica};
 use crate::rows::{Left, Rows};
-use crate::sending;
 use crate::sets::{Member, SetId, Sets};
 use crate::stored;
+use crate::writers;
 
 impl Replica {
     /// Does a step. What of the application is in the way of the server's rows, such as a UNIQUE
@@ -132,7 +132,7 @@ impl Replica {
                 self.connection.execute("UPDATE tw_replica SET since = ?1", [since])?;
                 Ok(())
             }
-            Write::PutWriter(writer) => sending::put_writer(&self.connection, writer),
+            Write::PutWriter(writer) => writers::put_writer(&self.connection, writer),
             Write::Settle { id, settled } => self.settle(*id, settled, left),
             Write::RowsNow(tables) => {
                 self.with_rows(left, |rows| tables.iter().try_for_each(|now| rows.now(now)))

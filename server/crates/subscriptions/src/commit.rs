@@ -14,7 +14,6 @@ use server_engine::{
     may_read,
 };
 
-use crate::feed::Feed;
 use crate::query::{LiveQuery, Queries};
 use crate::written::RowsNow;
 
@@ -105,13 +104,6 @@ impl LiveCommit {
         });
         told.insert(query.number, fresh.clone());
         Ok(fresh)
-    }
-
-    /// What it decided, where that is the feed's to tell.
-    pub(crate) fn decided_for<O>(&self, feed: &Feed<O>) -> Option<&Decided> {
-        let writer = feed.writer.as_ref()?;
-        let decided = self.commit.decided.as_ref()?;
-        (decided.client == writer.client && decided.user == feed.actor.user).then_some(decided)
     }
 
     /// The shared part of the frame for who waits for `decided`, encoded by whoever asks first. It

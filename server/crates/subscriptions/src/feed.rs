@@ -21,12 +21,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use protocol::ids::{Epoch, Floor, Lane, QueryNumber, RequestNumber, SeqId};
-use server_engine::{Actor, ShardNumber};
+use server_engine::{Actor, Decided, ShardNumber};
 
-use crate::commit::Entry;
-use crate::host::{ConnectionId, Writing};
+use crate::commit::{Entry, LiveCommit};
+use crate::host::ConnectionId;
 use crate::query::LiveQuery;
 use crate::read::{Batch, ReadId};
+use crate::written::Writing;
 
 /// The place of a feed in its worker.
 pub(crate) type FeedKey = usize;
@@ -195,6 +196,13 @@ impl<O> Feed<O> {
             .values()
             .filter_map(|held| Some((Arc::clone(&held.query), held.floor?)))
             .collect()
+    }
+
+    /// What a commit decided, where that is for this feed to tell.
+    pub(crate) fn decided_in<'c>(&self, commit: &'c LiveCommit) -> Option<&'c Decided> {
+        let writer = self.writer.as_ref()?;
+        let decided = commit.commit.decided.as_ref()?;
+        (decided.client == writer.client && decided.user == self.actor.user).then_some(decided)
     }
 
     /// The next subscription that wants rows.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use protocol::frame::v1::Held;
-use protocol::ids::{ClientId, Epoch, Lane, MutationNumber, RequestNumber, SeqId};
+use protocol::ids::{Epoch, Lane, RequestNumber, SeqId};
 use server_engine::ShardNumber;
 
 use crate::query::LiveQuery;
@@ -39,15 +39,6 @@ pub enum Action {
         /// The lane.
         lane: Lane,
     },
-}
-
-/// Who writes in a lane over a connection, as whatever user that connection is of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Writing {
-    /// The identity under which the mutations are numbered.
-    pub client: ClientId,
-    /// Up to where the client knows the decisions: no earlier ones are told again.
-    pub confirmed: MutationNumber,
 }
 
 /// A `subscribe` whose query was compiled.

@@ -38,8 +38,9 @@ mod worker;
 mod written;
 
 pub use commit::{Entry, LiveCommit};
-pub use host::{Action, ConnectionId, Cursor, Listed, Outbox, Subscribing, Writing};
+pub use host::{Action, ConnectionId, Cursor, Listed, Outbox, Subscribing};
 pub use limits::Settings;
 pub use query::{Asked, LiveQuery, Queries};
 pub use read::{Answer, Read, ReadId};
 pub use worker::Worker;
+pub use written::Writing;

@@ -21,11 +21,12 @@ use slab::Slab;
 
 use self::reading::{Pending, ReadKey};
 use crate::feed::{Feed, FeedKey, State, Subscription};
-use crate::host::{Action, ConnectionId, Cursor, Listed, Outbox, Subscribing, Writing};
+use crate::host::{Action, ConnectionId, Cursor, Listed, Outbox, Subscribing};
 use crate::index::Index;
 use crate::limits::Settings;
 use crate::query::{LiveQuery, Queries};
 use crate::read::ReadId;
+use crate::written::Writing;
 
 #[derive(Debug)]
 struct Connection<O> {

@@ -6,13 +6,11 @@ use std::sync::Arc;
 
 use protocol::codec;
 use protocol::frame::v1::{MutationDecision, RowNow, TableNow, WriterState};
-use protocol::ids::{Birth, ContentHash, Lane, MutationNumber, TableId};
+use protocol::ids::{Birth, ClientId, ContentHash, Lane, MutationNumber, TableId};
 use protocol::limits::{COMMIT_BYTES_MAX, OPERATIONS_MAX, WINDOW_MAX};
 use protocol::mutation::{Decision, RowKey};
 use protocol::value::Row;
 use server_engine::{Actor, EngineError, Image, ReadError, Table, View, may_read};
-
-use crate::host::Writing;
 
 /// Most bytes of the rows of a frame: those of a commit. Columns are named once a table.
 const ROWS_BYTES_MAX: usize = COMMIT_BYTES_MAX;
@@ -23,6 +21,15 @@ const ROWS_MAX: usize = OPERATIONS_MAX;
 /// About how many bytes a table takes in a frame, and each of its columns.
 const TABLE_BYTES: usize = 32;
 const COLUMN_BYTES: usize = 3;
+
+/// Who writes in a lane over a connection, as whatever user that connection is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Writing {
+    /// The identity under which the mutations are numbered.
+    pub client: ClientId,
+    /// Up to where the client knows the decisions: no earlier ones are told again.
+    pub confirmed: MutationNumber,
+}
 
 /// Whose decisions are read.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -163,7 +163,7 @@ impl<O: Outbox> Worker<O> {
         };
         for key in lane.writers_of(decided.client) {
             let feed = &self.feeds[key];
-            if matches!(feed.state, State::Live) && commit.decided_for(feed).is_some() {
+            if matches!(feed.state, State::Live) && feed.decided_in(commit).is_some() {
                 let tail = commit.decided_tail(decided, &entry.catalog, &feed.actor)?;
                 deciding.feeds.push((key, tail));
             }
@@ -247,7 +247,7 @@ impl<O: Outbox> Worker<O> {
                 }
             }
         }
-        let decided = commit.decided_for(feed);
+        let decided = feed.decided_in(commit);
         let tail = |decided| commit.decided_tail(decided, &entry.catalog, &feed.actor);
         let decided = decided.map(tail).transpose();
         let Ok(decided) = decided else {

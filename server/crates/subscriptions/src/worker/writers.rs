@@ -7,7 +7,8 @@ use server_engine::ShardNumber;
 
 use super::{Worker, send};
 use crate::feed::{FeedKey, State};
-use crate::host::{ConnectionId, Cursor, Outbox, Writing};
+use crate::host::{ConnectionId, Cursor, Outbox};
+use crate::written::Writing;
 
 /// When a client may ask again for a lane that a connection has no room for: it ends subscriptions
 /// first, if ever.
