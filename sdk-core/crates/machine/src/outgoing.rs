@@ -51,8 +51,8 @@ pub(crate) struct Outgoing {
     pub(crate) is_open: bool,
     /// Nothing is sent before the lane's next frontier.
     pub(crate) hushed: bool,
-    /// Up to where it may have been sent before this connection.
-    sent_before: MutationNumber,
+    /// The last that may have left the device before this connection, under whatever identity.
+    sent_before: MutationId,
     /// Nothing is sent before.
     pub(crate) not_before: Option<Millis>,
     /// The lane is not opened before.
@@ -92,7 +92,7 @@ impl Outgoing {
     pub(crate) fn from_stored(writer: StoredWriter) -> Self {
         Self {
             posted: writer.settled,
-            sent_before: writer.sent,
+            sent_before: writer.sent_id,
             writer,
             entries: VecDeque::new(),
             is_open: false,
@@ -105,7 +105,7 @@ impl Outgoing {
 
     /// The connection is gone, and all that was only of it.
     pub(crate) fn disconnect(&mut self) {
-        (self.posted, self.sent_before) = (self.writer.settled, self.writer.sent);
+        (self.posted, self.sent_before) = (self.writer.settled, self.writer.sent_id);
         (self.is_open, self.again_at) = (false, None);
         (self.not_before, self.not_opened_before) = (None, None);
     }
@@ -216,7 +216,7 @@ impl Outgoing {
     /// Up to where mutations may have been decided that the server does not know any more: what was
     /// sent first on this connection, it has just said that it was not.
     pub(crate) fn uncertain_through(&self) -> MutationNumber {
-        self.sent_before.max(self.writer.settled)
+        self.number(self.entries.partition_point(|entry| entry.id <= self.sent_before))
     }
 
     /// The hash before the next one to be sent.
@@ -309,7 +309,6 @@ impl Outgoing {
         self.writer.settled = MutationNumber::ZERO;
         self.writer.settled_hash = ContentHash::START;
         self.writer.sent = MutationNumber::ZERO;
-        self.writer.sent_id = MutationId(0);
         self.writer.confirmed = MutationNumber::ZERO;
         self.disconnect();
         let mut hash = ContentHash::START;

@@ -52,7 +52,7 @@ pub struct StoredWriter {
     pub settled_hash: ContentHash,
     /// Up to where they may have left the device.
     pub sent: MutationNumber,
-    /// The last of those.
+    /// The last that may have left it, under whatever identity.
     pub sent_id: MutationId,
     /// Up to where they were decided when the replica was last known to survive a power cut.
     pub confirmed: MutationNumber,

@@ -188,7 +188,8 @@ impl Machine {
             writer.since = since;
         }
         if writer.sent < through {
-            (writer.sent, writer.sent_id) = (through, last.unwrap_or(writer.sent_id));
+            writer.sent = through;
+            writer.sent_id = writer.sent_id.max(last.unwrap_or_default());
         }
         // Only a step that is synced anyway says how far things are settled, unless the window is full
         // without.

@@ -395,7 +395,17 @@ fn a_client_that_was_forgotten_says_what_is_uncertain_and_goes_on() {
     let sent = client.mutates(&instructions);
     assert_eq!((sent[0].first, sent[0].mutations.len()), (number(1), 1));
     assert_ne!(sent[0].client, CLIENT);
-    // So a client that has only just begun loses nothing.
+    // What has left the device under an identity of before may have been decided as well.
+    let mut client = Client::writing();
+    client.disconnected();
+    client.open();
+    let other = Epoch::from_bytes([2; 16]);
+    client.frame(frontier(other, CLIENT, (0, ContentHash::START), Vec::new()));
+    let own = client.writer().client;
+    client.sent();
+    client.frame(ServerFrame::UnknownClient(undecided(own, 1)));
+    assert_eq!(client.replica.settled(), [uncertain(1), uncertain(2)]);
+    // A client that has only just begun loses nothing.
     let mut client = Client::writing();
     client.frame(ServerFrame::UnknownClient(undecided(CLIENT, 1)));
     assert_eq!(client.replica.settled(), []);
