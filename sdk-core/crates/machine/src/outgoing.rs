@@ -197,14 +197,21 @@ impl Outgoing {
                 || self.bytes(self.posted, sendable) >= WORTH_SENDING_BYTES)
     }
 
-    /// What is behind `after` takes, up to `through`.
-    fn bytes(&self, after: MutationNumber, through: MutationNumber) -> usize {
+    /// What is behind `after`, up to `through`.
+    fn between(
+        &self,
+        after: MutationNumber,
+        through: MutationNumber,
+    ) -> impl Iterator<Item = &Entry> {
         let place = |number: MutationNumber| {
             let behind = number.get().saturating_sub(self.writer.settled.get());
             usize::try_from(behind).unwrap_or(usize::MAX)
         };
-        let entries = self.entries.iter().take(place(through)).skip(place(after));
-        entries.map(|entry| entry.bytes).sum()
+        self.entries.iter().take(place(through)).skip(place(after))
+    }
+
+    fn bytes(&self, after: MutationNumber, through: MutationNumber) -> usize {
+        self.between(after, through).map(|entry| entry.bytes).sum()
     }
 
     /// Waits from now on for what is on its way to be decided.
@@ -226,12 +233,9 @@ impl Outgoing {
 
     /// What is to be sent as one frame: the next ones, up to `through` and about `bytes_max`.
     pub(crate) fn next_frame(&self, through: MutationNumber, bytes_max: usize) -> Vec<Entry> {
-        let from = usize::try_from(self.posted.get() - self.writer.settled.get());
-        let to = usize::try_from(through.get() - self.writer.settled.get());
-        let (Ok(from), Ok(to)) = (from, to) else { return Vec::new() };
         let mut frame: Vec<Entry> = Vec::new();
         let mut bytes = 0;
-        for entry in self.entries.iter().take(to).skip(from) {
+        for entry in self.between(self.posted, through) {
             bytes += entry.bytes;
             if bytes > bytes_max && !frame.is_empty() {
                 break;

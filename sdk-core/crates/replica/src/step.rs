@@ -19,11 +19,10 @@ impl Replica {
     /// [`ReplicaError`]. Nothing of the step was done; a new machine goes on from
     /// [`Replica::load`].
     pub fn apply(&mut self, step: &Step) -> Result<Changed, ReplicaError> {
-        // A journal that is synced with one transaction is synced with all before it.
-        self.sync(step.synced)?;
-        let done = self.despite_the_app(|replica| replica.write_all(step));
-        self.sync(false)?;
-        let mut changed = done?;
+        let mut changed = match step.synced {
+            true => self.synced(|replica| replica.apply_all(step))?,
+            false => self.apply_all(step)?,
+        };
         let is_of_writes =
             |write: &Write| matches!(write, Write::Settle { .. } | Write::PutWriter(_));
         if step.writes.iter().any(is_of_writes) {
@@ -32,10 +31,19 @@ impl Replica {
         Ok(changed)
     }
 
-    /// Whether the journal is synced at the end of a transaction.
-    fn sync(&self, synced: bool) -> Result<(), ReplicaError> {
-        let sql = if synced { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" };
-        Ok(self.connection.execute_batch(sql)?)
+    fn apply_all(&mut self, step: &Step) -> Result<Changed, ReplicaError> {
+        self.despite_the_app(|replica| replica.write_all(step))
+    }
+
+    /// The journal is synced at the end of the transaction, and so with all that was before it.
+    fn synced<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, ReplicaError>,
+    ) -> Result<T, ReplicaError> {
+        self.connection.execute_batch("PRAGMA synchronous = FULL")?;
+        let done = work(self);
+        self.connection.execute_batch("PRAGMA synchronous = NORMAL")?;
+        done
     }
 
     /// Says whether tables were made or changed.

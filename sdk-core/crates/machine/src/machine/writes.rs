@@ -81,11 +81,7 @@ impl Machine {
 
     /// Whether a mutation can still be taken back: it has not left the device.
     pub fn may_take_back(&self, id: MutationId) -> bool {
-        let mut found = self.outgoing.values().filter_map(|outgoing| {
-            let (_, number) = outgoing.find(id)?;
-            Some(number > outgoing.writer.sent)
-        });
-        found.next().unwrap_or(false)
+        self.is_sent(id) == Some(false)
     }
 
     /// Whether a mutation that waits may have left the device; `None` when it does not wait.
