@@ -37,11 +37,13 @@ pub enum Event {
     LoadOlder(SubscriptionId, u64),
     /// The subscription is to be loaded anew.
     Reset(SubscriptionId),
-    /// The app has written something, which is stored.
+    /// The app has written something, which is stored; or the host has let go what it held back.
     Wrote(StoredMutation),
     /// The app has taken back what [`Machine::may_take_back`](crate::Machine::may_take_back) said
     /// that it can, and the replica has undone it.
     TakenBack(MutationId),
+    /// What the machine wanted sent cannot be read.
+    Unreadable(MutationId),
     /// It is a good time to send what was written: nobody waits for anything else. Wanted while
     /// [`Machine::has_to_send`](crate::Machine::has_to_send) says so.
     Flush,

@@ -81,6 +81,9 @@ pub struct Outgoing {
 pub enum MutationProgress {
     /// It may have left the device.
     Sent,
+    /// It could not be delivered. Its lane waits; it is tried again from time to time, and can be
+    /// taken back.
+    Stuck,
     /// It is decided, or will never be known to be.
     Settled(Settled),
 }
@@ -157,6 +160,9 @@ pub enum Write {
         /// What became of it.
         settled: Settled,
     },
+    /// The replica is a copy of another one, which may have sent what is held back of this lane: none
+    /// of it waits any longer, and it is kept for the app as uncertain.
+    HeldBackUncertain(Lane),
     /// Rows as the server has them after what is settled in this step. They count for rows that no
     /// subscription holds and that mutations wait for; of others the changes say it.
     RowsNow(Vec<TableNow>),

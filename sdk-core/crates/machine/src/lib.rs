@@ -21,6 +21,7 @@
 
 mod backoff;
 mod connection;
+mod delivery;
 mod event;
 mod instruction;
 mod machine;
@@ -41,8 +42,8 @@ pub use machine::{Machine, Phase};
 pub use statement::{SqlAnswer, SqlAsk, StatementId};
 pub use status::{Reason, Refusal, Status, StatusWord, SubscriptionState, SubscriptionView};
 pub use stored::{
-    Known, MutationId, Settled, SqlText, Stored, StoredLane, StoredMutation, StoredSubscription,
-    StoredWriter, SubscriptionId,
+    Known, MutationId, Place, Settled, SqlText, Stored, StoredLane, StoredMutation,
+    StoredSubscription, StoredWriter, SubscriptionId,
 };
 pub use time::{Millis, Moment};
 pub use violation::ProtocolViolation;

@@ -15,6 +15,7 @@ mod asking;
 mod feeds;
 mod phases;
 mod statements;
+mod turns;
 mod writes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -199,7 +200,8 @@ impl Machine {
             Event::Reset(id) => self.load_anew(id, &mut out),
             Event::ForgetStatement(id) => self.forget_statement(id),
             Event::Wrote(stored) => self.wrote(&stored),
-            Event::TakenBack(id) => self.taken_back(id),
+            Event::TakenBack(id) => self.taken_back(id, &mut out),
+            Event::Unreadable(id) => self.unreadable(id, &mut out),
             Event::Flush => self.flush(moment, &mut out),
             Event::Tick => self.tick(moment, &mut out),
             Event::TokenReady { attempt, token } if self.is_current(attempt) => {

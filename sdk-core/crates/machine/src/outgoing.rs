@@ -3,14 +3,15 @@
 //! The n-th mutation of an identity has number n. What is decided goes from the front, so the number
 //! and the hash of each that waits follow from where the front is.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use protocol::frame::v1::MutationDecision;
 use protocol::ids::{ClientId, ContentHash, Epoch, Lane, MutationNumber};
 use protocol::limits::{MUTATIONS_MAX, WINDOW_MAX};
 use protocol::mutation::{MutationDigest, Verdict};
 
-use crate::stored::{MutationId, Settled, StoredMutation, StoredWriter};
+use crate::delivery::Delivery;
+use crate::stored::{MutationId, Place, Settled, StoredMutation, StoredWriter};
 use crate::time::Millis;
 
 /// How many bytes may be on their way, one mutation at least: a server keeps a few times as much of a
@@ -31,11 +32,14 @@ const SLOW_BYTES_A_MS: u64 = 16;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry {
     pub(crate) id: MutationId,
+    pub(crate) place: Place,
     pub(crate) digest: MutationDigest,
     /// The chained hash after it.
     pub(crate) hash: ContentHash,
     pub(crate) bytes: usize,
     pub(crate) is_cancelled: bool,
+    /// What it does cannot be read.
+    is_unreadable: bool,
 }
 
 /// What waits in a lane.
@@ -43,8 +47,10 @@ pub(crate) struct Entry {
 pub(crate) struct Outgoing {
     /// As it is stored. `since` is 0 before a server has dated the identity.
     pub(crate) writer: StoredWriter,
-    /// In the order in which they were written.
+    /// In the order of their places.
     entries: VecDeque<Entry>,
+    /// The places of those that were held back. Of all others it is the id.
+    moved: BTreeMap<MutationId, Place>,
     /// Up to where this connection was sent.
     pub(crate) posted: MutationNumber,
     /// Whether this connection was told that the client writes there, under this identity.
@@ -52,13 +58,14 @@ pub(crate) struct Outgoing {
     /// Nothing is sent before the lane's next frontier.
     pub(crate) hushed: bool,
     /// The last that may have left the device before this connection, under whatever identity.
-    sent_before: MutationId,
+    sent_before: Place,
     /// Nothing is sent before.
     pub(crate) not_before: Option<Millis>,
     /// The lane is not opened before.
     pub(crate) not_opened_before: Option<Millis>,
     /// What was sent is sent again then, if nothing is decided.
     pub(crate) again_at: Option<Millis>,
+    pub(crate) delivery: Delivery,
 }
 
 /// The client is a copy of another one, or the other way round: numbers from this one on have other
@@ -84,28 +91,32 @@ impl Outgoing {
             settled: MutationNumber::ZERO,
             settled_hash: ContentHash::START,
             sent: MutationNumber::ZERO,
-            sent_id: MutationId(0),
+            sent_place: Place(0),
             confirmed: MutationNumber::ZERO,
+            stuck: None,
         })
     }
 
     pub(crate) fn from_stored(writer: StoredWriter) -> Self {
         Self {
             posted: writer.settled,
-            sent_before: writer.sent_id,
+            sent_before: writer.sent_place,
             writer,
             entries: VecDeque::new(),
+            moved: BTreeMap::new(),
             is_open: false,
             hushed: false,
             not_before: None,
             not_opened_before: None,
             again_at: None,
+            delivery: Delivery::default(),
         }
     }
 
     /// The connection is gone, and all that was only of it.
     pub(crate) fn disconnect(&mut self) {
-        (self.posted, self.sent_before) = (self.writer.settled, self.writer.sent_id);
+        (self.posted, self.sent_before) = (self.writer.settled, self.writer.sent_place);
+        self.delivery.posted_at = None;
         (self.is_open, self.again_at) = (false, None);
         (self.not_before, self.not_opened_before) = (None, None);
     }
@@ -114,11 +125,22 @@ impl Outgoing {
         self.entries.is_empty()
     }
 
-    /// What was written behind all others.
+    /// What stands behind all others.
     pub(crate) fn push(&mut self, stored: &StoredMutation) {
-        let StoredMutation { id, digest, bytes, is_cancelled, .. } = *stored;
-        let hash = self.last_hash().then(digest);
-        self.entries.push_back(Entry { id, digest, hash, bytes, is_cancelled });
+        let StoredMutation { id, place, digest, bytes, is_cancelled, .. } = *stored;
+        if place.0 != id.0 {
+            self.moved.insert(id, place);
+        }
+        let (hash, is_unreadable) = (self.last_hash().then(digest), false);
+        self.entries.push_back(Entry {
+            id,
+            place,
+            digest,
+            hash,
+            bytes,
+            is_cancelled,
+            is_unreadable,
+        });
     }
 
     fn last_hash(&self) -> ContentHash {
@@ -156,25 +178,42 @@ impl Outgoing {
 
     /// The place of a mutation, and its number.
     pub(crate) fn find(&self, id: MutationId) -> Option<(usize, MutationNumber)> {
-        let place = self.entries.binary_search_by_key(&id, |entry| entry.id).ok()?;
+        let place = self.moved.get(&id).copied().unwrap_or(Place(id.0));
+        let place = self.entries.binary_search_by_key(&place, |entry| entry.place).ok()?;
         Some((place, self.number(place + 1)))
     }
 
-    /// The mutation is taken back. It keeps its number.
+    fn find_mut(&mut self, id: MutationId) -> Option<&mut Entry> {
+        let (place, _) = self.find(id)?;
+        self.entries.get_mut(place)
+    }
+
+    /// The first that waits.
+    pub(crate) fn front(&self) -> Option<MutationId> {
+        self.entries.front().map(|entry| entry.id)
+    }
+
+    /// The mutation is taken back. It keeps its number, and what it does is not sent any more.
     pub(crate) fn take_back(&mut self, id: MutationId) {
-        if let Some((place, _)) = self.find(id)
-            && let Some(entry) = self.entries.get_mut(place)
-        {
-            entry.is_cancelled = true;
+        let Some(entry) = self.find_mut(id) else { return };
+        (entry.is_cancelled, entry.is_unreadable) = (true, false);
+    }
+
+    /// What the mutation does cannot be read, so it and what is behind it was not sent.
+    pub(crate) fn unreadable(&mut self, id: MutationId) {
+        if let Some(entry) = self.find_mut(id) {
+            entry.is_unreadable = true;
+            self.posted = self.writer.settled;
         }
     }
 
     /// Up to where it may be sent, if what is settled is confirmed.
     pub(crate) fn sendable(&self) -> MutationNumber {
         let (mut count, mut bytes) = (0, 0);
-        for entry in self.entries.iter().take(MUTATIONS_MAX) {
+        let most = if self.is_suspect() { 1 } else { MUTATIONS_MAX };
+        for entry in self.entries.iter().take(most) {
             bytes += entry.bytes;
-            if bytes > ON_THE_WAY_BYTES_MAX && count > 0 {
+            if entry.is_unreadable || (bytes > ON_THE_WAY_BYTES_MAX && count > 0) {
                 break;
             }
             count += 1;
@@ -223,7 +262,7 @@ impl Outgoing {
     /// Up to where mutations may have been decided that the server does not know any more: what was
     /// sent first on this connection, it has just said that it was not.
     pub(crate) fn uncertain_through(&self) -> MutationNumber {
-        self.number(self.entries.partition_point(|entry| entry.id <= self.sent_before))
+        self.number(self.entries.partition_point(|entry| entry.place <= self.sent_before))
     }
 
     /// The hash before the next one to be sent.
@@ -248,6 +287,8 @@ impl Outgoing {
     /// The first is decided, or will never be known to be.
     fn pop(&mut self, settled: Settled) -> Option<Left> {
         let entry = self.entries.pop_front()?;
+        self.forget(entry.id);
+        self.delivery = Delivery::default();
         self.writer.settled = self.writer.settled.next();
         self.writer.settled_hash = entry.hash;
         self.writer.sent = self.writer.sent.max(self.writer.settled);
@@ -300,12 +341,42 @@ impl Outgoing {
         Ok(())
     }
 
+    /// It waits no longer.
+    fn forget(&mut self, id: MutationId) {
+        self.moved.remove(&id);
+        self.writer.stuck = self.writer.stuck.filter(|stuck| *stuck != id);
+    }
+
     /// What waits from `from` on is this copy's alone, and goes again under an identity of its own;
-    /// what comes before is uncertain.
+    /// what comes before is uncertain. So is what was held back: the other copy may have let it go at
+    /// another place.
+    pub(crate) fn fork(&mut self, from: MutationNumber, left: &mut Vec<Left>) {
+        self.give_up_before(from, left);
+        for (id, _) in std::mem::take(&mut self.moved) {
+            let place = self.entries.iter().position(|entry| entry.id == id);
+            if let Some(entry) = place.and_then(|place| self.entries.remove(place)) {
+                self.forget(id);
+                left.push(Left { entry, settled: Settled::Uncertain });
+            }
+        }
+        self.rename(b"");
+    }
+
+    /// The same in another history, or where the server has forgotten the client: nobody else has
+    /// sent any of it there.
     pub(crate) fn begin_anew(&mut self, from: MutationNumber, why: &[u8], left: &mut Vec<Left>) {
+        self.give_up_before(from, left);
+        self.rename(why);
+    }
+
+    fn give_up_before(&mut self, from: MutationNumber, left: &mut Vec<Left>) {
         while self.writer.settled.next() < from && !self.entries.is_empty() {
             left.extend(self.pop(Settled::Uncertain));
         }
+    }
+
+    /// What waits goes under another identity.
+    fn rename(&mut self, why: &[u8]) {
         // Copies that go on with the same mutation come to the same identity, so that it is decided
         // once.
         let first = self.entries.front().map_or(MutationDigest::NONE, |first| first.digest);

@@ -123,6 +123,8 @@ impl MemoryReplica {
                 self.outbox.writers.insert(writer.lane.clone(), *writer);
             }
             Write::Settle { id, settled } => self.outbox.settle(id, settled),
+            // Nothing is held back here.
+            Write::HeldBackUncertain(_) => {}
             Write::RowsNow(tables) => {
                 for now in &tables {
                     for row in &now.rows {

@@ -65,6 +65,23 @@ impl Reason {
             Self::Violation(_) => ErrorCode::Internal,
         }
     }
+
+    /// Whether a connection that was open may have ended because of what the client had sent. A
+    /// server that goes away, or has too much to do, says so.
+    pub(crate) fn may_be_of_what_was_sent(&self) -> bool {
+        match self {
+            Self::NoToken | Self::Silent => false,
+            Self::Unreachable | Self::Violation(_) => true,
+            Self::Goodbye { code, .. } => matches!(
+                code,
+                ErrorCode::InvalidRequest
+                    | ErrorCode::TooLarge
+                    | ErrorCode::Unsupported
+                    | ErrorCode::Internal
+                    | ErrorCode::Unknown
+            ),
+        }
+    }
 }
 
 /// How it is with a subscription.

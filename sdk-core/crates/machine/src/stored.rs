@@ -27,13 +27,19 @@ pub struct Stored {
     pub since: Option<i64>,
     /// Where it has sent something.
     pub writers: Vec<StoredWriter>,
-    /// What was written and is not decided, in the order in which it was written.
+    /// What was written and is not decided, in the order of their places. What the host holds back is
+    /// not here.
     pub outbox: Vec<StoredMutation>,
 }
 
 /// Names a mutation on this device, as long as the replica exists.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MutationId(pub i64);
+
+/// Where a mutation stands in the order in which those of its lane are sent: its id, unless the host has
+/// held it back; then it stands behind all that were there when the host let it go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Place(pub i64);
 
 /// How far what was written in a lane is sent and decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,9 +59,11 @@ pub struct StoredWriter {
     /// Up to where they may have left the device.
     pub sent: MutationNumber,
     /// The last that may have left it, under whatever identity.
-    pub sent_id: MutationId,
+    pub sent_place: Place,
     /// Up to where they were decided when the replica was last known to survive a power cut.
     pub confirmed: MutationNumber,
+    /// The one that could not be delivered, and for which the lane waits.
+    pub stuck: Option<MutationId>,
 }
 
 /// A mutation that is not decided, without what it does.
@@ -63,6 +71,8 @@ pub struct StoredWriter {
 pub struct StoredMutation {
     /// Which.
     pub id: MutationId,
+    /// Where it stands.
+    pub place: Place,
     /// Its lane.
     pub lane: Lane,
     /// What it is.

@@ -88,6 +88,9 @@ impl Machine {
         if matches!(self.phase(), Phase::Dialing | Phase::Greeting) {
             self.server = (self.server + 1) % self.servers;
         }
+        if self.phase() == Phase::Open && reason.may_be_of_what_was_sent() {
+            self.connection_ended(moment.now, out);
+        }
         self.end(hangup, moment.now, out);
         let until = moment.now.after(self.backoff.next(moment.chance));
         let until = self.not_before.map_or(until, |not_before| until.max(not_before));
@@ -267,7 +270,7 @@ impl Machine {
             ServerFrame::Expected(expected) => self.expected(&expected, moment),
             ServerFrame::Forked(forked) => self.forked(&forked, moment),
             ServerFrame::UnknownClient(unknown) => self.unknown_client(&unknown, moment, out),
-            ServerFrame::RetryAfter(later) => self.retry_after(&later, moment),
+            ServerFrame::RetryAfter(later) => self.retry_after(&later, moment, out),
             frame @ (ServerFrame::Welcome(_) | ServerFrame::Goodbye(_)) => {
                 Err(ProtocolViolation::Misplaced(name(&frame)))
             }

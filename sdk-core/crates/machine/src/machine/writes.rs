@@ -12,10 +12,11 @@ use protocol::frame::v1::{
 use protocol::ids::{ClientId, Epoch, Lane, MutationNumber};
 use protocol::limits::CONNECTION_LANES_MAX;
 
+use super::turns::tell_stuck;
 use super::{Machine, Phase, State, apply};
 use crate::connection::FeedState;
 use crate::instruction::{self, Instruction, MutationProgress, Step, Write};
-use crate::outgoing::{ForkedFrom, Left, Outgoing};
+use crate::outgoing::{Entry, ForkedFrom, Left, Outgoing};
 use crate::stored::{MutationId, StoredMutation, StoredWriter};
 use crate::time::{Millis, Moment};
 use crate::violation::ProtocolViolation;
@@ -53,9 +54,9 @@ fn outgoing<'a>(
     all.entry(lane.clone()).or_insert_with(|| Outgoing::new(lane.clone(), client))
 }
 
-/// Tells the app of what waits no longer. Of what was taken back it knows.
+/// Tells the app of what waits no longer.
 pub(super) fn tell_left(left: Vec<Left>, out: &mut Vec<Instruction>) {
-    for Left { entry, settled } in left.into_iter().filter(|left| !left.entry.is_cancelled) {
+    for Left { entry, settled } in left {
         let progress = MutationProgress::Settled(settled);
         out.push(Instruction::MutationChanged(entry.id, progress));
     }
@@ -73,15 +74,15 @@ fn settle_all(left: &[Left], writes: &mut Vec<Write>) {
 impl Machine {
     /// Whether an [`Event::Flush`](crate::Event::Flush) is wanted.
     pub fn has_to_send(&self, now: Millis) -> bool {
+        let turn = || self.turn(now);
         self.phase() == Phase::Open
-            && self.outgoing.iter().any(|(lane, outgoing)| {
-                outgoing.wants_to_open(now) || (outgoing.has_to_post() && self.may_send(lane, now))
-            })
+            && (self.outgoing.values().any(|outgoing| outgoing.wants_to_open(now))
+                || self.outgoing.keys().any(|lane| self.may_post(lane, now) && turn().is_of(lane)))
     }
 
-    /// Whether a mutation can still be taken back: it has not left the device.
+    /// Whether a mutation can still be taken back: it has not left the device, or is stuck.
     pub fn may_take_back(&self, id: MutationId) -> bool {
-        self.is_sent(id) == Some(false)
+        self.is_sent(id) == Some(false) || self.is_stuck(id)
     }
 
     /// Whether a mutation that waits may have left the device; `None` when it does not wait.
@@ -96,8 +97,21 @@ impl Machine {
         outgoing(&mut self.outgoing, self.client, &stored.lane).push(stored);
     }
 
-    pub(super) fn taken_back(&mut self, id: MutationId) {
-        self.outgoing.values_mut().for_each(|outgoing| outgoing.take_back(id));
+    pub(super) fn taken_back(&mut self, id: MutationId, out: &mut Vec<Instruction>) {
+        let mut writes = Vec::new();
+        for outgoing in self.outgoing.values_mut() {
+            outgoing.take_back(id);
+            if outgoing.writer.stuck == Some(id) {
+                outgoing.set_free();
+                writes.push(Write::PutWriter(Box::new(outgoing.writer.clone())));
+            }
+        }
+        apply(writes, out);
+    }
+
+    /// Whether there is something that may be sent.
+    pub(super) fn may_post(&self, lane: &Lane, now: Millis) -> bool {
+        self.outgoing.get(lane).is_some_and(Outgoing::has_to_post) && self.may_send(lane, now)
     }
 
     /// Whether the history in which the lane's numbers hold is the one the server is in.
@@ -107,6 +121,7 @@ impl Machine {
         outgoing.is_open
             && !outgoing.hushed
             && outgoing.not_before.is_none_or(|at| now >= at)
+            && outgoing.parked_until().is_none_or(|at| now >= at)
             && known.is_some_and(|epoch| outgoing.is_of(epoch))
     }
 
@@ -139,8 +154,11 @@ impl Machine {
         let lanes: Vec<Lane> = self.outgoing.keys().cloned().collect();
         let mut ready = Vec::new();
         let mut writes = Vec::new();
-        for lane in lanes {
-            self.open_lane(&lane, moment.now, out);
+        for lane in &lanes {
+            self.open_lane(lane, moment.now, out);
+        }
+        let turn = self.turn(moment.now);
+        for lane in lanes.into_iter().filter(|lane| turn.is_of(lane)) {
             if self.may_send(&lane, moment.now)
                 && let Some(through) = self.number(&lane, &mut writes)
             {
@@ -177,7 +195,7 @@ impl Machine {
         }
         let through = outgoing.sendable();
         let before = outgoing.writer.clone();
-        let last = outgoing.get(through).map(|entry| entry.id);
+        let last = outgoing.get(through).map(|entry| entry.place);
         let writer = &mut outgoing.writer;
         writer.epoch = Some(epoch);
         if writer.since == 0 {
@@ -185,7 +203,7 @@ impl Machine {
         }
         if writer.sent < through {
             writer.sent = through;
-            writer.sent_id = writer.sent_id.max(last.unwrap_or_default());
+            writer.sent_place = writer.sent_place.max(last.unwrap_or_default());
         }
         // Only a step that is synced anyway says how far things are settled, unless the window is full
         // without.
@@ -224,16 +242,23 @@ impl Machine {
                 mutations: frame.iter().map(|entry| entry.id).collect(),
                 confirmed: outgoing.writer.confirmed,
             }));
-            for entry in frame.iter().filter(|entry| !entry.is_cancelled) {
+            let stuck = outgoing.writer.stuck;
+            let is_shown = |entry: &&Entry| !entry.is_cancelled && Some(entry.id) != stuck;
+            for entry in frame.iter().filter(is_shown) {
                 out.push(Instruction::MutationChanged(entry.id, MutationProgress::Sent));
             }
         }
+        outgoing.delivery.posted_at = Some(now);
         outgoing.wait(now);
     }
 
     /// When something is to be sent again, or may be sent at last.
     pub(super) fn sends_again_at(&self) -> Option<Millis> {
-        let at = |it: &Outgoing| [it.not_before, it.not_opened_before, it.again_at];
+        let has_suspect = self.has_suspect();
+        let at = |it: &Outgoing| {
+            let trial = it.on_trial_until().filter(|_| has_suspect);
+            [it.not_before, it.not_opened_before, it.again_at, it.parked_until(), trial]
+        };
         self.outgoing.values().filter(|it| !it.is_empty()).flat_map(at).flatten().min()
     }
 
@@ -243,6 +268,7 @@ impl Machine {
             for before in [&mut outgoing.not_before, &mut outgoing.not_opened_before] {
                 *before = before.filter(|at| now < *at);
             }
+            outgoing.delivery.pass(now);
             if outgoing.again_at.is_some_and(|at| now >= at) {
                 (outgoing.posted, outgoing.again_at) = (outgoing.writer.settled, None);
             }
@@ -282,11 +308,14 @@ impl Machine {
         if let Some(outgoing) = outgoing.filter(|outgoing| outgoing.writer.client == client) {
             let settled = outgoing.settle(&decision, &mut left);
             if let Err(ForkedFrom(number)) = settled {
-                outgoing.begin_anew(number, b"", &mut left);
+                outgoing.fork(number, &mut left);
             }
             outgoing.wait(moment.now);
             if !left.is_empty() || settled.is_err() {
                 settle_all(&left, &mut writes);
+                if settled.is_err() {
+                    writes.push(Write::HeldBackUncertain(lane));
+                }
                 writes.push(Write::RowsNow(tables));
                 writes.push(Write::PutWriter(Box::new(outgoing.writer.clone())));
             }
@@ -317,8 +346,9 @@ impl Machine {
         };
         let compared = compare();
         outgoing.hushed = false;
+        let is_copy = compared.is_err();
         if let Err(ForkedFrom(number)) = compared {
-            outgoing.begin_anew(number, b"", &mut left);
+            outgoing.fork(number, &mut left);
         } else if !outgoing.is_of(epoch) {
             // What this history has of the client is settled; the rest is told again under an
             // identity that was never in another one.
@@ -327,6 +357,9 @@ impl Machine {
         outgoing.writer.epoch = Some(epoch);
         if before != outgoing.writer {
             settle_all(&left, writes);
+            if is_copy {
+                writes.push(Write::HeldBackUncertain(lane.clone()));
+            }
             writes.push(Write::RowsNow(tables));
             writes.push(Write::PutWriter(Box::new(outgoing.writer.clone())));
         }
@@ -401,12 +434,14 @@ impl Machine {
         &mut self,
         later: &RetryAfter,
         moment: Moment,
+        out: &mut Vec<Instruction>,
     ) -> Result<(), ProtocolViolation> {
         let outgoing = self.outgoing.get_mut(&later.lane);
         if let Some(outgoing) = outgoing.filter(|outgoing| outgoing.writer.client == later.client) {
+            let wait = later.retry_after_ms.min(RETRY_AFTER_MS_MAX);
+            tell_stuck(outgoing.put_off(wait), outgoing, out);
             // Opened once more, it is also said what has become of what was sent.
             (outgoing.posted, outgoing.is_open) = (outgoing.writer.settled, false);
-            let wait = later.retry_after_ms.min(RETRY_AFTER_MS_MAX);
             outgoing.not_before = Some(moment.now.after(wait));
             outgoing.not_opened_before = outgoing.not_before;
         }

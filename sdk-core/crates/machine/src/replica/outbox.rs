@@ -8,7 +8,7 @@ use protocol::mutation::{Mutation, MutationDigest};
 use protocol::value::Row;
 
 use crate::instruction::Outgoing;
-use crate::stored::{MutationId, Settled, StoredMutation, StoredWriter};
+use crate::stored::{MutationId, Place, Settled, StoredMutation, StoredWriter};
 
 /// A mutation that waits.
 #[derive(Clone, Debug)]
@@ -36,7 +36,7 @@ impl Waiting {
     fn stored(&self, id: MutationId) -> StoredMutation {
         let digest = MutationDigest::of(&self.mutation);
         let (lane, is_cancelled) = (self.lane.clone(), self.is_cancelled);
-        StoredMutation { id, lane, digest, bytes: 100, is_cancelled }
+        StoredMutation { id, place: Place(id.0), lane, digest, bytes: 100, is_cancelled }
     }
 }
 

@@ -286,6 +286,7 @@ pub(crate) fn kinds(instructions: &[Instruction]) -> Vec<&'static str> {
         Instruction::Send(ClientFrame::Mutate(_)) => None,
         Instruction::Mutate(_) => Some("mutate"),
         Instruction::MutationChanged(_, MutationProgress::Sent) => Some("sent"),
+        Instruction::MutationChanged(_, MutationProgress::Stuck) => Some("stuck"),
         Instruction::MutationChanged(_, MutationProgress::Settled(_)) => Some("settled"),
         Instruction::StatementEnded(..) => Some("ended"),
         Instruction::StatusChanged

@@ -6,6 +6,7 @@ mod attempts;
 mod backoff;
 mod client;
 mod crashes;
+mod delivery;
 mod histories;
 mod merging;
 mod replicas;

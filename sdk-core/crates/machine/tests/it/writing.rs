@@ -96,7 +96,7 @@ impl Client {
         }
     }
 
-    fn write_in(&mut self, lane: Lane, id: i64) {
+    pub(crate) fn write_in(&mut self, lane: Lane, id: i64) {
         let key: Row = [Value::Integer(id)].into_iter().collect();
         let stored = self.replica.wrote(lane, insert(id), vec![(TableId(1), key)]);
         assert_eq!(self.event(Event::Wrote(stored)), []);
@@ -134,7 +134,7 @@ impl Client {
     }
 
     /// The same after the connection was lost and is there again, where the server knows this.
-    fn again(&mut self, state: ServerFrame) {
+    pub(crate) fn again(&mut self, state: ServerFrame) {
         self.disconnected();
         self.open();
         self.frame(state);

@@ -1,0 +1,84 @@
+//! Which lanes may send, while it is to be found out which mutation ends connections; and what is stuck.
+
+use protocol::ids::Lane;
+
+use super::{Machine, apply};
+use crate::instruction::{Instruction, MutationProgress, Write};
+use crate::outgoing::Outgoing;
+use crate::stored::MutationId;
+use crate::time::Millis;
+
+/// Which lanes may send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    All,
+    Only(Lane),
+    Nobody,
+}
+
+impl Turn {
+    pub(super) fn is_of(&self, lane: &Lane) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(only) => only == lane,
+            Self::Nobody => false,
+        }
+    }
+}
+
+impl Machine {
+    pub(super) fn has_suspect(&self) -> bool {
+        self.outgoing.values().any(Outgoing::is_suspect)
+    }
+
+    /// What may have ended connections goes alone, so that its end says something. Nobody waits for it
+    /// any longer than an end would be put down to it.
+    pub(super) fn turn(&self, now: Millis) -> Turn {
+        if !self.has_suspect() {
+            return Turn::All;
+        }
+        let is_on_trial = |is_suspect: bool| {
+            let mut lanes = self.outgoing.values();
+            lanes.any(|it| it.is_suspect() == is_suspect && it.is_on_trial(now))
+        };
+        if is_on_trial(true) {
+            return Turn::Nobody;
+        }
+        let mut suspects = self.outgoing.iter().filter(|(_, it)| it.is_suspect());
+        match suspects.find(|(lane, _)| self.may_post(lane, now)) {
+            Some(_) if is_on_trial(false) => Turn::Nobody,
+            Some((lane, _)) => Turn::Only(lane.clone()),
+            None => Turn::All,
+        }
+    }
+
+    /// Whether a mutation could not be delivered, and its lane waits for it.
+    pub fn is_stuck(&self, id: MutationId) -> bool {
+        self.outgoing.values().any(|outgoing| outgoing.writer.stuck == Some(id))
+    }
+
+    /// The connection has ended, and nobody wanted it to.
+    pub(super) fn connection_ended(&mut self, now: Millis, out: &mut Vec<Instruction>) {
+        for outgoing in self.outgoing.values_mut() {
+            tell_stuck(outgoing.connection_ended(now), outgoing, out);
+        }
+    }
+
+    pub(super) fn unreadable(&mut self, id: MutationId, out: &mut Vec<Instruction>) {
+        for outgoing in self.outgoing.values_mut().filter(|it| it.find(id).is_some()) {
+            outgoing.unreadable(id);
+            tell_stuck(outgoing.set_stuck(Some(id)), outgoing, out);
+        }
+    }
+}
+
+/// Stores and tells what is stuck, where something has come to be.
+pub(super) fn tell_stuck(
+    stuck: Option<MutationId>,
+    outgoing: &Outgoing,
+    out: &mut Vec<Instruction>,
+) {
+    let Some(id) = stuck else { return };
+    apply(vec![Write::PutWriter(Box::new(outgoing.writer.clone()))], out);
+    out.push(Instruction::MutationChanged(id, MutationProgress::Stuck));
+}
