@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use protocol::codec;
 use protocol::ids::ColumnId;
 use protocol::limits::{KEY_BYTES_MAX, ROW_BYTES_MAX};
-use protocol::mutation::{Action, ColumnChange, ColumnValue};
+use protocol::mutation::{Action, ColumnChange, ColumnValue, Guard};
 use protocol::schema::{Column, ColumnDefault, MergeRule};
 use protocol::value::{Row, Value};
 use rusqlite::types::Value as Sqlite;
@@ -18,6 +18,7 @@ use rusqlite::{Connection, OptionalExtension, ToSql, params_from_iter};
 use crate::error::ReplicaError;
 use crate::guard::INSERTS;
 use crate::outbox::{self, Draft};
+use crate::sets::SetId;
 use crate::surroundings::{IMAGE, PENDING_SET};
 use crate::table::Table;
 use crate::values::{Bound, owned, read};
@@ -33,6 +34,8 @@ pub(crate) struct Capture<'a> {
     pub(crate) set: &'a BTreeSet<ColumnId>,
     /// The time of the transaction, which is what `NOW()` gave.
     pub(crate) now: i64,
+    /// Where rows are to be found unchanged: the columns that are known of a row with this set.
+    pub(crate) unchanged: Option<&'a dyn Fn(SetId) -> Vec<ColumnId>>,
 }
 
 /// The first entry of a row in the log, and what is there of the row now: all columns, in the order
@@ -67,9 +70,11 @@ impl Capture<'_> {
                 continue;
             }
             self.keep_image(effect)?;
+            let first = drafts.len();
             for action in actions {
                 drafts.push(Draft::new(self.table, key.clone(), action));
             }
+            drafts[first].operation.guard = self.guard(effect)?;
         }
         if !effects.is_empty() {
             let sql = format!("DELETE FROM {}", self.table.log());
@@ -179,6 +184,28 @@ impl Capture<'_> {
             named.extend(self.set);
         }
         Some(named)
+    }
+
+    /// What the server is to find of a row, where it is to be unchanged. Of a row that is only here
+    /// there is nothing to compare.
+    fn guard(&self, effect: &Effect) -> Result<Option<Guard>, ReplicaError> {
+        let Some(known) = self.unchanged else { return Ok(None) };
+        let columns = &self.table.schema.columns;
+        let Some(before) = &effect.before else { return Ok(Some(Guard::Absent)) };
+        let known = match before.get(columns.len() + 1) {
+            Some(Sqlite::Integer(set)) if *set > 0 => known(SetId(*set)),
+            _ => return Ok(None),
+        };
+        let mut values = Vec::new();
+        for (column, value) in columns.iter().zip(before) {
+            let is_compared = known.contains(&column.id)
+                && column.merge != MergeRule::Add
+                && !self.table.is_key(column.id);
+            if is_compared {
+                values.push(ColumnValue(column.id, self.table.typed(column, value)?));
+            }
+        }
+        Ok(Some(Guard::Values(values)))
     }
 
     fn insert(&self, after: &[Sqlite]) -> Result<Action, ReplicaError> {

@@ -2,6 +2,7 @@
 
 use protocol::error_code::ErrorCode;
 use protocol::ids::TableName;
+use sdk_machine::MutationId;
 use thiserror::Error;
 
 use crate::limits::{OUTBOX_BYTES_MAX, OUTBOX_MUTATIONS_MAX};
@@ -50,10 +51,31 @@ pub enum ReplicaError {
     TooLarge(String),
     /// Too much waits to be sent.
     #[error(
-        "too much waits to be sent, {} mutations or {} MiB: connect, and write when it has gone",
+        "too much waits to be sent or was rejected, {} writes or {} MiB: connect, and write when it has \
+         gone; retry or discard what was rejected",
         OUTBOX_MUTATIONS_MAX, OUTBOX_BYTES_MAX >> 20
     )]
     OutboxFull,
+    /// What waits to be sent is not what was stored.
+    #[error(
+        "what was written cannot be read any more, so it is not sent: take it back, and write it again"
+    )]
+    Unreadable(MutationId),
+    /// There is no such rejected write.
+    #[error("there is no rejected write of this id: it was retried or discarded already")]
+    NoSuchRejection,
+    /// A write that is not to wait would have to.
+    #[error(
+        "this write is not to wait, but a write before it is held back: retry or discard what was \
+         rejected, or write without `online`"
+    )]
+    WouldWait,
+    /// A row is not here, so nothing is known that it could be compared with.
+    #[error(
+        "{0}: the row is not on this device, so it cannot be expected to be unchanged: say what is \
+         expected of it, or subscribe to it"
+    )]
+    NothingExpected(String),
     /// A table is not to be written by this user.
     #[error("{0} is not written by this user: ask for the right, or have the server do it")]
     NotWritable(String),
@@ -103,13 +125,16 @@ impl ReplicaError {
             Self::Constraint(_) => ErrorCode::Constraint,
             Self::TooLarge(_) => ErrorCode::TooLarge,
             Self::NotWritable(_) => ErrorCode::Forbidden,
-            Self::TwoLanes { .. } => ErrorCode::InvalidRequest,
+            Self::TwoLanes { .. } | Self::NothingExpected(_) => ErrorCode::InvalidRequest,
             Self::RolledBack => ErrorCode::Cancelled,
             Self::Sql(_) | Self::Value { .. } => ErrorCode::InvalidRequest,
-            Self::NoSuchTable(_) => ErrorCode::NotFound,
+            Self::NoSuchTable(_) | Self::NoSuchRejection => ErrorCode::NotFound,
+            Self::WouldWait => ErrorCode::Conflict,
             Self::Refused(_) => ErrorCode::Unsupported,
             Self::Interrupted => ErrorCode::Cancelled,
-            Self::Damaged | Self::File(_) | Self::Inconsistent(_) => ErrorCode::Internal,
+            Self::Damaged | Self::Unreadable(_) | Self::File(_) | Self::Inconsistent(_) => {
+                ErrorCode::Internal
+            }
         }
     }
 }

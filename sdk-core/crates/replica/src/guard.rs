@@ -31,8 +31,8 @@ pub(crate) const PENDING: &str = "tw_pending";
 const BEHIND_PENDING: [(&str, &[&str]); 4] = [
     ("tw_operations", &["table_id", "key", "mutation"]),
     ("tw_tables", &["id", "name"]),
-    ("tw_outbox", &["id", "lane"]),
-    ("tw_writers", &["lane", "sent_id"]),
+    ("tw_outbox", &["id", "lane", "place"]),
+    ("tw_writers", &["lane", "sent_id", "stuck"]),
 ];
 
 /// It is to be a new one. From this number on: where the server has one with its key, that one is

@@ -14,22 +14,27 @@
 //! | `namespace.table` in SQL, and what else its text says | `names.rs`, `said.rs`; `tokens.rs` |
 //! | reading | `reader.rs`; values: `values.rs` |
 //! | what an application may do | `guard.rs`, `local.rs` |
-//! | writing: SQL; by key; what a transaction has done; defaults | `writing.rs`, `typed.rs`, `capture.rs`, `functions.rs` |
-//! | what waits to be sent, and what is shown meanwhile | `outbox.rs`, `pending.rs`, `rebase.rs` |
-//! | what is sent of it, and what becomes of it; how far that is | `sending.rs`; `writers.rs` |
+//! | writing: SQL; by key; what a transaction has done; defaults | `writing.rs`, `options.rs`, `typed.rs`, `capture.rs`, `functions.rs` |
+//! | what waits to be sent, what is held back, and what is shown meanwhile | `outbox.rs`, `pending.rs`, `hold.rs`, `rebase.rs` |
+//! | what is sent of it, and what becomes of it; how far that is | `sending.rs`, `rejected.rs`; `writers.rs` |
 //! | what can go wrong | `error.rs` |
 
+mod again;
 mod capture;
 mod error;
+mod expect;
 mod functions;
 mod guard;
+mod hold;
 mod limits;
 mod local;
 mod names;
+mod options;
 mod outbox;
 mod pending;
 mod reader;
 mod rebase;
+mod rejected;
 mod replica;
 mod rows;
 mod said;
@@ -49,8 +54,10 @@ mod writing;
 pub use error::ReplicaError;
 pub use functions::Writer;
 pub use limits::{OUTBOX_BYTES_MAX, OUTBOX_MUTATIONS_MAX};
+pub use options::{Expect, OnReject, WriteOptions};
 pub use pending::PendingMutation;
 pub use reader::{QueryResult, Reader};
+pub use rejected::RejectedMutation;
 pub use replica::{Changed, Replica};
 pub use said::subscribed_table;
 pub use sdk_machine::MutationId;

@@ -8,7 +8,7 @@ use protocol::mutation::{Action, ColumnValue, Mutation, MutationDigest, Operatio
 use protocol::schema::TableSchema;
 use protocol::value::Row;
 use rusqlite::{Connection, OptionalExtension, params};
-use sdk_machine::{MutationId, StoredMutation};
+use sdk_machine::{MutationId, Place, StoredMutation};
 
 use crate::error::ReplicaError;
 use crate::limits::{OUTBOX_BYTES_MAX, OUTBOX_MUTATIONS_MAX};
@@ -18,23 +18,47 @@ use crate::values::{Bound, shown_key};
 /// How large the outbox is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct OutboxSize {
-    /// The last one that was ever in it.
+    /// The last id or place that was ever in it.
     pub(crate) last: MutationId,
+    /// With what was rejected and is not dealt with.
     pub(crate) mutations: i64,
     /// Those of the operations.
     pub(crate) bytes: i64,
+    /// How many are held back.
+    pub(crate) held: i64,
 }
 
 impl OutboxSize {
     /// One more.
-    pub(crate) fn count(&mut self, stored: &StoredMutation) {
-        self.last = stored.id;
+    pub(crate) fn count(&mut self, added: &Added) {
+        self.last = added.id;
         self.mutations += 1;
-        self.bytes += i64::try_from(stored.bytes).unwrap_or(i64::MAX);
+        self.bytes += i64::try_from(added.bytes).unwrap_or(i64::MAX);
+        self.held += i64::from(added.stored.is_none());
     }
 }
 
+/// How a mutation is stored, beside what it does.
+pub(crate) struct Adding<'a> {
+    pub(crate) lane: &'a Lane,
+    /// Microseconds since 1970.
+    pub(crate) written_at: i64,
+    pub(crate) queue: Option<&'a str>,
+    pub(crate) expires_at: Option<i64>,
+    pub(crate) online: bool,
+    pub(crate) is_held: bool,
+}
+
+/// A mutation that was stored.
+pub(crate) struct Added {
+    pub(crate) id: MutationId,
+    bytes: usize,
+    /// What is to be sent, unless it is held back.
+    pub(crate) stored: Option<StoredMutation>,
+}
+
 /// An operation on its way to the outbox, and the row that it is about.
+#[derive(Clone)]
 pub(crate) struct Draft {
     pub(crate) operation: Operation,
     pub(crate) key: Row,
@@ -51,10 +75,9 @@ impl Draft {
 pub(crate) fn add(
     connection: &Connection,
     size: OutboxSize,
-    lane: &Lane,
-    written_at: i64,
+    adding: &Adding<'_>,
     drafts: &[Draft],
-) -> Result<StoredMutation, ReplicaError> {
+) -> Result<Added, ReplicaError> {
     let encoded: Vec<Vec<u8>> =
         drafts.iter().map(|draft| codec::encode(&draft.operation)).collect();
     let bytes: usize = encoded.iter().map(Vec::len).sum();
@@ -75,10 +98,21 @@ pub(crate) fn add(
     let digest = MutationDigest::of(&Mutation { operations });
     connection
         .prepare_cached(
-            "INSERT INTO tw_outbox (id, lane, written_at, bytes, digest)
-             VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO tw_outbox
+             (id, lane, written_at, bytes, digest, place, queue, expires_at, online)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?
-        .execute(params![id, lane.to_string(), written_at, added, digest.0])?;
+        .execute(params![
+            id,
+            adding.lane.to_string(),
+            adding.written_at,
+            added,
+            digest.0,
+            (!adding.is_held).then_some(id),
+            adding.queue,
+            adding.expires_at,
+            adding.online
+        ])?;
     let mut insert = connection.prepare_cached(
         "INSERT INTO tw_operations (mutation, place, table_id, key, operation)
          VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -87,17 +121,22 @@ pub(crate) fn add(
         let (table, key) = (draft.operation.table.0, shown_key(&draft.key));
         insert.execute(params![id, place, table, Bound(&key), bytes])?;
     }
-    let (id, lane) = (MutationId(id), lane.clone());
-    Ok(StoredMutation { id, lane, digest, bytes, is_cancelled: false })
+    let (place, id, lane) = (Place(id), MutationId(id), adding.lane.clone());
+    let stored = StoredMutation { id, place, lane, digest, bytes, is_cancelled: false };
+    Ok(Added { id, bytes, stored: (!adding.is_held).then_some(stored) })
 }
 
 /// How much is stored: what was taken back is there until it has been told.
 pub(crate) fn size(connection: &Connection) -> Result<OutboxSize, ReplicaError> {
-    let sql = "SELECT max(coalesce(max(id), 0), (SELECT last_mutation FROM tw_replica)), count(*),
-               coalesce(sum(bytes), 0) FROM tw_outbox";
+    let sql = "SELECT (SELECT last_mutation FROM tw_replica), coalesce(max(id), 0),
+               coalesce(max(place), 0), count(*), coalesce(sum(bytes), 0), count(*) - count(place),
+               (SELECT count(*) FROM tw_rejected),
+               (SELECT coalesce(sum(length(content)), 0) FROM tw_rejected) FROM tw_outbox";
     let size = |row: &rusqlite::Row<'_>| {
-        let last = MutationId(row.get(0)?);
-        Ok(OutboxSize { last, mutations: row.get(1)?, bytes: row.get(2)? })
+        let last: i64 = row.get::<_, i64>(0)?.max(row.get(1)?).max(row.get(2)?);
+        let mutations = row.get::<_, i64>(3)? + row.get::<_, i64>(6)?;
+        let bytes = row.get::<_, i64>(4)? + row.get::<_, i64>(7)?;
+        Ok(OutboxSize { last: MutationId(last), mutations, bytes, held: row.get(5)? })
     };
     Ok(connection.query_row(sql, [], size)?)
 }
@@ -119,7 +158,8 @@ pub(crate) fn is_pending(
     Ok(connection.prepare_cached(sql)?.exists(params![table.0, Bound(&key)])?)
 }
 
-/// The operations that wait for a row, in their order, each with the time at which it was written.
+/// The operations that wait for a row, in the order in which they are sent and with what is held back
+/// behind all others, each with the time at which it was written.
 pub(crate) fn of_row(
     connection: &Connection,
     table: TableId,
@@ -127,7 +167,8 @@ pub(crate) fn of_row(
 ) -> Result<Vec<(i64, Operation)>, ReplicaError> {
     let mut select = connection.prepare_cached(
         "SELECT o.written_at, p.operation FROM tw_operations p JOIN tw_outbox o ON o.id = p.mutation
-         WHERE p.table_id = ?1 AND p.key = ?2 ORDER BY p.mutation, p.place",
+         WHERE p.table_id = ?1 AND p.key = ?2
+         ORDER BY o.place IS NULL, o.place, o.id, p.place",
     )?;
     let key = shown_key(key);
     let mut rows = select.query(params![table.0, Bound(&key)])?;

@@ -2,10 +2,8 @@
 
 use std::collections::HashSet;
 
-use protocol::codec;
 use protocol::ids::{Lane, TableId, TableName};
-use protocol::limits::COMMIT_BYTES_MAX;
-use protocol::mutation::{Mutation, Rejection};
+use protocol::mutation::Mutation;
 use protocol::value::Value;
 use rusqlite::OptionalExtension;
 use sdk_machine::MutationId;
@@ -39,9 +37,10 @@ impl Replica {
     /// # Errors
     /// [`ReplicaError`]; nothing was done.
     pub fn cancel(&mut self, id: MutationId) -> Result<Option<Changed>, ReplicaError> {
-        let sql = "SELECT bytes FROM tw_outbox WHERE id = ?1 AND cancelled IS NULL";
-        let found = self.connection.prepare_cached(sql)?.query_row([id.0], |row| row.get(0));
-        let Some::<i64>(bytes) = found.optional()? else { return Ok(None) };
+        let sql = "SELECT bytes, place IS NULL FROM tw_outbox WHERE id = ?1 AND cancelled IS NULL";
+        let found = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        let found = self.connection.prepare_cached(sql)?.query_row([id.0], found).optional()?;
+        let Some::<(i64, bool)>((bytes, is_held)) = found else { return Ok(None) };
         let mut changed = self.despite_the_app(|replica| {
             let connection = &replica.connection;
             let operations = operations(connection, id)?;
@@ -55,7 +54,13 @@ impl Replica {
                     rebase::row(connection, table, &key)?;
                 }
             }
+            // What is held back has no number, and will have none.
+            if is_held {
+                replica.forget(id)?;
+                return Ok(false);
+            }
             // It takes its number when its turn comes, and that needs no more than its digest.
+            let connection = &replica.connection;
             let sql = "UPDATE tw_outbox SET cancelled = x'', bytes = 0 WHERE id = ?1";
             connection.execute(sql, [id.0])?;
             replica.outbox.bytes -= bytes;
@@ -93,21 +98,6 @@ impl Replica {
             }
         }
         Ok(pending)
-    }
-
-    /// What became of a mutation that did not happen, or is not known to have: `None` where there is
-    /// no such one, and in it the rejection, where it was one.
-    ///
-    /// # Errors
-    /// [`ReplicaError`] when the file cannot be read.
-    pub fn rejected(&self, id: MutationId) -> Result<Option<Option<Rejection>>, ReplicaError> {
-        let sql = "SELECT verdict FROM tw_rejected WHERE id = ?1";
-        let mut select = self.connection.prepare_cached(sql)?;
-        let found = select.query_row([id.0], |row| row.get::<_, Option<Vec<u8>>>(0)).optional()?;
-        let read = |verdict: Vec<u8>| {
-            codec::decode(&verdict, COMMIT_BYTES_MAX).map_err(|_| ReplicaError::Damaged)
-        };
-        found.map(|verdict| verdict.map(read).transpose()).transpose()
     }
 
     /// What a mutation that waits does, as it will be sent. `None` where it does not wait.

@@ -27,6 +27,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../sql/002_synced_at.sql"),
     include_str!("../sql/003_outbox.sql"),
     include_str!("../sql/004_sending.sql"),
+    include_str!("../sql/005_rejections.sql"),
 ];
 
 /// How many expired rows go at once.
@@ -252,6 +253,15 @@ impl Replica {
         let _ = self.connection.query_row(&limit, [], |_| Ok(()));
     }
 
+    /// Spoils what a mutation does, as a disk may that goes bad.
+    #[cfg(feature = "testing")]
+    pub fn spoil(&self, id: sdk_machine::MutationId) {
+        let sql = "UPDATE tw_operations SET operation = (SELECT operation FROM tw_operations
+                   WHERE mutation <> ?1) WHERE mutation = ?1";
+        // It is a test that finds out.
+        let _ = self.connection.execute(sql, [id.0]);
+    }
+
     /// Does something in one transaction. When it fails nothing of it was done, in memory either.
     pub(crate) fn transaction<T>(
         &mut self,
@@ -324,7 +334,7 @@ impl Replica {
         if !tables.is_empty() {
             tables.extend(self.guard.by_triggers());
         }
-        Changed { tables, schema, dropped: Vec::new() }
+        Changed { tables, schema, ..Changed::default() }
     }
 }
 

@@ -1,11 +1,10 @@
 //! What was written, on its way out and back: the frames that the machine wants sent, and what becomes
 //! of what was in them.
 
-use protocol::codec;
 use protocol::frame::v1::{Mutate, RowNow, TableNow, Written};
 use protocol::mutation::{Mutation, MutationDigest};
 use protocol::value::Row;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::Connection;
 use sdk_machine::{MutationId, Outgoing, Settled};
 
 use crate::error::ReplicaError;
@@ -34,44 +33,40 @@ impl Replica {
         settled: &Settled,
         left: &mut Left,
     ) -> Result<(), ReplicaError> {
-        let connection = &self.connection;
-        let found = connection
-            .prepare_cached("SELECT bytes, cancelled IS NOT NULL FROM tw_outbox WHERE id = ?1")?
-            .query_row([id.0], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, bool>(1)?)));
-        let (bytes, is_cancelled) = found?;
-        let operations = operations(connection, id)?;
-        let verdict = match settled {
-            Settled::Accepted(_) => None,
-            Settled::Rejected(rejection) => Some(Some(codec::encode(rejection))),
-            Settled::Uncertain => Some(None),
-        };
+        let sql = "SELECT cancelled IS NOT NULL FROM tw_outbox WHERE id = ?1";
+        let is_cancelled: bool =
+            self.connection.prepare_cached(sql)?.query_row([id.0], |row| row.get(0))?;
+        let operations = operations(&self.connection, id)?;
         for operation in &operations {
             let Ok(table) = self.tables.get(operation.table) else { continue };
             if let Some(key) = key_of(&table.schema, operation) {
                 left.stale(table.schema.id, key);
             }
         }
-        if let Some(verdict) = verdict.filter(|_| !is_cancelled) {
-            let content = codec::encode(&Mutation { operations });
-            connection
-                .prepare_cached(
-                    "INSERT INTO tw_rejected (id, lane, written_at, content, verdict)
-                     SELECT id, lane, written_at, ?2, ?3 FROM tw_outbox WHERE id = ?1",
-                )?
-                .execute(params![id.0, content, verdict])?;
+        if !is_cancelled {
+            self.keep_rejected(id, &Mutation { operations }, settled)?;
         }
-        connection
+        self.connection
             .prepare_cached("DELETE FROM tw_operations WHERE mutation = ?1")?
             .execute([id.0])?;
-        connection.prepare_cached("DELETE FROM tw_outbox WHERE id = ?1")?.execute([id.0])?;
-        // Its id is used by no other one.
-        if id == self.outbox.last {
-            connection
+        self.forget(id)
+    }
+
+    /// It is not in the outbox any more. Its id and its place are used by no other one.
+    pub(crate) fn forget(&mut self, id: MutationId) -> Result<(), ReplicaError> {
+        let sql = "DELETE FROM tw_outbox WHERE id = ?1 RETURNING bytes, place";
+        let gone = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        let (bytes, place): (i64, Option<i64>) =
+            self.connection.prepare_cached(sql)?.query_row([id.0], gone)?;
+        let last = self.outbox.last.0;
+        if id.0 == last || place == Some(last) {
+            self.connection
                 .prepare_cached("UPDATE tw_replica SET last_mutation = max(last_mutation, ?1)")?
-                .execute([id.0])?;
+                .execute([last])?;
         }
         self.outbox.mutations -= 1;
         self.outbox.bytes -= bytes;
+        self.outbox.held -= i64::from(place.is_none());
         Ok(())
     }
 }
@@ -106,13 +101,21 @@ impl crate::rows::Rows<'_> {
     }
 }
 
+/// A mutation as it is sent. What it does has to be what was stored: the chained hash is over that.
 fn written(connection: &Connection, id: MutationId) -> Result<Written, ReplicaError> {
-    let digest = connection
-        .prepare_cached("SELECT digest FROM tw_outbox WHERE id = ?1 AND cancelled IS NOT NULL")?
-        .query_row([id.0], |row| row.get(0))
-        .optional()?;
-    Ok(match digest {
-        Some(digest) => Written::Cancelled(MutationDigest(digest)),
-        None => Written::Mutation(Mutation { operations: operations(connection, id)? }),
-    })
+    let sql = "SELECT digest, cancelled IS NOT NULL FROM tw_outbox WHERE id = ?1";
+    let stored = |row: &rusqlite::Row<'_>| Ok((MutationDigest(row.get(0)?), row.get(1)?));
+    let (digest, is_cancelled) = connection.prepare_cached(sql)?.query_row([id.0], stored)?;
+    if is_cancelled {
+        return Ok(Written::Cancelled(digest));
+    }
+    match operations(connection, id) {
+        Ok(operations) => {
+            let written = Written::Mutation(Mutation { operations });
+            let is_whole = written.digest() == digest;
+            is_whole.then_some(written).ok_or(ReplicaError::Unreadable(id))
+        }
+        Err(ReplicaError::Damaged) => Err(ReplicaError::Unreadable(id)),
+        Err(error) => Err(error),
+    }
 }

@@ -66,6 +66,7 @@ impl Replica {
         for write in &step.writes {
             self.write(write, &mut left, &mut gone)?;
         }
+        self.keep_server_rows(&step.writes)?;
         self.with_rows(&mut left, |rows| rows.finish())?;
         for id in gone {
             self.sets.forget(&self.connection, |member| member.subscription == id)?;
@@ -131,17 +132,14 @@ impl Replica {
                 self.release(*id, left, |member| *member == ghost)
             }
             Write::PutLane(lane) => stored::put_lane(&self.connection, lane),
-            Write::RemoveLane(lane) => {
-                let lane = lane.to_string();
-                self.connection.execute("DELETE FROM tw_lanes WHERE lane = ?1", [lane])?;
-                Ok(())
-            }
+            Write::RemoveLane(lane) => stored::remove_lane(&self.connection, lane),
             Write::PutSince(since) => {
                 self.connection.execute("UPDATE tw_replica SET since = ?1", [since])?;
                 Ok(())
             }
             Write::PutWriter(writer) => writers::put_writer(&self.connection, writer),
             Write::Settle { id, settled } => self.settle(*id, settled, left),
+            Write::HeldBackUncertain(lane) => self.give_up_held(lane, left),
             Write::RowsNow(tables) => {
                 self.with_rows(left, |rows| tables.iter().try_for_each(|now| rows.now(now)))
             }

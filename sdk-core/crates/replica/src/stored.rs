@@ -128,6 +128,11 @@ pub(crate) fn stored_seq(seq: SeqId) -> i64 {
     i64::try_from(seq.get()).unwrap_or(i64::MAX)
 }
 
+pub(crate) fn remove_lane(connection: &Connection, lane: &Lane) -> Result<(), ReplicaError> {
+    connection.execute("DELETE FROM tw_lanes WHERE lane = ?1", [lane.to_string()])?;
+    Ok(())
+}
+
 pub(crate) fn put_lane(connection: &Connection, lane: &StoredLane) -> Result<(), ReplicaError> {
     connection
         .prepare_cached(

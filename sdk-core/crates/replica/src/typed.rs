@@ -117,7 +117,7 @@ impl Transaction<'_> {
     }
 }
 
-fn key_of(table: &Table, named: &[(&str, Value)]) -> Result<Row, ReplicaError> {
+pub(crate) fn key_of(table: &Table, named: &[(&str, Value)]) -> Result<Row, ReplicaError> {
     let key = &table.schema.primary_key;
     let value = |id: &ColumnId| {
         let column = table.schema.column(*id)?;

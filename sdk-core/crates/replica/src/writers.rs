@@ -3,30 +3,46 @@
 use protocol::ids::{ClientId, ContentHash, Epoch, MutationNumber};
 use protocol::mutation::{Mutation, MutationDigest};
 use rusqlite::{Connection, params};
-use sdk_machine::{MutationId, StoredMutation, StoredWriter};
+use sdk_machine::{MutationId, Place, StoredMutation, StoredWriter};
 
 use crate::error::ReplicaError;
 use crate::outbox::{decode_content, operations};
 
-/// What waits, without what it does.
+const ALL: &str = "SELECT id, place, lane, digest, bytes, cancelled IS NOT NULL FROM tw_outbox";
+
+/// What waits to be sent, without what it does.
 pub(crate) fn outbox(connection: &Connection) -> Result<Vec<StoredMutation>, ReplicaError> {
-    let mut select = connection.prepare(
-        "SELECT id, lane, digest, bytes, cancelled IS NOT NULL FROM tw_outbox ORDER BY id",
-    )?;
+    let mut select =
+        connection.prepare(&format!("{ALL} WHERE place IS NOT NULL ORDER BY place"))?;
     let mut rows = select.query([])?;
     let mut all: Vec<StoredMutation> = Vec::new();
     while let Some(row) = rows.next()? {
-        let lane: String = row.get(1)?;
-        let bytes: i64 = row.get(3)?;
-        all.push(StoredMutation {
-            id: MutationId(row.get(0)?),
-            lane: lane.parse().map_err(|_| ReplicaError::Damaged)?,
-            digest: MutationDigest(row.get(2)?),
-            bytes: usize::try_from(bytes).unwrap_or(0),
-            is_cancelled: row.get(4)?,
-        });
+        all.push(mutation(row)?);
     }
     Ok(all)
+}
+
+/// One that is to be sent.
+pub(crate) fn stored(
+    connection: &Connection,
+    id: MutationId,
+) -> Result<StoredMutation, ReplicaError> {
+    let mut select = connection.prepare_cached(&format!("{ALL} WHERE id = ?1"))?;
+    let mut rows = select.query([id.0])?;
+    mutation(rows.next()?.ok_or(ReplicaError::Inconsistent("a write that is not here"))?)
+}
+
+fn mutation(row: &rusqlite::Row<'_>) -> Result<StoredMutation, ReplicaError> {
+    let lane: String = row.get(2)?;
+    let bytes: i64 = row.get(4)?;
+    Ok(StoredMutation {
+        id: MutationId(row.get(0)?),
+        place: Place(row.get(1)?),
+        lane: lane.parse().map_err(|_| ReplicaError::Damaged)?,
+        digest: MutationDigest(row.get(3)?),
+        bytes: usize::try_from(bytes).unwrap_or(0),
+        is_cancelled: row.get(5)?,
+    })
 }
 
 /// What an earlier format has left without.
@@ -52,7 +68,7 @@ pub(crate) fn fill_digests(connection: &Connection) -> Result<(), ReplicaError> 
 
 pub(crate) fn writers(connection: &Connection) -> Result<Vec<StoredWriter>, ReplicaError> {
     let mut select = connection.prepare(
-        "SELECT lane, client, since, epoch, settled, settled_hash, sent, sent_id, confirmed
+        "SELECT lane, client, since, epoch, settled, settled_hash, sent, sent_id, confirmed, stuck
          FROM tw_writers",
     )?;
     let mut rows = select.query([])?;
@@ -71,8 +87,9 @@ pub(crate) fn writers(connection: &Connection) -> Result<Vec<StoredWriter>, Repl
             settled: number(row.get(4)?)?,
             settled_hash: ContentHash::from_bytes(row.get(5)?),
             sent: number(row.get(6)?)?,
-            sent_id: MutationId(row.get(7)?),
+            sent_place: Place(row.get(7)?),
             confirmed: number(row.get(8)?)?,
+            stuck: row.get::<_, Option<i64>>(9)?.map(MutationId),
         });
     }
     Ok(all)
@@ -86,12 +103,13 @@ pub(crate) fn put_writer(
     connection
         .prepare_cached(
             "INSERT INTO tw_writers
-             (lane, client, since, epoch, settled, settled_hash, sent, sent_id, confirmed)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+             (lane, client, since, epoch, settled, settled_hash, sent, sent_id, confirmed, stuck)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
              ON CONFLICT (lane) DO UPDATE SET client = excluded.client, since = excluded.since,
              epoch = excluded.epoch, settled = excluded.settled,
              settled_hash = excluded.settled_hash, sent = excluded.sent,
-             sent_id = excluded.sent_id, confirmed = excluded.confirmed",
+             sent_id = excluded.sent_id, confirmed = excluded.confirmed,
+             stuck = excluded.stuck",
         )?
         .execute(params![
             writer.lane.to_string(),
@@ -101,8 +119,9 @@ pub(crate) fn put_writer(
             number(writer.settled),
             writer.settled_hash.as_bytes(),
             number(writer.sent),
-            writer.sent_id.0,
+            writer.sent_place.0,
             number(writer.confirmed),
+            writer.stuck.map(|stuck| stuck.0),
         ])?;
     Ok(())
 }

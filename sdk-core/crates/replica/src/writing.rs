@@ -9,17 +9,20 @@ use protocol::ids::{ColumnId, Lane, TableId, TableName};
 use protocol::schema::{AccessLevel, TableKind};
 use protocol::value::Value;
 use rusqlite::params_from_iter;
-use sdk_machine::StoredMutation;
+use sdk_machine::{MutationId, StoredMutation};
 
 use crate::capture::{Capture, is_in};
 use crate::error::ReplicaError;
+use crate::expect;
 use crate::functions::{NO_SNOWFLAKE, SNOWFLAKE, Writer};
 use crate::guard::{Guard, INSERTS, NOT_WRITTEN, PENDING};
 use crate::local::check_schema;
-use crate::outbox::{self, Draft};
+use crate::options::{Expect, WriteOptions};
+use crate::outbox::{self, Added, Adding, Draft, OutboxSize};
 use crate::reader::{QueryResult, query, rows_of, while_wanted};
 use crate::replica::{Changed, Replica};
 use crate::said::{Columns, Insertion, insertion, is_of_savepoints};
+use crate::sets::SetId;
 use crate::table::Table;
 use crate::values::Bound;
 
@@ -37,7 +40,9 @@ pub struct Executed {
 /// What came of a transaction.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Committed {
-    /// What is to be sent; nothing where it wrote local tables alone, or changed nothing.
+    /// What was written; nothing where it wrote local tables alone, or changed nothing.
+    pub id: Option<MutationId>,
+    /// What is to be sent: it is held back without.
     pub mutation: Option<StoredMutation>,
     /// What it has changed.
     pub changed: Changed,
@@ -46,13 +51,20 @@ pub struct Committed {
 /// A transaction of the application. Dropping it undoes it.
 pub struct Transaction<'r> {
     pub(crate) replica: &'r mut Replica,
-    writer: Writer,
+    pub(crate) writer: Writer,
+    options: WriteOptions,
     /// Whether it goes on when a statement has failed.
     goes_on: bool,
     /// The replicated tables that it may have written.
     tables: BTreeSet<TableId>,
     /// Where all of it is, and by which table.
-    lane: Option<(Lane, String)>,
+    pub(crate) lane: Option<(Lane, String)>,
+    /// What the application expects of rows.
+    pub(crate) expected: Vec<Draft>,
+    /// What was rejected, and is written again.
+    pub(crate) again: Vec<Draft>,
+    /// As it was before.
+    outbox: OutboxSize,
     /// See [`Capture`].
     upserts: Vec<BTreeSet<ColumnId>>,
     set: BTreeMap<TableId, BTreeSet<ColumnId>>,
@@ -74,9 +86,14 @@ impl Replica {
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         self.making.begin(&writer);
         self.guard.allow_savepoints(true);
+        let outbox = self.outbox;
         Ok(Transaction {
             replica: self,
             writer,
+            options: WriteOptions::default(),
+            expected: Vec::new(),
+            again: Vec::new(),
+            outbox,
             goes_on: true,
             tables: BTreeSet::new(),
             lane: None,
@@ -108,6 +125,21 @@ impl Replica {
 }
 
 impl Transaction<'_> {
+    /// How it is done, said before its first statement.
+    ///
+    /// # Errors
+    /// [`ReplicaError`] where that cannot be, and for a rejected write that is not there.
+    pub fn set_options(&mut self, options: WriteOptions) -> Result<(), ReplicaError> {
+        options.check()?;
+        if let Some(replaced) = options.replaces
+            && self.replica.rejected(replaced)?.is_none()
+        {
+            return Err(ReplicaError::NoSuchRejection);
+        }
+        self.options = options;
+        Ok(())
+    }
+
     /// It is dropped when a statement fails, so it needs no savepoints and has none.
     pub fn end_with_a_failure(&mut self) {
         self.goes_on = false;
@@ -259,6 +291,9 @@ impl Transaction<'_> {
     /// An operation on a row that is not here. When the application has ended that row there is
     /// nothing to be done.
     pub(crate) fn direct(&mut self, table: &Table, draft: &Draft) -> Result<(), ReplicaError> {
+        if self.options.expect == Expect::Unchanged {
+            return Err(ReplicaError::NothingExpected(table.schema.name.to_string()));
+        }
         let connection = &self.replica.connection;
         let was_here = is_in(connection, table, &table.log(), &draft.key)?;
         if was_here || outbox::is_deleted(connection, table.schema.id, &draft.key)? {
@@ -287,22 +322,57 @@ impl Transaction<'_> {
     pub fn commit(mut self) -> Result<Committed, ReplicaError> {
         self.check_open()?;
         let drafts = self.drafts()?;
-        let mut added = None;
-        if let (Some((lane, _)), false) = (&self.lane, drafts.is_empty()) {
-            let (size, now) = (self.replica.outbox, self.writer.now);
-            added = Some(outbox::add(&self.replica.connection, size, lane, now, &drafts)?);
-        }
+        let added = match self.lane.clone() {
+            Some((lane, _)) if !drafts.is_empty() => Some(self.add(&lane, &drafts)?),
+            _ => None,
+        };
         self.replica.connection.prepare_cached("COMMIT")?.execute([])?;
         self.is_open = false;
         let mut changed = self.replica.changed(self.is_schema);
         // Of some SQLite tells nothing.
         let written = std::mem::take(&mut self.written);
         changed.tables.extend(written);
-        if let Some(stored) = &added {
-            self.replica.outbox.count(stored);
-            changed.tables.insert(PENDING.to_owned());
+        let Some(added) = added else {
+            return Ok(Committed { changed, ..Committed::default() });
+        };
+        self.replica.outbox.count(&added);
+        changed.tables.insert(PENDING.to_owned());
+        Ok(Committed { id: Some(added.id), mutation: added.stored, changed })
+    }
+
+    /// Stores what it has done, to be sent.
+    fn add(&mut self, lane: &Lane, drafts: &[Draft]) -> Result<Added, ReplicaError> {
+        let WriteOptions { mut queue, online, replaces, .. } = self.options.clone();
+        if let Some(replaced) = replaces {
+            let dealt_with = self.replica.deal_with(replaced)?;
+            let dealt_with = dealt_with.ok_or(ReplicaError::NoSuchRejection)?;
+            queue = queue.or(dealt_with.queue);
         }
-        Ok(Committed { mutation: added, changed })
+        // What takes the place of another has its turn.
+        let is_held = replaces.is_none() && self.replica.has_to_wait(queue.as_deref(), drafts)?;
+        if is_held && online {
+            return Err(ReplicaError::WouldWait);
+        }
+        let (written_at, expires_at) = (self.writer.now, self.expires_at(drafts)?);
+        let queue = queue.as_deref();
+        let adding = Adding { lane, written_at, queue, expires_at, online, is_held };
+        self.keep_images_again()?;
+        let added = outbox::add(&self.replica.connection, self.replica.outbox, &adding, drafts)?;
+        self.show_again()?;
+        Ok(added)
+    }
+
+    /// When it is of no use any more: rows of STREAM tables have their time.
+    fn expires_at(&self, drafts: &[Draft]) -> Result<Option<i64>, ReplicaError> {
+        let mut first = None;
+        for draft in drafts {
+            let schema = &self.replica.tables.get(draft.operation.table)?.schema;
+            let ttl = schema.ttl_seconds.filter(|_| schema.kind == TableKind::Stream);
+            let Some(ttl) = ttl else { return Ok(None) };
+            let at = self.writer.now.saturating_add(i64::from(ttl) * 1_000_000);
+            first = Some(first.map_or(at, |first: i64| first.min(at)));
+        }
+        Ok(first)
     }
 
     /// What it has done, as operations: first those on rows that were not here.
@@ -312,13 +382,20 @@ impl Transaction<'_> {
         if self.has_direct {
             drafts = outbox::take_direct(connection, &self.replica.tables)?;
         }
+        let (sets, known) = (&self.replica.sets, &self.replica.known);
+        let columns = |set: SetId| sets.columns(set, known);
+        let is_guarded = self.options.expect == Expect::Unchanged;
+        let unchanged = is_guarded.then_some(&columns as &dyn Fn(SetId) -> Vec<ColumnId>);
         let none = BTreeSet::new();
         for id in &self.tables {
             let (table, upserts) = (self.replica.tables.get(*id)?, &self.upserts);
             let set = self.set.get(id).unwrap_or(&none);
-            let capture = Capture { connection, table, upserts, set, now: self.writer.now };
+            let now = self.writer.now;
+            let capture = Capture { connection, table, upserts, set, now, unchanged };
             drafts.extend(capture.take()?);
         }
+        drafts.extend(self.again.iter().cloned());
+        expect::guard(&mut drafts, &self.expected);
         Ok(drafts)
     }
 
@@ -341,6 +418,7 @@ impl Drop for Transaction<'_> {
     fn drop(&mut self) {
         self.replica.guard.allow_savepoints(false);
         if self.is_open {
+            self.replica.outbox = self.outbox;
             // It may have been rolled back already.
             let _ = self.replica.connection.execute_batch("ROLLBACK");
         }
@@ -348,7 +426,7 @@ impl Drop for Transaction<'_> {
 }
 
 /// Whether its user may write a table, and together with what was written before.
-fn check_table(
+pub(crate) fn check_table(
     table: &Table,
     writer: &Writer,
     lane: &mut Option<(Lane, String)>,

@@ -186,7 +186,7 @@ impl World {
             prop_assert_eq!(there.is_ok(), here.is_ok(), "{}: {:?}, {:?}", sql, there, here);
         }
         let committed = transaction.commit().unwrap();
-        if let Some(id) = committed.mutation.map(|stored| stored.id) {
+        if let Some(id) = committed.id {
             let mutation = self.replica.mutation(id).unwrap().unwrap();
             self.pending.push((id, mutation));
         }

@@ -6,8 +6,10 @@ use protocol::ids::{ContentHash, Epoch, MutationNumber};
 use protocol::mutation::MutationDigest;
 use sdk_machine::{MutationId, StoredWriter, Write};
 use sdk_replica::Replica;
+use sdk_replica::{OnReject, WriteOptions};
 
-use crate::world::{CLIENT, Place, execute, lane, rows, step, write};
+use crate::sending::{rejected, settle};
+use crate::world::{CLIENT, Place, execute, lane, rows, step, with, write};
 
 /// A replica on a copy of the fixture.
 fn opened(place: &Place, format: u32) -> Replica {
@@ -89,6 +91,29 @@ fn a_file_of_the_fourth_format_has_what_was_sent() {
     assert_eq!((stored.since, &stored.writers[..]), (Some(77), &[sent_writer()][..]));
     let is_cancelled: Vec<_> = stored.outbox.iter().map(|one| one.is_cancelled).collect();
     assert_eq!(is_cancelled, [false, true, false, false]);
+    write(&mut replica, "UPDATE chat.messages SET body = body || '!'").unwrap();
+    let mut numbered: Vec<_> = replica.load().unwrap().outbox.iter().map(|it| it.place.0).collect();
+    numbered.dedup();
+    assert_eq!(numbered, [1, 2, 3, 4, 5]);
+    drop(replica);
+    is_whole(&place);
+}
+
+#[test]
+fn a_file_of_the_fifth_format_has_what_is_held_back_and_what_was_rejected() {
+    let place = Place::new();
+    let mut replica = opened(&place, 5);
+    let all = "SELECT body, _seq FROM chat.messages ORDER BY id";
+    assert_eq!(rows(&replica, all), ["mine 5", "new NULL", "held NULL"]);
+    let waits = "SELECT key, mutation, state FROM tw_pending ORDER BY mutation";
+    assert_eq!(rows(&replica, waits), ["1 1 stuck", "2 3 sent", "3 4 queued", "7 6 queued"]);
+    assert_eq!(replica.load().unwrap().writers[0].stuck, Some(MutationId(1)));
+    let rejections = replica.rejections(0).unwrap();
+    assert_eq!((rejections.len(), rejections[0].id), (1, MutationId(5)));
+    assert_eq!(replica.let_go().unwrap(), []);
+    assert!(replica.discard(MutationId(5)).unwrap());
+    let free = replica.let_go().unwrap();
+    assert_eq!((free.len(), free[0].id, free[0].place.0), (1, MutationId(6), 7));
     drop(replica);
     is_whole(&place);
 }
@@ -103,8 +128,9 @@ fn sent_writer() -> StoredWriter {
         settled: number(0),
         settled_hash: ContentHash::START,
         sent: number(3),
-        sent_id: MutationId(3),
+        sent_place: sdk_machine::Place(3),
         confirmed: number(0),
+        stuck: None,
     }
 }
 
@@ -119,7 +145,17 @@ fn the_fixture_is_made_so() {
     write(&mut replica, "INSERT INTO chat.messages (id, body) VALUES (3, 'new')").unwrap();
     replica.cancel(gone).unwrap().unwrap();
     replica.note_clock(-5).unwrap();
-    let writes = vec![Write::PutWriter(Box::new(sent_writer())), Write::PutSince(77)];
+    let mut in_queue = |sql: &str| {
+        let (queue, on_reject) = (Some("room".to_owned()), OnReject::Hold);
+        let options = WriteOptions { queue, on_reject, ..WriteOptions::default() };
+        with(&mut replica, options, sql).unwrap().id.unwrap()
+    };
+    let rejected_one = in_queue("INSERT INTO chat.messages (id, body) VALUES (6, 'refused')");
+    in_queue("INSERT INTO chat.messages (id, body) VALUES (7, 'held')");
+    let stuck = StoredWriter { stuck: Some(MutationId(1)), ..sent_writer() };
+    let settled = rejected();
+    let writes =
+        vec![settle(rejected_one, settled), Write::PutWriter(Box::new(stuck)), Write::PutSince(77)];
     replica.apply(&step(writes)).unwrap();
     drop(replica);
     is_whole(&place);

@@ -4,18 +4,20 @@ use protocol::frame::v1::{RowChange, RowNow, TableNow, Written};
 use protocol::ids::{ColumnId, ContentHash, Epoch, MutationNumber, TableId};
 use protocol::mutation::{MutationDigest, Reason, Rejection};
 use protocol::value::{Row, Value};
-use sdk_machine::{MutationId, Outgoing, Settled, StoredWriter, SubscriptionId, Write};
+use sdk_machine::{
+    MutationId, Outgoing, Place as Sent, Settled, StoredWriter, SubscriptionId, Write,
+};
 use sdk_replica::Replica;
 
 use crate::world::{CLIENT, Place, birth, lane, message, put_lane, rows, seq, step, write};
 
-const ALL: &str = "SELECT id, body, _seq FROM chat.messages ORDER BY id";
+pub(crate) const ALL: &str = "SELECT id, body, _seq FROM chat.messages ORDER BY id";
 
-fn number(number: u64) -> MutationNumber {
+pub(crate) fn number(number: u64) -> MutationNumber {
     MutationNumber::new(number).unwrap()
 }
 
-fn writer(sent: i64) -> StoredWriter {
+pub(crate) fn writer(sent: i64) -> StoredWriter {
     StoredWriter {
         lane: lane(),
         client: CLIENT,
@@ -24,17 +26,18 @@ fn writer(sent: i64) -> StoredWriter {
         settled: number(1),
         settled_hash: ContentHash::from_bytes([3; 16]),
         sent: number(2),
-        sent_id: MutationId(sent),
+        sent_place: Sent(sent),
         confirmed: number(1),
+        stuck: None,
     }
 }
 
-fn rejected() -> Settled {
+pub(crate) fn rejected() -> Settled {
     let (operation, table, column) = (0, TableId(64), None);
     Settled::Rejected(Rejection { operation, table, column, reason: Reason::DuplicateKey })
 }
 
-fn settle(id: MutationId, settled: Settled) -> Write {
+pub(crate) fn settle(id: MutationId, settled: Settled) -> Write {
     Write::Settle { id, settled }
 }
 
@@ -43,16 +46,16 @@ fn says(id: i64, body: &str, at: u64) -> Write {
     Write::Changes { subscription: SubscriptionId(1), changes }
 }
 
-fn now(rows: Vec<RowNow>) -> Write {
+pub(crate) fn now(rows: Vec<RowNow>) -> Write {
     let columns = (1..=4).map(ColumnId).collect();
     Write::RowsNow(vec![TableNow { table: TableId(64), columns, rows }])
 }
 
-fn apply(replica: &mut Replica, writes: Vec<Write>) {
+pub(crate) fn apply(replica: &mut Replica, writes: Vec<Write>) {
     replica.apply(&step(writes)).unwrap();
 }
 
-fn outgoing(ids: &[MutationId]) -> Outgoing {
+pub(crate) fn outgoing(ids: &[MutationId]) -> Outgoing {
     Outgoing {
         lane: lane(),
         client: CLIENT,

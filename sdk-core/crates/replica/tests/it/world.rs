@@ -12,7 +12,9 @@ use protocol::schema::{
 };
 use protocol::value::{ColumnType, Row, Value};
 use sdk_machine::{Known, SqlText, Step, StoredLane, StoredSubscription, SubscriptionId, Write};
-use sdk_replica::{Changed, Executed, MutationId, Replica, ReplicaError, Writer};
+use sdk_replica::{
+    Changed, Committed, Executed, MutationId, Replica, ReplicaError, WriteOptions, Writer,
+};
 use tempfile::TempDir;
 
 pub(crate) const CLIENT: ClientId = ClientId::from_bytes([7; 16]);
@@ -245,7 +247,7 @@ pub(crate) fn execute(
 ) -> Result<Done, ReplicaError> {
     let (Executed { rows_affected, rows, .. }, committed) =
         replica.execute(writer(), sql, params)?;
-    let mutation = committed.mutation.map(|stored| stored.id);
+    let mutation = committed.id;
     let changed = committed.changed;
     Ok(Done { rows_affected, rows, mutation, changed })
 }
@@ -254,4 +256,17 @@ pub(crate) fn execute(
 pub(crate) fn write(replica: &mut Replica, sql: &str) -> Option<MutationId> {
     let done = execute(replica, sql, &[]);
     done.unwrap_or_else(|error| panic!("{sql}: {error}")).mutation
+}
+
+/// Runs a statement with options.
+pub(crate) fn with(
+    replica: &mut Replica,
+    options: WriteOptions,
+    sql: &str,
+) -> Result<Committed, ReplicaError> {
+    let mut transaction = replica.begin(writer())?;
+    transaction.set_options(options)?;
+    transaction.end_with_a_failure();
+    transaction.execute(sql, &[])?;
+    transaction.commit()
 }
