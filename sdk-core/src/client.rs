@@ -1,5 +1,6 @@
 //! The client: what applications call.
 
+mod rejections;
 mod writes;
 
 use std::fmt;

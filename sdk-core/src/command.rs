@@ -5,11 +5,12 @@ use std::time::Duration;
 use protocol::frame::v1::Position;
 use protocol::value::Value;
 use sdk_machine::{Ask, SqlAnswer, SqlAsk, SubscriptionId, SubscriptionView};
-use sdk_replica::MutationId;
+use sdk_replica::{MutationId, WriteOptions};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::error::Error;
 use crate::readers::Waited;
+use crate::rejection::Rejection;
 use crate::transaction::{Call, Statement};
 use crate::watch::WatchResult;
 use crate::written::{Pending, Wrote};
@@ -31,17 +32,22 @@ pub(crate) enum Command {
     /// Statements that are done together.
     Write {
         work: Vec<Statement>,
+        options: WriteOptions,
         waited: Waited,
         done: oneshot::Sender<Result<Wrote, Error>>,
     },
     /// The same, one after the other.
     Transact {
         calls: mpsc::UnboundedReceiver<Call>,
+        options: WriteOptions,
         done: oneshot::Sender<Result<Wrote, Error>>,
     },
     Cancel(MutationId, oneshot::Sender<Result<bool, Error>>),
     Pending(oneshot::Sender<Result<Pending, Error>>),
     Mutation(MutationId, oneshot::Sender<Result<Option<Wrote>, Error>>),
+    /// What did not happen, from a place on, with the place of each.
+    Rejections(i64, oneshot::Sender<Result<Vec<(i64, Rejection)>, Error>>),
+    Discard(MutationId, oneshot::Sender<Result<bool, Error>>),
     Run {
         ask: SqlAsk,
         within: Duration,

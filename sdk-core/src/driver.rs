@@ -12,6 +12,7 @@
 
 mod follow;
 mod token;
+mod undecided;
 mod waiting;
 mod watches;
 mod writing;
@@ -31,9 +32,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use self::token::{TokenAnswer, TokenOutcome};
+use self::undecided::Mutations;
 use self::waiting::Waiting;
 use self::watches::{Finished, Watches};
-use self::writing::Mutations;
 use crate::command::{Command, Shown};
 use crate::config::{Config, LogLevel};
 use crate::error::Error;
@@ -68,6 +69,8 @@ pub(crate) struct ShownOfAll {
     pub(crate) status: watch::Receiver<Status>,
     pub(crate) progress: watch::Receiver<Progress>,
     pub(crate) synced_at: watch::Receiver<Option<i64>>,
+    /// The place of the last rejection.
+    pub(crate) rejections: watch::Receiver<i64>,
 }
 
 pub(crate) struct Driver {
@@ -91,6 +94,10 @@ pub(crate) struct Driver {
     watches: Watches,
     waiting: Waiting,
     mutations: Mutations,
+    /// Something that was written does not wait any longer, and not everybody knows of it yet.
+    has_settled: bool,
+    /// The place of the last rejection.
+    rejections: watch::Sender<i64>,
     /// What was written is not sent before.
     flush_at: Option<Instant>,
     /// Whose replica it is.
@@ -139,9 +146,10 @@ impl Driver {
         let next_expiry = replica.next_expiry()?;
         let synced_at_stored = replica.synced_at()?;
         let clock_ahead = replica.clock_ahead()?;
+        let last_rejected = replica.last_rejected()?;
         let user = config.tenant()?;
         let status = Status { word: StatusWord::Connecting, reason: None };
-        Ok(Self {
+        let mut driver = Self {
             config,
             transport,
             watches: Watches::new(readers.clone(), finished),
@@ -157,6 +165,8 @@ impl Driver {
             subscriptions: HashMap::new(),
             waiting: Waiting::default(),
             mutations: Mutations::default(),
+            has_settled: true,
+            rejections: watch::Sender::new(last_rejected),
             flush_at: None,
             user,
             clock_ahead,
@@ -176,7 +186,10 @@ impl Driver {
             no_token: None,
             is_wrong_user: false,
             was_command: false,
-        })
+        };
+        driver.load_online()?;
+        driver.note_overdue();
+        Ok(driver)
     }
 
     pub(crate) fn shown(&self) -> ShownOfAll {
@@ -184,6 +197,7 @@ impl Driver {
             status: self.status.subscribe(),
             progress: self.progress.subscribe(),
             synced_at: self.synced_at.subscribe(),
+            rejections: self.rejections.subscribe(),
         }
     }
 
@@ -195,8 +209,8 @@ impl Driver {
             match self.next(&mut commands).await {
                 Happened::Command(None) => break None,
                 Happened::Command(Some(Command::Close(done))) => break Some(done),
-                Happened::Command(Some(Command::Transact { calls, done })) => {
-                    self.transact(calls, done).await;
+                Happened::Command(Some(Command::Transact { calls, options, done })) => {
+                    self.transact(calls, options, done).await;
                 }
                 Happened::Command(Some(command)) => self.command(command),
                 Happened::Socket(attempt, event) => self.socket_event(attempt, event),
@@ -266,8 +280,8 @@ impl Driver {
             Command::LoadOlder(id, rows) => self.wish(Event::LoadOlder(id, rows)),
             Command::Reset(id) => self.wish(Event::Reset(id)),
             Command::Watch { sql, params, results } => self.watches.add(sql, params, results),
-            Command::Write { work, waited, done } => {
-                let _ = done.send(self.write(&work, &waited));
+            Command::Write { work, options, waited, done } => {
+                let _ = done.send(self.write(&work, options, &waited));
             }
             Command::Cancel(id, done) => {
                 let _ = done.send(self.cancel(id));
@@ -277,6 +291,12 @@ impl Driver {
             }
             Command::Mutation(id, done) => {
                 let _ = done.send(self.mutation(id));
+            }
+            Command::Rejections(after, done) => {
+                let _ = done.send(self.rejections(after));
+            }
+            Command::Discard(id, done) => {
+                let _ = done.send(self.discard(id));
             }
             Command::Run { ask, within, done } => match self.machine.run(ask) {
                 // It waits, as it would for a connection.
@@ -386,6 +406,7 @@ impl Driver {
             self.wish(Event::ForgetStatement(id));
         }
         self.expire();
+        self.expire_writes();
     }
 
     /// Drops what has expired by the server's clock; in pieces, so that others get their turn.
@@ -446,8 +467,10 @@ impl Driver {
             Instant::now() + left
         });
         let flush = self.flush_at.filter(|_| self.machine.has_to_send(self.moment().now));
-        let all = [machine, trouble, expiry, flush, self.waiting.wakes_at()];
-        all.into_iter().flatten().min()
+        let overdue = self.until_overdue().map(|left| Instant::now() + left);
+        let waits = [self.waiting.wakes_at(), self.mutations.wakes_at()];
+        let all = [machine, trouble, expiry, flush, overdue].into_iter().chain(waits);
+        all.flatten().min()
     }
 
     fn moment(&self) -> Moment {

@@ -2,7 +2,7 @@
 //!
 //! | to find | look in |
 //! | --- | --- |
-//! | what applications call | `client.rs`, `subscription.rs`, `watch.rs`, `mutation.rs`, `written.rs`, `transaction.rs`, `rows.rs` |
+//! | what applications call | `client.rs`, `subscription.rs`, `watch.rs`, `mutation.rs`, `written.rs`, `rejection.rs`, `transaction.rs`, `rows.rs` |
 //! | how a client is set up, and how it is | `config.rs`, `status.rs`, `error.rs` |
 //! | the loop behind it | `driver.rs` and below; what it is told: `command.rs` |
 //! | local queries | `readers.rs`, `driver/watches.rs` |
@@ -18,6 +18,7 @@ mod error;
 mod mutation;
 mod ports;
 mod readers;
+mod rejection;
 mod rows;
 mod status;
 mod subscription;
@@ -33,9 +34,10 @@ pub use mutation::Mutation;
 pub use protocol::error_code::ErrorCode;
 pub use protocol::frame::v1::{Position, SqlColumn};
 pub use protocol::value::{ColumnType, Value};
+pub use rejection::{OperationKind, RejectedOperation, Rejection, ServerRow};
 pub use rows::{FromValue, Row, Rows};
 pub use sdk_machine::SubscriptionState;
-pub use sdk_replica::{Change, MutationId};
+pub use sdk_replica::{Change, Expect, MutationId, OnReject, WriteOptions};
 pub use status::{ResultState, Status, StatusReason, StatusWord};
 pub use subscription::{Progress, SubscribeOptions, Subscription};
 pub use transaction::Transaction;

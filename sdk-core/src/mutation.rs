@@ -53,7 +53,8 @@ impl Mutation {
     }
 
     /// Takes it back, as long as it is not sent: what it shows is undone, and later writes stay. Says
-    /// whether that was possible.
+    /// whether that was possible. What is stuck is taken back too, unless the server has it already:
+    /// [`Mutation::decided`] says which.
     ///
     /// # Errors
     /// [`Error::Replica`] when it cannot be stored, [`Error::Closed`].

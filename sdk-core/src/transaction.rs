@@ -1,7 +1,7 @@
 //! Several statements that are done together, with code of the application between them.
 
 use protocol::value::Value;
-use sdk_replica::Change;
+use sdk_replica::{Change, MutationId};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::Error;
@@ -11,11 +11,34 @@ use crate::rows::Rows;
 /// What is done to the replica.
 #[derive(Debug)]
 pub(crate) enum Statement {
-    Sql { sql: String, params: Vec<Value> },
-    Query { sql: String, params: Vec<Value> },
-    Insert { table: String, values: Vec<(String, Value)> },
-    Update { table: String, key: Vec<(String, Value)>, changes: Vec<(String, Change)> },
-    Delete { table: String, key: Vec<(String, Value)> },
+    Sql {
+        sql: String,
+        params: Vec<Value>,
+    },
+    Query {
+        sql: String,
+        params: Vec<Value>,
+    },
+    Insert {
+        table: String,
+        values: Vec<(String, Value)>,
+    },
+    Update {
+        table: String,
+        key: Vec<(String, Value)>,
+        changes: Vec<(String, Change)>,
+    },
+    Delete {
+        table: String,
+        key: Vec<(String, Value)>,
+    },
+    Expect {
+        table: String,
+        key: Vec<(String, Value)>,
+        values: Vec<(String, Value)>,
+    },
+    /// What was rejected.
+    Again(MutationId),
 }
 
 /// What came of it.
@@ -90,6 +113,22 @@ impl Transaction {
     /// As [`Transaction::execute`].
     pub async fn delete(&self, table: &str, key: &[(&str, Value)]) -> Result<(), Error> {
         self.run(Statement::delete(table, key)).await.map(drop)
+    }
+
+    /// The transaction is to happen only where the server has a row with this key, and these values in
+    /// it; otherwise it is rejected with `conflict`. The row may be one that is not written, and need
+    /// not be on this device. Where the transaction writes nothing, nothing is expected.
+    ///
+    /// # Errors
+    /// As [`Transaction::execute`].
+    pub async fn expect(
+        &self,
+        table: &str,
+        key: &[(&str, Value)],
+        values: &[(&str, Value)],
+    ) -> Result<(), Error> {
+        let (table, key, values) = (table.to_owned(), owned(key), owned(values));
+        self.run(Statement::Expect { table, key, values }).await.map(drop)
     }
 
     async fn run(&self, statement: Statement) -> Result<Outcome, Error> {

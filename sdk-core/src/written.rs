@@ -32,6 +32,13 @@ pub enum MutationState {
         /// Why, for people.
         reason: String,
     },
+    /// Its rows had a time to live, which passed before it was sent. It is undone.
+    Expired,
+    /// It could not be delivered: the connection has ended each time that it was sent, or the server
+    /// puts it off, or it cannot be read any more. Later writes of its lane wait for it, and everything
+    /// else goes on. It is tried again every five minutes; [`Mutation::cancel`](crate::Mutation::cancel)
+    /// gives it up.
+    Stuck,
     /// The server does not know any more whether it has happened: a copy of this replica has sent it,
     /// or the device was away for too long. It is undone here; if it did happen, its rows come with
     /// what is subscribed to.
@@ -46,7 +53,7 @@ impl MutationState {
     }
 
     pub(crate) fn is_decided(&self) -> bool {
-        !matches!(self, Self::Queued | Self::Sent)
+        !matches!(self, Self::Queued | Self::Sent | Self::Stuck)
     }
 }
 
@@ -77,6 +84,8 @@ pub struct PendingMutation {
     pub written_at: i64,
     /// The rows that it writes: `namespace.table`, and the key as the view `tw_pending` has it.
     pub rows: Vec<(String, Value)>,
+    /// How it is with it: queued, sent or stuck.
+    pub state: MutationState,
 }
 
 impl Pending {

@@ -1,7 +1,7 @@
 //! Writing, online or not.
 
 use protocol::value::Value;
-use sdk_replica::{Change, MutationId};
+use sdk_replica::{Change, MutationId, WriteOptions};
 use tokio::sync::{mpsc, oneshot};
 
 use super::Client;
@@ -30,17 +30,43 @@ impl Client {
         self.batch(&[(sql, params)]).await
     }
 
+    /// The same, with options.
+    ///
+    /// # Errors
+    /// As [`Client::execute`]; and [`Error::Asked`] with `offline` for one that is not to wait for a
+    /// connection.
+    pub async fn execute_with(
+        &self,
+        sql: &str,
+        params: &[Value],
+        options: WriteOptions,
+    ) -> Result<Mutation, Error> {
+        self.batch_with(&[(sql, params)], options).await
+    }
+
     /// The same with several statements: all are done, or none.
     ///
     /// # Errors
     /// As [`Client::execute`], for the first that cannot be done. Also where they write tables that
     /// no transaction joins.
     pub async fn batch(&self, statements: &[(&str, &[Value])]) -> Result<Mutation, Error> {
+        self.batch_with(statements, WriteOptions::default()).await
+    }
+
+    /// The same, with options.
+    ///
+    /// # Errors
+    /// As [`Client::execute_with`].
+    pub async fn batch_with(
+        &self,
+        statements: &[(&str, &[Value])],
+        options: WriteOptions,
+    ) -> Result<Mutation, Error> {
         let sql = |(sql, params): &(&str, &[Value])| Statement::Sql {
             sql: (*sql).to_owned(),
             params: params.to_vec(),
         };
-        self.write(statements.iter().map(sql).collect()).await
+        self.write(statements.iter().map(sql).collect(), options).await
     }
 
     /// Inserts a row. Columns that are not named take their defaults.
@@ -48,7 +74,7 @@ impl Client {
     /// # Errors
     /// As [`Client::execute`].
     pub async fn insert(&self, table: &str, values: &[(&str, Value)]) -> Result<Mutation, Error> {
-        self.write(vec![Statement::insert(table, values)]).await
+        self.write(vec![Statement::insert(table, values)], WriteOptions::default()).await
     }
 
     /// Changes columns of the row with this key, which need not be on this device: then it is
@@ -62,7 +88,7 @@ impl Client {
         key: &[(&str, Value)],
         changes: &[(&str, Change)],
     ) -> Result<Mutation, Error> {
-        self.write(vec![Statement::update(table, key, changes)]).await
+        self.write(vec![Statement::update(table, key, changes)], WriteOptions::default()).await
     }
 
     /// Deletes the row with this key, which need not be on this device.
@@ -70,7 +96,7 @@ impl Client {
     /// # Errors
     /// As [`Client::execute`].
     pub async fn delete(&self, table: &str, key: &[(&str, Value)]) -> Result<Mutation, Error> {
-        self.write(vec![Statement::delete(table, key)]).await
+        self.write(vec![Statement::delete(table, key)], WriteOptions::default()).await
     }
 
     /// Writes with code between the statements, in one transaction: committed when the code gives
@@ -102,9 +128,27 @@ impl Client {
     where
         F: Future<Output = Result<T, Error>>,
     {
+        self.transaction_with(WriteOptions::default(), work).await
+    }
+
+    /// The same, with options.
+    ///
+    /// # Errors
+    /// As [`Client::transaction`], and [`Client::execute_with`].
+    ///
+    /// # Cancel safety
+    /// As [`Client::transaction`].
+    pub async fn transaction_with<T, F>(
+        &self,
+        options: WriteOptions,
+        work: impl FnOnce(Transaction) -> F,
+    ) -> Result<(T, Mutation), Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
         let (calls, received) = mpsc::unbounded_channel();
         let (done, answer) = oneshot::channel();
-        self.tell(Command::Transact { calls: received, done })?;
+        self.tell(Command::Transact { calls: received, options, done })?;
         let value = match work(Transaction::new(calls.clone())).await {
             Ok(value) => value,
             // It was given up, or never begun: the answer says why.
@@ -144,10 +188,14 @@ impl Client {
         Ok(wrote.map(|wrote| self.handle(wrote)))
     }
 
-    async fn write(&self, work: Vec<Statement>) -> Result<Mutation, Error> {
+    pub(super) async fn write(
+        &self,
+        work: Vec<Statement>,
+        options: WriteOptions,
+    ) -> Result<Mutation, Error> {
         let (done, answer) = oneshot::channel();
         let here = WaitedHere(Waited::default());
-        self.tell(Command::Write { work, waited: here.0.clone(), done })?;
+        self.tell(Command::Write { work, options, waited: here.0.clone(), done })?;
         Ok(self.handle(answer.await.map_err(|_| Error::Closed)??))
     }
 

@@ -35,6 +35,7 @@ impl Driver {
     /// Does one after the other. Where a step cannot be done, the rest is dropped. Says whether all
     /// were done.
     pub(super) fn follow(&mut self, instructions: Vec<Instruction>) -> bool {
+        let mut unreadable = Vec::new();
         for instruction in instructions {
             match instruction {
                 Instruction::AskToken { attempt } => {
@@ -44,6 +45,7 @@ impl Driver {
                 Instruction::Send(frame) => self.send(&frame),
                 Instruction::Mutate(outgoing) => match self.replica.mutate(&outgoing) {
                     Ok(frame) => self.send(&ClientFrame::Mutate(Box::new(frame))),
+                    Err(ReplicaError::Unreadable(id)) => unreadable.push(id),
                     Err(error) => {
                         self.fail(error);
                         return false;
@@ -55,7 +57,10 @@ impl Driver {
                     }
                 }
                 Instruction::Apply(step) => match self.apply(&step) {
-                    Ok(changed) => self.note(changed),
+                    Ok(changed) => {
+                        self.note(changed);
+                        self.stepped(&step);
+                    }
                     Err(error) => {
                         self.fail(error);
                         return false;
@@ -70,7 +75,7 @@ impl Driver {
                 Instruction::Same { asked, is } => self.same(asked, is),
             }
         }
-        true
+        unreadable.into_iter().all(|id| self.event(Event::Unreadable(id)))
     }
 
     fn apply(&mut self, step: &Step) -> Result<Changed, ReplicaError> {
@@ -162,11 +167,14 @@ impl Driver {
 
     /// Tells everybody who is concerned, once for all that has happened.
     pub(super) fn tell(&mut self) {
+        self.look_at_settled();
+        self.look_at_online();
         let changed = std::mem::take(&mut self.changed);
         if !changed.tables.is_empty() || changed.schema {
             if let Ok(next) = self.replica.next_expiry() {
                 self.next_expiry = next;
             }
+            self.note_overdue();
             self.watches.changed(&changed);
         }
         if std::mem::take(&mut self.has_shown) {

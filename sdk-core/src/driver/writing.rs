@@ -1,20 +1,19 @@
-//! What the application writes.
+//! What the application writes, and when it is sent.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use protocol::mutation::Rejection;
-use sdk_machine::{Event, MutationProgress, Settled};
-use sdk_replica::{Committed, Executed, MutationId, Replica, ReplicaError, Transaction, Writer};
+use sdk_machine::Event;
+use sdk_replica::{Committed, Executed, Replica, ReplicaError, Transaction, WriteOptions, Writer};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::Driver;
+use super::undecided::offline;
 use crate::error::Error;
 use crate::readers::{Readers, Waited};
 use crate::rows::Rows;
 use crate::transaction::{Call, OVER, Outcome, Statement};
-use crate::written::{MutationState, Pending, PendingMutation, Wrote};
+use crate::written::{MutationState, Wrote};
 
 /// How long a transaction may take, and how long nothing may happen in it.
 const TRANSACTION: Duration = Duration::from_secs(5);
@@ -24,49 +23,24 @@ const TRANSACTION_PAUSE: Duration = Duration::from_millis(250);
 /// other does not wait for the disk each time.
 const TOGETHER: Duration = Duration::from_millis(3);
 
+/// How long a write that is not to wait for a connection may wait to be sent over it.
+const ONLINE: Duration = Duration::from_secs(10);
+
 /// How far the clocks may be apart before it is stored anew, in microseconds.
 const CLOCK_STORED_FROM: i64 = 1_000_000;
 
-/// The writes that somebody looks at.
-#[derive(Debug, Default)]
-pub(super) struct Mutations {
-    states: BTreeMap<MutationId, watch::Sender<MutationState>>,
-    /// From how many on it is looked whether somebody still does.
-    full_at: usize,
-}
-
-impl Mutations {
-    /// One that waits.
-    fn follow(&mut self, id: MutationId, state: MutationState) -> watch::Receiver<MutationState> {
-        if self.states.len() >= self.full_at {
-            self.states.retain(|_, state| !state.is_closed());
-            self.full_at = 2 * self.states.len() + 64;
-        }
-        self.states.entry(id).or_insert_with(|| watch::Sender::new(state)).subscribe()
-    }
-
-    /// It is so with it now, if somebody looks at it.
-    fn set(&mut self, id: MutationId, state: MutationState) {
-        let is_decided = state.is_decided();
-        if let Some(sender) = self.states.get(&id) {
-            sender.send_if_modified(|shown| {
-                let is_other = *shown != state;
-                *shown = state;
-                is_other
-            });
-        }
-        if is_decided {
-            self.states.remove(&id);
-        }
-    }
-}
-
 impl Driver {
     /// Does these statements together.
-    pub(super) fn write(&mut self, work: &[Statement], waited: &Waited) -> Result<Wrote, Error> {
+    pub(super) fn write(
+        &mut self,
+        work: &[Statement],
+        options: WriteOptions,
+        waited: &Waited,
+    ) -> Result<Wrote, Error> {
         let is_wanted = self.readers.wanted(waited);
-        let writer = self.writer();
+        let (writer, online) = (self.writer(), self.online(&options)?);
         let mut transaction = self.replica.begin(writer)?;
+        transaction.set_options(options)?;
         transaction.end_with_a_failure();
         let mut all = Outcome::default();
         transaction.while_wanted(is_wanted);
@@ -76,27 +50,45 @@ impl Driver {
             all.rows = outcome.rows;
         }
         let committed = transaction.commit()?;
-        Ok(self.wrote(all, committed))
+        Ok(self.wrote(all, committed, online))
+    }
+
+    /// How long a write may wait to be sent, if it is not to wait for a connection.
+    fn online(&self, options: &WriteOptions) -> Result<Option<Instant>, Error> {
+        match options.online {
+            true if !self.is_online() => Err(offline()),
+            true => Ok(Some(Instant::now() + ONLINE)),
+            false => Ok(None),
+        }
     }
 
     /// Does what the code of an application wants, as long as it may take.
     pub(super) async fn transact(
         &mut self,
         mut calls: mpsc::UnboundedReceiver<Call>,
+        options: WriteOptions,
         done: oneshot::Sender<Result<Wrote, Error>>,
     ) {
-        let writer = self.writer();
-        let answer = serve(&mut self.replica, writer, &self.readers, &mut calls).await;
-        let answer = answer.map(|done| done.map(|(all, committed)| self.wrote(all, committed)));
+        let online = match self.online(&options) {
+            Ok(online) => online,
+            Err(error) => {
+                let _ = done.send(Err(error));
+                return;
+            }
+        };
+        let begun = (self.writer(), options);
+        let answer = serve(&mut self.replica, begun, &self.readers, &mut calls).await;
+        let answer =
+            answer.map(|done| done.map(|(all, committed)| self.wrote(all, committed, online)));
         if let Some(answer) = answer {
             // Whoever wanted it may be gone.
             let _ = done.send(answer);
         }
     }
 
-    fn wrote(&mut self, all: Outcome, Committed { mutation, changed }: Committed) -> Wrote {
+    fn wrote(&mut self, all: Outcome, committed: Committed, online: Option<Instant>) -> Wrote {
+        let Committed { id, mutation, changed } = committed;
         self.note(changed);
-        let id = mutation.as_ref().map(|stored| stored.id);
         let state = match id {
             Some(id) => self.mutations.follow(id, MutationState::Queued),
             None => watch::channel(MutationState::Local).1,
@@ -106,6 +98,10 @@ impl Driver {
             self.event(Event::Wrote(stored));
             self.flush_at.get_or_insert_with(|| Instant::now() + TOGETHER);
         }
+        if let Some((id, until)) = id.zip(online) {
+            self.mutations.sent_by(id, until);
+            self.flush_at = None;
+        }
         Wrote { id, rows_affected: all.rows_affected, rows: all.rows, state }
     }
 
@@ -113,37 +109,6 @@ impl Driver {
     pub(super) fn writer(&self) -> Writer {
         let now = device_micros().saturating_add(self.clock_ahead.unwrap_or(0));
         Writer { user: self.user.clone(), now }
-    }
-
-    /// Takes a mutation back.
-    pub(super) fn cancel(&mut self, id: MutationId) -> Result<bool, Error> {
-        if !self.machine.may_take_back(id) {
-            return Ok(false);
-        }
-        self.replica.note_writer(&self.writer());
-        let Some(changed) = self.replica.cancel(id)? else { return Ok(false) };
-        self.note(changed);
-        self.event(Event::TakenBack(id));
-        self.mutations.set(id, MutationState::cancelled());
-        Ok(true)
-    }
-
-    /// The machine says how it is with a mutation.
-    pub(super) fn mutation_changed(&mut self, id: MutationId, progress: MutationProgress) {
-        let state = match progress {
-            MutationProgress::Sent => MutationState::Sent,
-            MutationProgress::Settled(Settled::Accepted(seq)) => {
-                MutationState::Accepted { seq: seq.get() }
-            }
-            MutationProgress::Settled(Settled::Rejected(rejection)) => self.rejected(&rejection),
-            MutationProgress::Settled(Settled::Uncertain) => MutationState::Uncertain,
-        };
-        self.mutations.set(id, state);
-    }
-
-    fn rejected(&self, rejection: &Rejection) -> MutationState {
-        let schema = self.replica.schema(rejection.table);
-        MutationState::Rejected { code: rejection.code(), reason: rejection.describe(schema) }
     }
 
     /// Whether it is time to send what was written.
@@ -157,41 +122,6 @@ impl Driver {
     pub(super) fn flush(&mut self) {
         self.flush_at = None;
         self.event(Event::Flush);
-    }
-
-    /// What waits.
-    pub(super) fn pending(&self) -> Result<Pending, Error> {
-        let waiting = self.replica.pending()?;
-        let now = self.writer().now;
-        let age = waiting.first().map(|oldest| now.saturating_sub(oldest.written_at).max(0));
-        let of = |one: sdk_replica::PendingMutation| {
-            let name = |table: Option<_>| table.map_or_else(String::new, |t| format!("{t}"));
-            let rows = one.rows.into_iter().map(|(table, key)| (name(table), key)).collect();
-            PendingMutation { id: one.id, written_at: one.written_at, rows }
-        };
-        Ok(Pending {
-            mutations: waiting.into_iter().map(of).collect(),
-            oldest_age: age.map(|age| Duration::from_micros(age.unsigned_abs())),
-        })
-    }
-
-    /// One that waits, by its id.
-    pub(super) fn mutation(&mut self, id: MutationId) -> Result<Option<Wrote>, Error> {
-        if self.replica.mutation(id)?.is_none() {
-            let Some(verdict) = self.replica.rejected(id)? else { return Ok(None) };
-            let state = verdict.map_or(MutationState::Uncertain, |it| self.rejected(&it));
-            let state = watch::channel(state).1;
-            return Ok(Some(Wrote {
-                id: Some(id),
-                rows_affected: 0,
-                rows: Rows::default(),
-                state,
-            }));
-        }
-        let is_sent = self.machine.is_sent(id).unwrap_or(false);
-        let state = if is_sent { MutationState::Sent } else { MutationState::Queued };
-        let state = self.mutations.follow(id, state);
-        Ok(Some(Wrote { id: Some(id), rows_affected: 0, rows: Rows::default(), state }))
     }
 
     /// The server has said what time it is. Times that are written offline follow it.
@@ -210,7 +140,7 @@ impl Driver {
 /// A transaction that is open, until the code of the application ends it. Nothing when it has gone.
 async fn serve(
     replica: &mut Replica,
-    writer: Writer,
+    (writer, options): (Writer, WriteOptions),
     readers: &Readers,
     calls: &mut mpsc::UnboundedReceiver<Call>,
 ) -> Option<Result<(Outcome, Committed), Error>> {
@@ -218,6 +148,9 @@ async fn serve(
         Ok(transaction) => transaction,
         Err(error) => return Some(Err(error.into())),
     };
+    if let Err(error) = transaction.set_options(options) {
+        return Some(Err(error.into()));
+    }
     let until = Instant::now() + TRANSACTION;
     let mut all = Outcome::default();
     loop {
@@ -260,6 +193,13 @@ fn run(transaction: &mut Transaction<'_>, statement: &Statement) -> Result<Outco
         Statement::Update { table, key, changes } => {
             let here = transaction.update(table, &borrowed(key), &borrowed(changes))?;
             Outcome { rows_affected: here, ..Outcome::default() }
+        }
+        Statement::Expect { table, key, values } => {
+            transaction.expect(table, &borrowed(key), &borrowed(values))?;
+            Outcome::default()
+        }
+        Statement::Again(id) => {
+            Outcome { rows_affected: transaction.write_again(*id)?, ..Outcome::default() }
         }
         Statement::Delete { table, key } => {
             let here = transaction.delete(table, &borrowed(key))?;

@@ -12,15 +12,15 @@ use crate::fake::{
     Device, Fake, Session, batch, delta, epoch, frontier, ids, row, seq, soon, subscribed, table,
 };
 
-const INSERT: &str = "INSERT INTO app.notes (id, body) VALUES ($1, 'mine')";
+pub(crate) const INSERT: &str = "INSERT INTO app.notes (id, body) VALUES ($1, 'mine')";
 
-async fn subscribe(client: &Client) {
+pub(crate) async fn subscribe(client: &Client) {
     let options = SubscribeOptions::default();
     client.subscribe("SELECT * FROM app.notes", &[], options).await.unwrap();
 }
 
 /// A connection on which the table of notes is live, at 10.
-async fn live(fake: &Fake) -> (Session<TcpStream>, protocol::frame::v1::Hello) {
+pub(crate) async fn live(fake: &Fake) -> (Session<TcpStream>, protocol::frame::v1::Hello) {
     let (mut session, hello) = fake.welcome().await;
     session.send(subscribed(1, table(64, "app.notes"))).await;
     session.send(frontier(10)).await;
@@ -33,7 +33,7 @@ async fn shows(watch: &mut Watch, wanted: &[i64]) {
 }
 
 /// The next `mutate`, and the hash after it.
-async fn mutate(session: &mut Session<TcpStream>) -> (Mutate, ContentHash) {
+pub(crate) async fn mutate(session: &mut Session<TcpStream>) -> (Mutate, ContentHash) {
     let mut opened = None;
     loop {
         match session.next().await {
@@ -51,17 +51,17 @@ async fn mutate(session: &mut Session<TcpStream>) -> (Mutate, ContentHash) {
     }
 }
 
-fn number(number: u64) -> MutationNumber {
+pub(crate) fn number(number: u64) -> MutationNumber {
     MutationNumber::new(number).unwrap()
 }
 
-fn verdict(is_accepted: bool) -> Verdict {
+pub(crate) fn verdict(is_accepted: bool) -> Verdict {
     let (operation, table, column) = (0, TableId(64), None);
     let rejection = Rejection { operation, table, column, reason: Reason::DuplicateKey };
     if is_accepted { Verdict::Accepted } else { Verdict::Rejected(rejection) }
 }
 
-fn decided(
+pub(crate) fn decided(
     client: ClientId,
     (previous, to): (u64, u64),
     at: u64,

@@ -1,7 +1,10 @@
 //! What is written on a device, online or not, on the real server: each exactly once, and the device
 //! as the server.
 
-use sdk_core::{Client, ErrorCode, MutationState, SubscribeOptions, Value};
+use futures::StreamExt;
+use sdk_core::{
+    Client, ErrorCode, Expect, MutationState, ServerRow, SubscribeOptions, Value, WriteOptions,
+};
 
 use crate::sdk::{World, rows, soon, tick};
 
@@ -194,5 +197,67 @@ async fn two_devices_add_offline_and_both_count() {
     assert!(seen.is_sorted() && seen.iter().all(|likes| (20..=40).contains(likes)), "{seen:?}");
     all_decided(&other).await;
     until(&other, "SELECT likes FROM app.posts", &["40"]).await;
+    world.server.take();
+}
+
+/// Must show 5, C1, C4: one of many is rejected. The others land, it is told once, and is kept until it
+/// is dealt with, also over a restart.
+#[tokio::test]
+async fn a_rejected_write_among_a_hundred_is_told_once_and_the_others_land() {
+    let mut world = World::new();
+    world.ann.ok("INSERT INTO app.notes (id, body) VALUES (50, 'of the server')");
+    let client = world.client("ann").await;
+    subscribe(&client, &["SELECT * FROM app.notes WHERE id > 50"]).await;
+    client.pause();
+    let insert = "INSERT INTO app.notes (id, body) VALUES ($1, 'mine')";
+    for id in 1..=100 {
+        client.execute(insert, &[Value::Integer(id)]).await.unwrap();
+    }
+    let mut told = client.rejected();
+    client.resume();
+    let rejection = soon(told.next()).await.unwrap();
+    let ServerRow::Row(server) = &rejection.operations[0].server else { panic!("{rejection:?}") };
+    assert!(server.contains(&("body".to_owned(), Value::text("of the server").unwrap())));
+    all_decided(&client).await;
+    assert_eq!(world.ann.ok("SELECT count(*) FROM app.notes WHERE body = 'mine'").texts(), ["99"]);
+    until(&client, "SELECT count(*) FROM app.notes", &["50"]).await;
+    soon(client.close()).await;
+    assert_eq!(soon(told.next()).await, None, "one event");
+    let client = world.client("ann").await;
+    assert_eq!(client.rejections().await.unwrap(), std::slice::from_ref(&rejection));
+    let edit = WriteOptions { replaces: Some(rejection.id), ..WriteOptions::default() };
+    let edited = client.execute_with(insert, &[Value::Integer(101)], edit).await.unwrap();
+    let state = soon(edited.decided()).await.unwrap();
+    assert!(matches!(state, MutationState::Accepted { .. }), "{state:?}");
+    assert_eq!(client.rejections().await.unwrap(), []);
+    world.server.take();
+}
+
+/// W12, C6: compare and set. Of two devices one has it.
+#[tokio::test]
+async fn what_was_changed_meanwhile_is_a_conflict() {
+    let mut world = World::new();
+    world.ann.ok("INSERT INTO app.notes (id, body) VALUES (1, 'free')");
+    let one = world.client("ann").await;
+    let other = world.client_of("ann", "other").await;
+    for client in [&one, &other] {
+        subscribe(client, &["SELECT * FROM app.notes"]).await;
+        client.pause();
+    }
+    let unchanged = || WriteOptions { expect: Expect::Unchanged, ..WriteOptions::default() };
+    let take = "UPDATE app.notes SET body = $1 WHERE id = 1 AND body = 'free'";
+    let first = one.execute_with(take, &[Value::text("one").unwrap()], unchanged()).await.unwrap();
+    let second = other.execute_with(take, &[Value::text("other").unwrap()], unchanged()).await;
+    let second = second.unwrap();
+    one.resume();
+    let state = soon(first.decided()).await.unwrap();
+    assert!(matches!(state, MutationState::Accepted { .. }), "{state:?}");
+    other.resume();
+    let state = soon(second.decided()).await.unwrap();
+    assert!(
+        matches!(state, MutationState::Rejected { code: ErrorCode::Conflict, .. }),
+        "{state:?}"
+    );
+    until(&other, "SELECT body FROM app.notes", &["one"]).await;
     world.server.take();
 }

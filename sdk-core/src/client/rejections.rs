@@ -1,0 +1,99 @@
+//! What was written and did not happen.
+
+use std::collections::VecDeque;
+
+use futures::Stream;
+use sdk_replica::{MutationId, WriteOptions};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::Client;
+use crate::command::Command;
+use crate::error::Error;
+use crate::mutation::Mutation;
+use crate::rejection::Rejection;
+use crate::transaction::Statement;
+
+impl Client {
+    /// What was rejected, or is uncertain, and not dealt with yet, in the order in which that was heard;
+    /// also from before a restart. It takes room of the outbox: retry it, replace it
+    /// ([`WriteOptions::replaces`]) or discard it.
+    ///
+    /// # Errors
+    /// [`Error::Replica`] when the replica cannot be read, [`Error::Closed`].
+    pub async fn rejections(&self) -> Result<Vec<Rejection>, Error> {
+        let kept = kept(&self.inner.commands, 0).await?;
+        Ok(kept.into_iter().map(|(_, rejection)| rejection).collect())
+    }
+
+    /// Each of [`Client::rejections`] once, and then each further one as it happens. It ends when the
+    /// client is closed.
+    pub fn rejected(&self) -> impl Stream<Item = Rejection> + Send + Unpin + use<> {
+        let (commands, last) = (self.inner.commands.clone(), self.inner.shown.rejections.clone());
+        let begun = Rejected { commands, last, after: 0, next: VecDeque::new() };
+        let stream = futures::stream::unfold(begun, |mut rejected| async move {
+            let rejection = rejected.next().await?;
+            Some((rejection, rejected))
+        });
+        Box::pin(stream)
+    }
+
+    /// Writes what was rejected again as it was; it is dealt with when that is stored.
+    ///
+    /// # Errors
+    /// As [`Client::execute`]; [`Error::Replica`] with `not_found` where it was dealt with already.
+    pub async fn retry(&self, id: MutationId) -> Result<Mutation, Error> {
+        let options = WriteOptions { replaces: Some(id), ..WriteOptions::default() };
+        self.write(vec![Statement::Again(id)], options).await
+    }
+
+    /// Forgets what was rejected. Says whether it was there. What a queue has held back because of it
+    /// goes on.
+    ///
+    /// # Errors
+    /// [`Error::Replica`] when that cannot be stored, [`Error::Closed`].
+    pub async fn discard(&self, id: MutationId) -> Result<bool, Error> {
+        let (done, answer) = oneshot::channel();
+        self.tell(Command::Discard(id, done))?;
+        answer.await.map_err(|_| Error::Closed)?
+    }
+}
+
+/// Whoever wants to hear of all of them. It does not keep the client open.
+struct Rejected {
+    commands: mpsc::UnboundedSender<Command>,
+    last: watch::Receiver<i64>,
+    /// The place up to which they were given.
+    after: i64,
+    next: VecDeque<(i64, Rejection)>,
+}
+
+impl Rejected {
+    async fn next(&mut self) -> Option<Rejection> {
+        loop {
+            if let Some((place, rejection)) = self.next.pop_front() {
+                self.after = place;
+                return Some(rejection);
+            }
+            let last = *self.last.borrow_and_update();
+            if last <= self.after {
+                self.last.changed().await.ok()?;
+                continue;
+            }
+            self.next.extend(kept(&self.commands, self.after).await.ok()?);
+            // Those that are missing were dealt with.
+            if self.next.is_empty() {
+                self.after = last;
+            }
+        }
+    }
+}
+
+/// What is kept from a place on, with the place of each.
+async fn kept(
+    commands: &mpsc::UnboundedSender<Command>,
+    after: i64,
+) -> Result<Vec<(i64, Rejection)>, Error> {
+    let (done, answer) = oneshot::channel();
+    commands.send(Command::Rejections(after, done)).map_err(|_| Error::Closed)?;
+    answer.await.map_err(|_| Error::Closed)?
+}

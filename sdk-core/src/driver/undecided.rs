@@ -1,0 +1,280 @@
+//! What was written and is not decided, for whoever looks at it; and what becomes of it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use protocol::error_code::ErrorCode;
+use protocol::mutation::Rejection as Verdict;
+use sdk_machine::{Event, MutationProgress, Phase, Settled, Step, Write};
+use sdk_replica::MutationId;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::Driver;
+use crate::error::Error;
+use crate::rejection::Rejection;
+use crate::rows::Rows;
+use crate::written::{MutationState, Pending, PendingMutation, Wrote};
+
+/// When it is tried again to take back what could not be.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+/// Why what is not to wait for a connection was not written, or not sent.
+const OFFLINE: &str =
+    "there is no connection, and this write was not to wait for one: write it again when there is";
+
+pub(super) fn offline() -> Error {
+    Error::Asked { code: ErrorCode::Offline, message: OFFLINE.to_owned() }
+}
+
+/// The writes that somebody looks at, or that do not wait for long.
+#[derive(Debug, Default)]
+pub(super) struct Mutations {
+    states: BTreeMap<MutationId, watch::Sender<MutationState>>,
+    /// From how many on it is looked whether somebody still does.
+    full_at: usize,
+    /// What is to be sent by then, or taken back.
+    online: Vec<(MutationId, Instant)>,
+    /// When the next one expires, if it is not sent before: microseconds since 1970.
+    next_overdue: Option<i64>,
+}
+
+impl Mutations {
+    /// One that waits.
+    pub(super) fn follow(
+        &mut self,
+        id: MutationId,
+        state: MutationState,
+    ) -> watch::Receiver<MutationState> {
+        if self.states.len() >= self.full_at {
+            self.states.retain(|_, state| !state.is_closed());
+            self.full_at = 2 * self.states.len() + 64;
+        }
+        self.states.entry(id).or_insert_with(|| watch::Sender::new(state)).subscribe()
+    }
+
+    /// It is so with it now, if somebody looks at it.
+    fn set(&mut self, id: MutationId, state: MutationState) {
+        let is_decided = state.is_decided();
+        if let Some(sender) = self.states.get(&id) {
+            sender.send_if_modified(|shown| {
+                let is_other = *shown != state;
+                *shown = state;
+                is_other
+            });
+        }
+        if is_decided {
+            self.states.remove(&id);
+        }
+    }
+
+    pub(super) fn sent_by(&mut self, id: MutationId, until: Instant) {
+        self.online.push((id, until));
+    }
+
+    pub(super) fn wakes_at(&self) -> Option<Instant> {
+        self.online.iter().map(|(_, until)| *until).min()
+    }
+}
+
+impl Driver {
+    /// Takes a mutation back.
+    pub(super) fn cancel(&mut self, id: MutationId) -> Result<bool, Error> {
+        self.take_back(id, MutationState::cancelled())
+    }
+
+    /// Takes a mutation back, if it has not left the device; it is as `state` says then.
+    fn take_back(&mut self, id: MutationId, state: MutationState) -> Result<bool, Error> {
+        let is_held = self.replica.is_held(id)?;
+        if !is_held && !self.machine.may_take_back(id) {
+            return Ok(false);
+        }
+        let is_stuck = self.machine.is_stuck(id);
+        self.replica.note_writer(&self.writer());
+        let Some(changed) = self.replica.cancel(id)? else { return Ok(false) };
+        self.note(changed);
+        if !is_held {
+            self.event(Event::TakenBack(id));
+        }
+        // Of what is stuck the server says whether it has it.
+        if !is_stuck {
+            self.mutations.set(id, state);
+        }
+        self.has_settled = true;
+        Ok(true)
+    }
+
+    /// The machine says how it is with a mutation.
+    pub(super) fn mutation_changed(&mut self, id: MutationId, progress: MutationProgress) {
+        let state = match progress {
+            MutationProgress::Sent => MutationState::Sent,
+            MutationProgress::Stuck => MutationState::Stuck,
+            MutationProgress::Settled(Settled::Accepted(seq)) => {
+                MutationState::Accepted { seq: seq.get() }
+            }
+            MutationProgress::Settled(Settled::Rejected(verdict)) => self.rejected(&verdict),
+            MutationProgress::Settled(Settled::Uncertain) => MutationState::Uncertain,
+        };
+        self.mutations.set(id, state);
+    }
+
+    fn rejected(&self, verdict: &Verdict) -> MutationState {
+        let schema = self.replica.schema(verdict.table);
+        MutationState::Rejected { code: verdict.code(), reason: verdict.describe(schema) }
+    }
+
+    /// A step was done.
+    pub(super) fn stepped(&mut self, step: &Step) {
+        let is_of = |write: &Write| matches!(write, Write::Settle { .. });
+        self.has_settled |= step.writes.iter().any(is_of);
+        if step.writes.iter().any(|write| matches!(write, Write::HeldBackUncertain(_))) {
+            self.has_settled = true;
+            let ids: Vec<MutationId> = self.mutations.states.keys().copied().collect();
+            for id in ids {
+                let is_given_up =
+                    matches!(self.replica.rejected(id), Ok(Some(kept)) if kept.rejection.is_none());
+                if is_given_up {
+                    self.mutations.set(id, MutationState::Uncertain);
+                }
+            }
+        }
+    }
+
+    /// Something was settled, discarded or taken back: others may have waited for it, and somebody may
+    /// want to hear of it.
+    pub(super) fn look_at_settled(&mut self) {
+        if !std::mem::take(&mut self.has_settled) || self.is_stale {
+            return;
+        }
+        match self.replica.let_go() {
+            Ok(free) => free.into_iter().for_each(|stored| {
+                self.event(Event::Wrote(stored));
+            }),
+            Err(error) => self.fail(error),
+        }
+        if let Ok(last) = self.replica.last_rejected() {
+            self.rejections.send_if_modified(|shown| std::mem::replace(shown, last) != last);
+        }
+    }
+
+    /// Whether what is not to wait can be written.
+    pub(super) fn is_online(&self) -> bool {
+        self.machine.phase() == Phase::Open && self.trouble.is_none()
+    }
+
+    /// Takes back what was not to wait for a connection, and would.
+    pub(super) fn look_at_online(&mut self) {
+        let (is_online, now) = (self.is_online(), Instant::now());
+        for (id, until) in std::mem::take(&mut self.mutations.online) {
+            if self.machine.is_sent(id) != Some(false) {
+                continue;
+            }
+            if is_online && now < until {
+                self.mutations.online.push((id, until));
+                continue;
+            }
+            let state =
+                MutationState::Rejected { code: ErrorCode::Offline, reason: OFFLINE.to_owned() };
+            if self.take_back(id, state).is_err() {
+                self.mutations.online.push((id, now + TRY_AGAIN));
+            }
+        }
+    }
+
+    /// What was not to wait for a connection when the client was open last.
+    pub(super) fn load_online(&mut self) -> Result<(), Error> {
+        let now = Instant::now();
+        self.mutations.online = self.replica.online()?.into_iter().map(|id| (id, now)).collect();
+        Ok(())
+    }
+
+    /// What waits is another one now.
+    pub(super) fn note_overdue(&mut self) {
+        if let Ok(next) = self.replica.next_overdue() {
+            self.mutations.next_overdue = next;
+        }
+    }
+
+    /// How long it is until the next write expires.
+    pub(super) fn until_overdue(&self) -> Option<Duration> {
+        let at = self.mutations.next_overdue.filter(|_| self.trouble.is_none())?;
+        let left = at.saturating_sub(self.writer().now).max(0);
+        // The clock may be put right meanwhile.
+        Some(Duration::from_micros(left.unsigned_abs()).min(Duration::from_secs(60)))
+    }
+
+    /// Takes back what has expired before it was sent.
+    pub(super) fn expire_writes(&mut self) {
+        let now = self.writer().now;
+        if self.mutations.next_overdue.is_none_or(|at| at > now) || self.trouble.is_some() {
+            return;
+        }
+        match self.replica.overdue(now) {
+            Ok(overdue) => {
+                for id in overdue {
+                    if let Err(error) = self.take_back(id, MutationState::Expired) {
+                        self.log(crate::config::LogLevel::Warn, || error.to_string());
+                    }
+                }
+            }
+            Err(error) => self.fail(error),
+        }
+        self.note_overdue();
+    }
+
+    /// What waits.
+    pub(super) fn pending(&self) -> Result<Pending, Error> {
+        let waiting = self.replica.pending()?;
+        let now = self.writer().now;
+        let age = waiting.first().map(|oldest| now.saturating_sub(oldest.written_at).max(0));
+        let of = |one: sdk_replica::PendingMutation| {
+            let name = |table: Option<_>| table.map_or_else(String::new, |t| format!("{t}"));
+            let rows = one.rows.into_iter().map(|(table, key)| (name(table), key)).collect();
+            let state = self.state_of(one.id);
+            PendingMutation { id: one.id, written_at: one.written_at, rows, state }
+        };
+        Ok(Pending {
+            mutations: waiting.into_iter().map(of).collect(),
+            oldest_age: age.map(|age| Duration::from_micros(age.unsigned_abs())),
+        })
+    }
+
+    /// How it is with a mutation that waits.
+    fn state_of(&self, id: MutationId) -> MutationState {
+        match self.machine.is_sent(id) {
+            _ if self.machine.is_stuck(id) => MutationState::Stuck,
+            Some(true) => MutationState::Sent,
+            Some(false) | None => MutationState::Queued,
+        }
+    }
+
+    /// One that waits or did not happen, by its id.
+    pub(super) fn mutation(&mut self, id: MutationId) -> Result<Option<Wrote>, Error> {
+        let state = if self.replica.mutation(id)?.is_some() {
+            self.mutations.follow(id, self.state_of(id))
+        } else {
+            let Some(kept) = self.replica.rejected(id)? else { return Ok(None) };
+            let uncertain = || MutationState::Uncertain;
+            watch::channel(kept.rejection.map_or_else(uncertain, |it| self.rejected(&it))).1
+        };
+        Ok(Some(Wrote { id: Some(id), rows_affected: 0, rows: Rows::default(), state }))
+    }
+
+    /// What did not happen and was not dealt with, from a place on; with the place of each.
+    pub(super) fn rejections(&self, after: i64) -> Result<Vec<(i64, Rejection)>, Error> {
+        let kept = self.replica.rejections(after)?;
+        let named = |one: sdk_replica::RejectedMutation| {
+            let uncertain = || MutationState::Uncertain;
+            let state = one.rejection.as_ref().map_or_else(uncertain, |it| self.rejected(it));
+            (one.place, Rejection::new(one, state, |table| self.replica.schema(table)))
+        };
+        Ok(kept.into_iter().map(named).collect())
+    }
+
+    /// Forgets what did not happen.
+    pub(super) fn discard(&mut self, id: MutationId) -> Result<bool, Error> {
+        let was_there = self.replica.discard(id)?;
+        self.has_settled |= was_there;
+        Ok(was_there)
+    }
+}
