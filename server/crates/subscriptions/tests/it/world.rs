@@ -136,7 +136,7 @@ pub(crate) fn asked(room: Option<i64>, columns: &[ColumnId]) -> Asked {
         },
     };
     let range = Asked::range_of(&schema, &predicate);
-    Asked { lane: lane(), schema, range, predicate, columns: columns.to_vec() }
+    Asked { lane: lane(), schema, range, predicate, columns: Some(columns.to_vec()) }
 }
 
 impl World {
