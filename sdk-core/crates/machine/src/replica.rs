@@ -77,6 +77,7 @@ impl MemoryReplica {
     fn write(&mut self, write: Write) {
         match write {
             Write::PutSubscription(stored) => {
+                self.fill(&stored);
                 self.subscriptions.insert(stored.id, *stored);
             }
             Write::RemoveSubscription(id) => {
@@ -130,6 +131,22 @@ impl MemoryReplica {
                     }
                 }
             }
+        }
+    }
+
+    /// The rows of a subscription get the columns that its table has got.
+    fn fill(&mut self, put: &StoredSubscription) {
+        let subscriptions = &self.subscriptions;
+        let known = |id: &SubscriptionId| subscriptions.get(id)?.known.as_ref();
+        let (Some(before), Some(now)) = (known(&put.id), &put.known) else { return };
+        for (column, value) in now.filled_since(before) {
+            let knows = |id: &SubscriptionId| {
+                subscriptions
+                    .get(id)
+                    .and_then(|stored| stored.known.as_ref())
+                    .is_some_and(|known| known.columns.contains(&column))
+            };
+            self.rows.fill(put.id, column, &value, knows);
         }
     }
 

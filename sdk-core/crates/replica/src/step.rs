@@ -86,6 +86,11 @@ impl Replica {
         match write {
             Write::PutSubscription(put) => {
                 gone.retain(|id| *id != put.id);
+                let before = self.known.get(&put.id);
+                let filled = before.zip(put.known.as_ref()).map(|(b, now)| now.filled_since(b));
+                for (column, value) in filled.unwrap_or_default() {
+                    self.with_rows(left, |rows| rows.fill(put.id, column, &value))?;
+                }
                 self.know(put.id, put.known.clone());
                 stored::put_subscription(&self.connection, put)
             }

@@ -63,42 +63,41 @@ impl<O: Outbox> Worker<O> {
     }
 
     /// Has the subscriptions of a feed follow the tables that have changed, as of where the feed is;
-    /// says whether any had to.
+    /// says whether any had to. One that is lagging follows when it reads, and so does one whose
+    /// client has not taken what it was told before.
     fn follow(
         &mut self,
         key: FeedKey,
         present: impl Fn(TableId) -> Option<Arc<TableSchema>>,
     ) -> bool {
-        let of_before = self.feeds[key].subscriptions.iter().filter_map(|(number, held)| {
+        let feed = &self.feeds[key];
+        let of_before = feed.subscriptions.iter().filter_map(|(number, held)| {
             let schema = present(held.query.query.table)?;
             (schema.version > held.query.schema.version).then_some((*number, schema))
         });
         let of_before: Vec<_> = of_before.collect();
-        if of_before.is_empty() {
+        if of_before.is_empty() || feed.state.is_lagging() {
             return false;
         }
+        let has_room = feed.outbox.waiting() <= self.settings.queue_bytes_max;
         let mut is_told = false;
-        for (number, schema) in of_before {
-            is_told |= self.take_place(key, number, &schema);
+        for (number, schema) in of_before.iter().filter(|_| has_room) {
+            is_told |= self.take_place(key, *number, schema);
         }
-        // A client that is told has dropped what was staged: it begins where it was told to be last.
-        let feed = &mut self.feeds[key];
-        let told = feed.told;
-        let from = |position: Option<_>| if is_told { position.and(Some(told)) } else { position };
-        match &mut feed.state {
-            State::Live | State::Ahead { .. } => {}
-            State::Lagging { position }
-            | State::Asking { position, .. }
-            | State::Waiting { position } => *position = from(*position),
-            // What is being read is of queries that are no more.
+        let feed = &self.feeds[key];
+        match feed.state {
+            // What is being read is of queries that are no more. A client that is told of others has
+            // dropped what was staged, so all comes again from where it was told to be.
             State::Registering { position, .. } => {
-                let position = from(*position);
-                self.again(key, position);
+                let told = feed.told;
+                self.again(key, position.map(|position| if is_told { told } else { position }));
             }
-            State::Loading { position, .. } => {
-                let position = *position;
-                self.lag(key, position);
+            State::Loading { position, .. } => self.lag(key, position),
+            State::Live if !has_room => {
+                let position = self.index.lanes.get(&feed.lane).and_then(|lane| lane.position);
+                self.lag(key, position.map_or(feed.told, |(_, seq)| seq));
             }
+            _ => {}
         }
         true
     }
