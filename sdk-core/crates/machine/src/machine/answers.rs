@@ -51,7 +51,7 @@ impl Machine {
             Some(other) => self.merge(id, other, out),
             None => {
                 self.connection.name(query, known.lane.clone(), request, Some(id));
-                self.learn(id, known, out);
+                self.learn(id, known, None, out);
             }
         }
         Ok(())
@@ -78,15 +78,20 @@ impl Machine {
         }
         self.connection.feed(&known.lane)?;
         let lane = known.lane.clone();
-        if self.connection.take_place(id, query) {
-            apply(vec![Write::DropStaged(Staged::OfLane(lane))], out);
-        }
-        self.learn(id, known, out);
+        let is_staged = self.connection.take_place(id, query);
+        let dropped = is_staged.then(|| Write::DropStaged(Staged::OfLane(lane)));
+        self.learn(id, known, dropped, out);
         Ok(())
     }
 
-    /// Stores what the server says that a subscription is.
-    fn learn(&mut self, id: SubscriptionId, known: Known, out: &mut Vec<Instruction>) {
+    /// Stores what the server says that a subscription is, behind `first`.
+    fn learn(
+        &mut self,
+        id: SubscriptionId,
+        known: Known,
+        first: Option<Write>,
+        out: &mut Vec<Instruction>,
+    ) {
         let Some(subscription) = self.subscriptions.get(&id) else { return };
         let before = subscription.stored.known.as_ref();
         if before == Some(&known) {
@@ -94,10 +99,10 @@ impl Machine {
         }
         // Rows of the old meaning must not be taken for rows of the new one, also if this process
         // ends before the `reset` that the server sends now.
-        let mut writes = match before {
-            Some(before) if before.basis != known.basis => self.begin_anew(id),
-            _ => Vec::new(),
-        };
+        let mut writes: Vec<Write> = first.into_iter().collect();
+        if before.is_some_and(|before| before.basis != known.basis) {
+            writes.extend(self.begin_anew(id));
+        }
         writes.retain(|write| !matches!(write, Write::PutSubscription(_)));
         if let Some(subscription) = self.subscriptions.get_mut(&id) {
             subscription.stored.known = Some(known);
