@@ -136,16 +136,14 @@ impl MemoryReplica {
 
     /// The rows of a subscription get the columns that its table has got.
     fn fill(&mut self, put: &StoredSubscription) {
-        let subscriptions = &self.subscriptions;
-        let known = |id: &SubscriptionId| subscriptions.get(id)?.known.as_ref();
-        let (Some(before), Some(now)) = (known(&put.id), &put.known) else { return };
+        let known: BTreeMap<_, _> = self
+            .subscriptions
+            .iter()
+            .filter_map(|(id, stored)| Some((*id, stored.known.as_ref()?)))
+            .collect();
+        let (Some(before), Some(now)) = (known.get(&put.id), &put.known) else { return };
         for (column, value) in now.filled_since(before) {
-            let knows = |id: &SubscriptionId| {
-                subscriptions
-                    .get(id)
-                    .and_then(|stored| stored.known.as_ref())
-                    .is_some_and(|known| known.columns.contains(&column))
-            };
+            let knows = |id: &_| known.get(id).is_some_and(|it| it.columns.contains(&column));
             self.rows.fill(put.id, column, &value, knows);
         }
     }

@@ -79,7 +79,7 @@ impl Machine {
         self.connection.feed(&known.lane)?;
         let lane = known.lane.clone();
         let is_staged = self.connection.take_place(id, query);
-        let dropped = is_staged.then(|| Write::DropStaged(Staged::OfLane(lane)));
+        let dropped = is_staged.then_some(Write::DropStaged(Staged::OfLane(lane)));
         self.learn(id, known, dropped, out);
         Ok(())
     }

@@ -16,7 +16,7 @@ pub(crate) struct AlterTable {
 /// What is changed.
 #[derive(Debug)]
 pub(crate) enum Alteration {
-    AddColumn { column: ColumnWritten, if_not_exists: bool },
+    AddColumn { column: Box<ColumnWritten>, if_not_exists: bool },
     DropColumn { name: Name, if_exists: bool },
 }
 
@@ -53,5 +53,5 @@ fn add_column(words: &mut Words<'_>) -> Result<Alteration, SqlError> {
             "the primary key is declared with its table: rows lie by it, and none is rewritten",
         ));
     }
-    Ok(Alteration::AddColumn { column, if_not_exists })
+    Ok(Alteration::AddColumn { column: Box::new(column), if_not_exists })
 }
