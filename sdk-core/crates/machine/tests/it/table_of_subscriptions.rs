@@ -62,6 +62,10 @@ fn every_event_does_to_a_subscription_in_every_state_what_the_spec_says() {
             assert_eq!(client.replica.staged(), 0);
             return "violation".to_owned();
         }
+        if event == "altered" {
+            // Rows without names of columns, of which there were others: they come again.
+            assert_eq!(client.replica.staged(), 0);
+        }
         let seen = client.machine.subscription(id).map(|view| view.state);
         match kinds.is_empty() {
             true => word(seen).to_owned(),
