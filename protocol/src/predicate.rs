@@ -126,4 +126,18 @@ impl Predicate {
         let side = |op, value| Self::Compare { column, op, operand: Operand::Value(value) };
         Self::And(vec![side(CompareOp::GreaterOrEqual, low), side(CompareOp::LessOrEqual, high)])
     }
+
+    /// The columns that it names, each as often as it does.
+    pub fn columns(&self) -> Vec<ColumnId> {
+        match self {
+            Self::Constant(_) => Vec::new(),
+            Self::Compare { column, operand: Operand::Column(other), .. } => vec![*column, *other],
+            Self::Compare { column, .. }
+            | Self::IsNull(column)
+            | Self::In { column, .. }
+            | Self::Like { column, .. } => vec![*column],
+            Self::Not(inner) => inner.columns(),
+            Self::And(parts) | Self::Or(parts) => parts.iter().flat_map(Self::columns).collect(),
+        }
+    }
 }

@@ -9,7 +9,8 @@ use protocol::frame::v1::{
     Goodbye, LaneCursor, LaneWriter, LoadOlder, Mutate, OpenLane, Refused, ServerFrame, Subscribe,
     Unsubscribe,
 };
-use protocol::ids::{Lane, RequestNumber, TableId};
+use protocol::ids::{Lane, RequestNumber};
+use protocol::schema::TableSchema;
 use server_engine::{Actor, ShardNumber};
 use server_gateway::{LiveConnection, LiveFuture, SendQueue};
 use server_query::{SqlError, Subscribed};
@@ -84,7 +85,7 @@ impl Connection {
         };
         let Subscribed { lane, schema, predicate, columns } = asked;
         let shard = self.live.node.placement().shard(&lane);
-        if !self.is_told(shard, schema.id).await {
+        if !self.is_told(shard, &schema).await {
             self.queue.close(starting());
             return Err(Ended);
         }
@@ -108,12 +109,14 @@ impl Connection {
         Ok(())
     }
 
-    /// Waits until a shard knows of a table.
-    async fn is_told(&self, shard: ShardNumber, table: TableId) -> bool {
+    /// Waits until a shard knows of a table as it is described. One that knows more already has the
+    /// subscription follow.
+    async fn is_told(&self, shard: ShardNumber, schema: &TableSchema) -> bool {
         let until = Instant::now() + TOLD_WITHIN;
         loop {
             let catalog = self.live.node.catalog(shard);
-            if catalog.is_some_and(|catalog| catalog.table(table).is_some()) {
+            let known = catalog.as_ref().and_then(|catalog| catalog.table(schema.id));
+            if known.is_some_and(|known| known.schema().version >= schema.version) {
                 return true;
             }
             if Instant::now() >= until {

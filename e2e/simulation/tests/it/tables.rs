@@ -98,7 +98,7 @@ pub(crate) fn asked(text: &str) -> Asked {
     };
     let schema = Arc::new(table(id));
     let range = Asked::range_of(&schema, &predicate);
-    Asked { lane: lane_of(id), schema, range, predicate, columns }
+    Asked { lane: lane_of(id), schema, range, predicate, columns: Some(columns) }
 }
 
 /// Whether a whole row of a table is selected.

@@ -167,6 +167,17 @@ impl Connection {
         }
     }
 
+    /// Another query takes the place of the one that a subscription has, since its table has
+    /// changed. Says whether something of its lane was staged, which comes again.
+    pub(crate) fn take_place(&mut self, id: SubscriptionId, number: QueryNumber) -> bool {
+        let Some(Asked { request, query: Some(before) }) = self.asked(id) else { return false };
+        let Some(query) = self.queries.get_mut(&before) else { return false };
+        (query.subscription, query.begun_by) = (None, None);
+        let lane = query.lane.clone();
+        self.name(number, lane.clone(), request, Some(id));
+        self.feeds.get_mut(&lane).is_some_and(|feed| std::mem::take(&mut feed.staged))
+    }
+
     /// One subscription turned out to be another: what was asked for `gone` is `stays`.
     pub(crate) fn merge(&mut self, gone: SubscriptionId, stays: SubscriptionId) {
         self.asked.remove(&gone);

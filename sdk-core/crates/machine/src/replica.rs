@@ -77,6 +77,7 @@ impl MemoryReplica {
     fn write(&mut self, write: Write) {
         match write {
             Write::PutSubscription(stored) => {
+                self.fill(&stored);
                 self.subscriptions.insert(stored.id, *stored);
             }
             Write::RemoveSubscription(id) => {
@@ -132,6 +133,20 @@ impl MemoryReplica {
                     }
                 }
             }
+        }
+    }
+
+    /// The rows of a subscription get the columns that its table has got.
+    fn fill(&mut self, put: &StoredSubscription) {
+        let known: BTreeMap<_, _> = self
+            .subscriptions
+            .iter()
+            .filter_map(|(id, stored)| Some((*id, stored.known.as_ref()?)))
+            .collect();
+        let (Some(before), Some(now)) = (known.get(&put.id), &put.known) else { return };
+        for (column, value) in now.filled_since(before) {
+            let knows = |id: &_| known.get(id).is_some_and(|it| it.columns.contains(&column));
+            self.rows.fill(put.id, column, &value, knows);
         }
     }
 

@@ -6,7 +6,7 @@ use protocol::ids::{
 };
 use protocol::mutation::{MutationDigest, Rejection};
 use protocol::predicate::Predicate;
-use protocol::schema::TableSchema;
+use protocol::schema::{ColumnDefault, TableSchema};
 use protocol::value::Value;
 
 /// Numbers the subscriptions of a replica. The replica keeps it.
@@ -165,6 +165,41 @@ pub struct Known {
     pub columns: Vec<ColumnId>,
     /// Which rows it selects.
     pub predicate: Predicate,
+}
+
+impl Known {
+    /// Whether what is held of a subscription, as `before` describes it, can go on under this
+    /// description: it means the same, of the same table in the same version or a later one.
+    ///
+    /// A server may not have come to a version that another one has told of. What it says of rows
+    /// cannot be taken for what they are by then.
+    pub(crate) fn goes_on_from(&self, before: &Self) -> bool {
+        let (now, then) = (&self.table, &before.table);
+        let has_same_rows = self.basis == before.basis
+            && self.lane == before.lane
+            && now.id == then.id
+            && now.primary_key == then.primary_key;
+        has_same_rows
+            && (now.version > then.version
+                || (now.version == then.version && self.columns == before.columns))
+    }
+
+    /// What the rows that are held have in the columns that `before` did not know: their constant
+    /// default. Whoever has written something else there since is told behind this description.
+    pub fn filled_since(&self, before: &Self) -> Vec<(ColumnId, Value)> {
+        if self.basis != before.basis {
+            return Vec::new();
+        }
+        let is_new = |id: &&ColumnId| !before.columns.contains(id);
+        let filled = self.columns.iter().filter(is_new).map(|id| {
+            let column = self.table.column(*id);
+            match column.and_then(|column| column.default.as_ref()) {
+                Some(ColumnDefault::Value(value)) => (*id, value.clone()),
+                _ => (*id, Value::Null),
+            }
+        });
+        filled.collect()
+    }
 }
 
 impl From<Subscribed> for Known {

@@ -394,6 +394,34 @@ impl<'a> Rows<'a> {
         Ok(())
     }
 
+    /// The rows of a subscription have a value in a column that its table has got, where nobody else
+    /// who has the row has known the column before.
+    pub(crate) fn fill(
+        &mut self,
+        id: SubscriptionId,
+        column: ColumnId,
+        value: &Value,
+    ) -> Result<(), ReplicaError> {
+        let table = self.tables.get(self.known(id)?.table.id)?;
+        let Some(name) = table.names(&[column]).pop().filter(|_| !value.is_null()) else {
+            return Ok(());
+        };
+        for set in self.sets.with(|member| member.subscription == id) {
+            if self.sets.columns(set, self.known).contains(&column) {
+                continue;
+            }
+            let update = |at: At| {
+                let sql = format!("UPDATE {} SET {name} = ?1 WHERE _set = ?2", at.name(table));
+                self.connection.execute(&sql, (Bound(value), set.0))
+            };
+            update(At::Table)?;
+            if update(At::Base)? > 0 {
+                self.left.stale_in.insert(table.schema.id);
+            }
+        }
+        Ok(())
+    }
+
     /// Every row of a table moves from one set to another: one pass over that set.
     /// `to` says what becomes of the members.
     pub(crate) fn move_all(

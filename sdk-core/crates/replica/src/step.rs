@@ -1,7 +1,7 @@
 //! A step of the machine: one transaction, all of it or nothing.
 
 use protocol::ids::TableId;
-use sdk_machine::{Staged, Step, SubscriptionId, Write};
+use sdk_machine::{Staged, Step, StoredSubscription, SubscriptionId, Write};
 
 use crate::error::ReplicaError;
 use crate::guard::PENDING;
@@ -87,8 +87,7 @@ impl Replica {
         match write {
             Write::PutSubscription(put) => {
                 gone.retain(|id| *id != put.id);
-                self.know(put.id, put.known.clone());
-                stored::put_subscription(&self.connection, put)
+                self.describe(put, left)
             }
             Write::RemoveSubscription(id) => {
                 let id = *id;
@@ -144,6 +143,17 @@ impl Replica {
                 self.with_rows(left, |rows| tables.iter().try_for_each(|now| rows.now(now)))
             }
         }
+    }
+
+    /// Stores a subscription. Where its table has got columns, so have the rows that it has.
+    fn describe(&mut self, put: &StoredSubscription, left: &mut Left) -> Result<(), ReplicaError> {
+        let known = self.known.get(&put.id).zip(put.known.as_ref());
+        let filled = known.map(|(before, now)| now.filled_since(before));
+        for (column, value) in filled.unwrap_or_default() {
+            self.with_rows(left, |rows| rows.fill(put.id, column, &value))?;
+        }
+        self.know(put.id, put.known.clone());
+        stored::put_subscription(&self.connection, put)
     }
 
     /// Takes members out of the sets of all rows of a subscription's table.

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 
 use protocol::codec;
 use protocol::ids::{ColumnId, SchemaVersion, TableId, TableName};
-use protocol::schema::{TableKind, TableSchema};
+use protocol::mutation::ColumnValue;
+use protocol::schema::{Column, ColumnDefault, TableKind, TableSchema};
+use protocol::value::{Value, ValueRef};
 use serde::{Deserialize, Serialize};
 use server_storage::{Direction, KeyRange, Snapshot};
 
@@ -31,6 +33,9 @@ pub struct Table {
     schema: TableSchema,
     /// The columns in the order of a row's values, from a version on.
     layouts: Vec<(SchemaVersion, Vec<ColumnId>)>,
+    /// What rows hold that are older than a column: its constant default. NULL where there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    fills: Vec<ColumnValue>,
     life: Life,
 }
 
@@ -51,9 +56,7 @@ impl Catalog {
         let range = KeyRange::prefix(keys::of_shard(NodeKind::Table, shard));
         let mut scan = snapshot.scan(STATE, range, Direction::Forward);
         while let Some(entry) = scan.next()? {
-            let table: Table = codec::decode(entry.value, usize::MAX)
-                .map_err(|_| EngineError::damaged("table"))?;
-            catalog.insert(table);
+            catalog.insert(Table::decode(entry.value)?);
         }
         Ok(catalog)
     }
@@ -102,8 +105,8 @@ impl Catalog {
             return None;
         }
         let Some(known) = self.tables.get(&schema.id) else {
-            let layouts = vec![(schema.version, layout(schema))];
-            return Some(Table { schema: schema.clone(), layouts, life: Life::Used });
+            let (layouts, fills) = (vec![(schema.version, layout(schema))], Vec::new());
+            return Some(Table { schema: schema.clone(), layouts, fills, life: Life::Used });
         };
         if known.schema == *schema && known.is_used() {
             return Some(known.clone());
@@ -115,6 +118,10 @@ impl Catalog {
             return None;
         }
         let mut next = known.clone();
+        let is_new = |column: &&Column| known.schema.column(column.id).is_none();
+        let fill = |column: &Column| Some(ColumnValue(column.id, constant(column)?.clone()));
+        next.fills.extend(schema.columns.iter().filter(is_new).filter_map(fill));
+        next.fills.retain(|ColumnValue(id, _)| schema.column(*id).is_some());
         if next.layouts.last().is_none_or(|(_, columns)| *columns != layout(schema)) {
             next.layouts.push((schema.version, layout(schema)));
         }
@@ -138,6 +145,14 @@ impl Catalog {
     }
 }
 
+/// What a column holds by default, where that is the same for every row.
+fn constant(column: &Column) -> Option<&Value> {
+    match &column.default {
+        Some(ColumnDefault::Value(value)) if !value.is_null() => Some(value),
+        _ => None,
+    }
+}
+
 fn layout(schema: &TableSchema) -> Vec<ColumnId> {
     schema.columns.iter().map(|column| column.id).collect()
 }
@@ -158,6 +173,19 @@ impl Table {
         layout.map(|(_, columns)| &**columns).ok_or(EngineError::damaged("schema version"))
     }
 
+    /// What a row holds of a column that is younger than the row.
+    pub(crate) fn fill(&self, column: ColumnId) -> ValueRef<'_> {
+        let fill = self.fills.iter().find(|ColumnValue(id, _)| *id == column);
+        fill.map_or(ValueRef::Null, |ColumnValue(_, value)| value.as_ref())
+    }
+
+    /// A number that no column has or had: rows of before may still have a value under it.
+    pub fn free_column(&self) -> Option<ColumnId> {
+        let used = self.layouts.iter().flat_map(|(_, columns)| columns);
+        let last = used.max().map_or(0, |id| id.0);
+        last.checked_add(1).map(ColumnId)
+    }
+
     pub(crate) fn is_used(&self) -> bool {
         self.life == Life::Used
     }
@@ -174,9 +202,14 @@ impl Table {
         codec::encode(self)
     }
 
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, EngineError> {
+        codec::decode(bytes, usize::MAX).map_err(|_| EngineError::damaged("table"))
+    }
+
     /// Whether rows that are stored fit `next`, which rewrites none of them: nothing that they lie by
     /// changes (so an index is declared with its table), no column changes its type, and what they
-    /// do not have is NULL (so a new column is not NOT NULL).
+    /// do not have is a constant, or NULL (so a new column that is NOT NULL has a constant default,
+    /// and keeps it).
     fn may_become(&self, next: &TableSchema) -> bool {
         let now = &self.schema;
         let same_kind = matches!(
@@ -190,9 +223,12 @@ impl Table {
             let was_used = self.layouts.iter().any(|(_, columns)| columns.contains(&column.id));
             match known {
                 Some(known) => {
-                    known.column_type == column.column_type && (known.not_null || !column.not_null)
+                    let is_filled = self.fills.iter().any(|ColumnValue(id, _)| *id == column.id);
+                    known.column_type == column.column_type
+                        && (known.not_null || !column.not_null)
+                        && (!is_filled || known.default == column.default)
                 }
-                None => !was_used && !column.not_null,
+                None => !was_used && (!column.not_null || constant(column).is_some()),
             }
         });
         same_kind

@@ -109,6 +109,7 @@ impl Header {
 pub struct RowView<'a> {
     row: RowRef<'a>,
     layout: &'a [ColumnId],
+    table: &'a Table,
 }
 
 impl<'a> RowView<'a> {
@@ -120,10 +121,11 @@ impl<'a> RowView<'a> {
         let layout = table.layout(version)?;
         let row = stored.get(HEADER_BYTES..).and_then(RowRef::read);
         let row = row.filter(|row| row.len() == layout.len());
-        Ok(Self { row: row.ok_or(EngineError::damaged("row"))?, layout })
+        Ok(Self { row: row.ok_or(EngineError::damaged("row"))?, layout, table })
     }
 
-    /// The value of a column; NULL where the row is older than the column.
+    /// The value of a column. A row that is older than the column has its constant default; without
+    /// one, NULL.
     pub fn get(&self, column: ColumnId) -> ValueRef<'a> {
         // Columns are numbered in their order until one is dropped.
         let guess = usize::from(column.0);
@@ -131,7 +133,7 @@ impl<'a> RowView<'a> {
             Some(at) if *at == column => Some(guess),
             _ => self.layout.iter().position(|at| *at == column),
         };
-        place.map_or(ValueRef::Null, |place| self.row[place])
+        place.map_or_else(|| self.table.fill(column), |place| self.row[place])
     }
 
     /// The values of `columns`.

@@ -1,8 +1,8 @@
 //! Reading a shard at one moment.
 
 use protocol::ids::{
-    Birth, ClientId, ColumnId, Epoch, IndexId, Lane, MutationNumber, RequestId, SeqId, TableId,
-    TenantId,
+    Birth, ClientId, ColumnId, Epoch, IndexId, Lane, MutationNumber, RequestId, SchemaVersion,
+    SeqId, TableId, TenantId,
 };
 use protocol::mutation::Decision;
 use protocol::predicate::{Predicate, PredicateError};
@@ -203,6 +203,16 @@ impl<'a> View<'a> {
         let epoch = KeyReader::new(&epoch).array().map_err(EngineError::from)?;
         let seq = keys::seq_or_zero(self.snapshot.get(STATE, &keys::lane(store, lane))?)?;
         Ok(LaneView { store, epoch: Epoch::from_bytes(epoch), seq })
+    }
+
+    /// The version that a table had at this moment: [`View::table`] may describe a later one.
+    ///
+    /// # Errors
+    /// [`EngineError::Storage`] or [`EngineError::Damaged`].
+    pub fn version(&self, table: TableId) -> Result<Option<SchemaVersion>, EngineError> {
+        let stored = self.snapshot.get(STATE, &keys::table(self.shard, table))?;
+        let table = stored.map(|stored| Table::decode(&stored)).transpose()?;
+        Ok(table.map(|table| table.schema().version))
     }
 
     /// Counts of the partition of `table` in `lane`.

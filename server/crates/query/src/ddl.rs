@@ -3,6 +3,8 @@
 //! A namespace is a row of `system.namespaces`, in the server's own lane. A table is a definition
 //! in the same shard, which tells the others of it.
 
+mod alter;
+
 use std::sync::Arc;
 
 use protocol::error_code::ErrorCode;
@@ -22,7 +24,7 @@ use crate::limits::{NAMESPACES_MAX, TABLES_MAX};
 use crate::ports::Shards;
 use crate::request::Answer;
 use crate::running::{Running, on_another_thread, unexpected};
-use crate::statement::{CreateTable, DefaultWritten, KindWritten};
+use crate::statement::{ColumnWritten, CreateTable, DefaultWritten, KindWritten};
 use crate::table::SYSTEM;
 use crate::write::timeout;
 
@@ -273,7 +275,8 @@ fn expect_admin(actor: &Actor) -> Result<(), SqlError> {
         return Ok(());
     }
     Err(SqlError::forbidden(
-        "namespaces and tables are created and dropped by role admin: use a token of that role",
+        "namespaces and tables are created, changed and dropped by role admin: use a token of that \
+         role",
     ))
 }
 
@@ -298,17 +301,8 @@ fn schema(written: &CreateTable, binding: &Binding<'_>) -> Result<TableSchema, S
         written.primary_key.iter().map(find).collect::<Result<_, _>>()?;
     let mut columns = Vec::with_capacity(written.columns.len());
     for (place, column) in written.columns.iter().enumerate() {
-        let mut described = Column {
-            id: id(place),
-            name: column.name.clone(),
-            column_type: column.column_type,
-            not_null: column.not_null || primary_key.contains(&id(place)),
-            default: None,
-            merge: if column.merge_add { MergeRule::Add } else { MergeRule::Last },
-        };
-        if let Some(written) = &column.default {
-            described.default = Some(default(written, &described, binding)?);
-        }
+        let mut described = described(column, id(place), binding)?;
+        described.not_null |= primary_key.contains(&described.id);
         columns.push(described);
     }
     let index = |(place, names): (usize, &Vec<Name>)| {
@@ -341,6 +335,26 @@ fn schema(written: &CreateTable, binding: &Binding<'_>) -> Result<TableSchema, S
         indexes,
         ttl_seconds: written.ttl_seconds,
     })
+}
+
+/// The description of a column as it was written.
+fn described(
+    written: &ColumnWritten,
+    id: ColumnId,
+    binding: &Binding<'_>,
+) -> Result<Column, SqlError> {
+    let mut column = Column {
+        id,
+        name: written.name.clone(),
+        column_type: written.column_type,
+        not_null: written.not_null,
+        default: None,
+        merge: if written.merge_add { MergeRule::Add } else { MergeRule::Last },
+    };
+    if let Some(written) = &written.default {
+        column.default = Some(default(written, &column, binding)?);
+    }
+    Ok(column)
 }
 
 fn default(

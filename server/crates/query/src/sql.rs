@@ -161,6 +161,7 @@ impl Sql {
             Statement::DropTable { name, if_exists } => {
                 self.tables.drop_table(&running, name, *if_exists).await
             }
+            Statement::AlterTable(altered) => self.tables.alter_table(&running, altered).await,
             Statement::KillLiveQuery { id } => {
                 let (live, actor) = (Arc::clone(&self.select.live), running.actor.clone());
                 let id = id.clone();

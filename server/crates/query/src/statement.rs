@@ -1,5 +1,6 @@
 //! What a statement is: our own constructs are parsed here, the rest by the parser of DataFusion.
 
+mod alter;
 mod create;
 mod dialect;
 mod tokens;
@@ -9,7 +10,8 @@ use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
 use protocol::ids::{Name, TableName, TenantId};
 
-pub(crate) use self::create::{CreateTable, DefaultWritten, KindWritten};
+pub(crate) use self::alter::{AlterTable, Alteration};
+pub(crate) use self::create::{ColumnWritten, CreateTable, DefaultWritten, KindWritten};
 pub(crate) use self::tokens::Tokens;
 use crate::error::SqlError;
 use crate::limits::{NESTING_MAX, QUERY_TOKENS_MAX};
@@ -30,6 +32,7 @@ pub(crate) enum Statement {
     DropNamespace { name: Name, if_exists: bool },
     CreateTable(Box<CreateTable>),
     DropTable { name: TableName, if_exists: bool },
+    AlterTable(Box<AlterTable>),
     KillLiveQuery { id: String },
     Insert(Box<ast::Insert>),
     Update(Box<ast::Update>),
@@ -121,6 +124,9 @@ impl Words<'_> {
         if let Some(table) = create::table(self)? {
             return Ok(Statement::CreateTable(Box::new(table)));
         }
+        if let Some(altered) = alter::table(self)? {
+            return Ok(Statement::AlterTable(Box::new(altered)));
+        }
         self.of_sql()
     }
 
@@ -134,7 +140,7 @@ impl Words<'_> {
                 Token::EOF | Token::SemiColon => SqlError::invalid("the statement is empty"),
                 Token::Word(word) => SqlError::unsupported(format!(
                     "{} statements are not offered: there are CREATE and DROP of NAMESPACE and \
-                     TABLE, INSERT, UPDATE, DELETE, SELECT, EXECUTE AS USER, and KILL LIVE QUERY",
+                     TABLE, ALTER TABLE, INSERT, UPDATE, DELETE, SELECT, EXECUTE AS USER, and KILL LIVE QUERY",
                     cut(&word.value.to_uppercase())
                 )),
                 _ => self.unexpected("a statement"),

@@ -31,8 +31,9 @@ pub struct Subscribed {
     pub schema: Arc<TableSchema>,
     /// Which rows.
     pub predicate: Predicate,
-    /// Which columns, in their order in the statement, each once.
-    pub columns: Vec<ColumnId>,
+    /// Which columns, in their order in the statement, each once; `None` for `*`, which is all of
+    /// them, whatever they become.
+    pub columns: Option<Vec<ColumnId>>,
 }
 
 const FORM: &str = "a subscription is SELECT columns FROM namespace.table [WHERE …]";
@@ -129,26 +130,26 @@ fn target(catalog: &Catalog, select: &Select, actor: &Actor) -> Result<Target, S
     Target::readable(catalog, name, alias.as_ref().map(|alias| &alias.name), actor)
 }
 
-fn columns(target: &Target, items: &[SelectItem]) -> Result<Vec<ColumnId>, SqlError> {
-    let mut columns = Vec::new();
+fn columns(target: &Target, items: &[SelectItem]) -> Result<Option<Vec<ColumnId>>, SqlError> {
+    let (mut columns, mut has_all) = (Vec::new(), false);
     for item in items {
         let named = match item {
             SelectItem::Wildcard(options) if options.to_string().is_empty() => {
-                target.schema.columns.iter().map(|column| column.id).collect()
+                has_all = true;
+                continue;
             }
             SelectItem::QualifiedWildcard(kind, options) if options.to_string().is_empty() => {
                 let SelectItemQualifiedWildcardKind::ObjectName(name) = kind else {
                     return Err(refused(&cut(&item.to_string())));
                 };
                 target.is_called(name)?;
-                target.schema.columns.iter().map(|column| column.id).collect()
+                has_all = true;
+                continue;
             }
             SelectItem::UnnamedExpr(Expr::Identifier(ident)) => {
-                vec![target.column(std::slice::from_ref(ident))?.id]
+                target.column(std::slice::from_ref(ident))?.id
             }
-            SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => {
-                vec![target.column(parts)?.id]
-            }
+            SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => target.column(parts)?.id,
             SelectItem::UnnamedExpr(expression) => {
                 return Err(refused(&format!("the expression {}", cut(&expression.to_string()))));
             }
@@ -159,13 +160,11 @@ fn columns(target: &Target, items: &[SelectItem]) -> Result<Vec<ColumnId>, SqlEr
                 return Err(refused("what stands behind *"));
             }
         };
-        for column in named {
-            if !columns.contains(&column) {
-                columns.push(column);
-            }
+        if !columns.contains(&named) {
+            columns.push(named);
         }
     }
-    Ok(columns)
+    Ok((!has_all).then_some(columns))
 }
 
 fn predicate(

@@ -64,7 +64,7 @@ pub(crate) trait Plan: Send + Sync + 'static {
 pub(crate) enum NotPlanned {
     /// The statement fails.
     Failed(SqlError),
-    /// The shard has not heard of the table yet.
+    /// The shard has not heard yet of the table as it is.
     NotTold,
 }
 
@@ -160,9 +160,17 @@ impl Writer {
         loop {
             let (shards, lane) = (Arc::clone(&self.shards), target.lane.clone());
             let (running, plan) = (Arc::clone(running), Arc::clone(plan));
+            let (table, version) = (target.schema.id, target.schema.version);
             let planned = on_another_thread(move || {
                 let mut planned = Err(NotPlanned::NotTold);
-                shards.read(&lane, &mut |view| planned = plan.plan(&running, &view))?;
+                shards.read(&lane, &mut |view| {
+                    // Of a column that it has not heard of, a shard would say NULL.
+                    let known = view.table(&lane, table);
+                    if known.is_ok_and(|known| known.schema().version < version) {
+                        return;
+                    }
+                    planned = plan.plan(&running, &view);
+                })?;
                 Ok(planned)
             });
             match planned.await? {
@@ -173,7 +181,7 @@ impl Writer {
         }
     }
 
-    /// Waits a moment for a shard to hear of a table.
+    /// Waits a moment for a shard to hear of a table, or of its last change.
     async fn wait_for_table(&self, target: &Target, told_by: Instant) -> Result<(), SqlError> {
         if self.shards.catalog().table(target.schema.id).is_none() {
             return Err(not_found(&target.schema.name.to_string()));

@@ -146,6 +146,11 @@ impl State {
         }
     }
 
+    /// Whether it waits to read what it has missed.
+    pub(crate) fn is_lagging(&self) -> bool {
+        matches!(self, Self::Lagging { .. } | Self::Asking { .. } | Self::Waiting { .. })
+    }
+
     /// Whether its queries are in the index.
     pub(crate) fn is_registered(&self) -> bool {
         matches!(self, Self::Ahead { .. } | Self::Live | Self::Loading { .. })

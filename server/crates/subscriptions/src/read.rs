@@ -1,6 +1,6 @@
 //! What a feed needs of storage: described here, run by the host on a snapshot, and answered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,6 +8,7 @@ use protocol::frame::v1::{
     CatchUp as CatchUpFrame, Frontier, InitialDataBatch, RowChange, ServerFrame,
 };
 use protocol::ids::{Birth, Epoch, Floor, Lane, SeqId};
+use protocol::schema::TableSchema;
 use protocol::value::Row;
 use server_engine::{
     CatchUp, CatchUpLimits, LaneView, LoadBatch, LoadLimits, Piece, Query, ReadError, Resuming,
@@ -65,6 +66,9 @@ pub(crate) enum Found {
     Position(LaneView, Option<Bytes>),
     CatchUp(Caught),
     Load(Result<Arc<Batch>, ReadError>),
+    /// Nothing: a table is not in the version that a query is of. Those that have changed, as they
+    /// are by now; none where the snapshot is of before.
+    Other(Vec<Arc<TableSchema>>),
 }
 
 /// What came of a resume.
@@ -118,6 +122,9 @@ impl Read {
     /// [`ReadError`] when this node cannot read: say [`Worker::unread`](crate::Worker::unread), and
     /// it is asked for again.
     pub fn run(&self, view: &View<'_>, index: u64) -> Result<Answer, ReadError> {
+        if let Some(tables) = self.others(view)? {
+            return Ok(Answer { index, found: Found::Other(tables) });
+        }
         let found = match &self.kind {
             ReadKind::Position { writer } => {
                 let lane = view.lane(&self.lane)?;
@@ -142,6 +149,35 @@ impl Read {
             }
         };
         Ok(Answer { index, found })
+    }
+
+    /// The tables that are not what the queries are of. Rows are told as of one version of their
+    /// table, so that whoever hears of the next one knows which rows it has from before.
+    fn others(&self, view: &View<'_>) -> Result<Option<Vec<Arc<TableSchema>>>, ReadError> {
+        let tables: BTreeSet<_> = match &self.kind {
+            ReadKind::Position { .. } => BTreeSet::new(),
+            ReadKind::CatchUp { queries, .. } => {
+                queries.iter().map(|(query, _)| (query.query.table, query.schema.version)).collect()
+            }
+            ReadKind::Load { query, .. } => {
+                BTreeSet::from([(query.query.table, query.schema.version)])
+            }
+        };
+        let (mut others, mut is_early) = (Vec::new(), false);
+        for (id, version) in tables {
+            let schema = match view.table(&self.lane, id) {
+                Ok(table) => table.schema(),
+                Err(ReadError::Engine(error)) => return Err(error.into()),
+                // Whoever reads it says so.
+                Err(_) => continue,
+            };
+            if schema.version > version {
+                others.push(Arc::new(schema.clone()));
+            } else {
+                is_early |= view.version(id)?.is_none_or(|known| known < version);
+            }
+        }
+        Ok((is_early || !others.is_empty()).then_some(others))
     }
 
     /// The frontier of a writer. It may be large: it is encoded here, where nobody waits for it.

@@ -8,6 +8,7 @@ mod dispatch;
 mod load;
 mod reading;
 mod resume;
+mod tables;
 mod writers;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -362,6 +363,7 @@ impl<O: Outbox> Worker<O> {
         let feed = &mut self.feeds[key];
         let count = self.connections.get(&feed.connection).into_iter().flat_map(|c| &c.feeds);
         let count: usize = count.map(|(_, key)| self.feeds[*key].subscriptions.len()).sum();
+        let query = self.present(key, query);
         let feed = &mut self.feeds[key];
         if count >= self.settings.subscriptions_max {
             let most = self.settings.subscriptions_max;
@@ -370,11 +372,17 @@ impl<O: Outbox> Worker<O> {
             refuse(&feed.outbox, request, ErrorCode::TooLarge, message);
             return;
         }
-        send(&feed.outbox, &subscribed(request, &query));
-        // The client joins the two, and asks for more where the second wants more.
-        if feed.subscriptions.contains_key(&query.number) {
-            return;
+        let query = match query {
+            Ok(query) => query,
+            Err(message) => return refuse(&feed.outbox, request, ErrorCode::NotFound, message),
+        };
+        // The client joins the two, and asks for more where the second wants more. The one that is
+        // there may be of a version of before, as long as the worker has not come to the next.
+        let mut held_before = feed.subscriptions.values();
+        if let Some(same) = held_before.find(|held| held.query.basis == query.basis) {
+            return send(&feed.outbox, &subscribed(request, &same.query));
         }
+        send(&feed.outbox, &subscribed(request, &query));
         self.last_subscription += 1;
         let is_useful = |held: &Held| held.basis == query.basis && has_cursor;
         let is_stale = held.as_ref().is_some_and(|held| !is_useful(held));

@@ -3,7 +3,7 @@
 use protocol::frame::v1::{Refused, Reset, Subscribed};
 
 use super::{Machine, apply};
-use crate::instruction::{Instruction, Write};
+use crate::instruction::{Instruction, Staged, Write};
 use crate::status::Refusal;
 use crate::stored::{Known, SubscriptionId};
 use crate::violation::ProtocolViolation;
@@ -27,9 +27,12 @@ impl Machine {
             self.connection.name(query, subscribed.lane, request, None);
             return Ok(());
         };
-        let asked = self.connection.asked(id);
-        if asked.is_none_or(|asked| asked.request != request || asked.query.is_some()) {
-            return Err(ProtocolViolation::Request(request));
+        match self.connection.asked(id) {
+            Some(asked) if asked.request == request && asked.query.is_some() => {
+                return self.changed(id, subscribed, out);
+            }
+            Some(asked) if asked.request == request => {}
+            _ => return Err(ProtocolViolation::Request(request)),
         }
         if self.connection.is_ending(query, request) {
             // What the server sends now goes on from what another one has loaded, and then ends.
@@ -40,11 +43,7 @@ impl Machine {
         let described = self.subscriptions.get(&other.unwrap_or(id));
         if let Some(before) = described.and_then(|described| described.stored.known.as_ref()) {
             let is_same = before.basis == known.basis;
-            let has_same_rows = before.lane == known.lane
-                && before.columns == known.columns
-                && before.table.id == known.table.id
-                && before.table.primary_key == known.table.primary_key;
-            if (is_same && !has_same_rows) || (!is_same && other.is_some()) {
+            if (is_same && !known.goes_on_from(before)) || (!is_same && other.is_some()) {
                 return Err(ProtocolViolation::Description(query));
             }
         }
@@ -52,14 +51,47 @@ impl Machine {
             Some(other) => self.merge(id, other, out),
             None => {
                 self.connection.name(query, known.lane.clone(), request, Some(id));
-                self.learn(id, known, out);
+                self.learn(id, known, None, out);
             }
         }
         Ok(())
     }
 
-    /// Stores what the server says that a subscription is.
-    fn learn(&mut self, id: SubscriptionId, known: Known, out: &mut Vec<Instruction>) {
+    /// The table of a subscription that was answered has changed. What is held stays: it is as of
+    /// before the change.
+    fn changed(
+        &mut self,
+        id: SubscriptionId,
+        subscribed: Subscribed,
+        out: &mut Vec<Instruction>,
+    ) -> Result<(), ProtocolViolation> {
+        let query = subscribed.query;
+        let is_taken = |number| self.connection.named(number).and_then(|it| it.subscription);
+        let known = Known::from(subscribed);
+        let subscription = self.subscriptions.get(&id);
+        let before = subscription.and_then(|subscription| subscription.stored.known.as_ref());
+        let is_later = before.is_some_and(|before| {
+            known.goes_on_from(before) && known.table.version > before.table.version
+        });
+        if !is_later || is_taken(query).is_some() {
+            return Err(ProtocolViolation::Description(query));
+        }
+        self.connection.feed(&known.lane)?;
+        let lane = known.lane.clone();
+        let is_staged = self.connection.take_place(id, query);
+        let dropped = is_staged.then_some(Write::DropStaged(Staged::OfLane(lane)));
+        self.learn(id, known, dropped, out);
+        Ok(())
+    }
+
+    /// Stores what the server says that a subscription is, behind `first`.
+    fn learn(
+        &mut self,
+        id: SubscriptionId,
+        known: Known,
+        first: Option<Write>,
+        out: &mut Vec<Instruction>,
+    ) {
         let Some(subscription) = self.subscriptions.get(&id) else { return };
         let before = subscription.stored.known.as_ref();
         if before == Some(&known) {
@@ -67,10 +99,10 @@ impl Machine {
         }
         // Rows of the old meaning must not be taken for rows of the new one, also if this process
         // ends before the `reset` that the server sends now.
-        let mut writes = match before {
-            Some(before) if before.basis != known.basis => self.begin_anew(id),
-            _ => Vec::new(),
-        };
+        let mut writes: Vec<Write> = first.into_iter().collect();
+        if before.is_some_and(|before| before.basis != known.basis) {
+            writes.extend(self.begin_anew(id));
+        }
         writes.retain(|write| !matches!(write, Write::PutSubscription(_)));
         if let Some(subscription) = self.subscriptions.get_mut(&id) {
             subscription.stored.known = Some(known);

@@ -78,6 +78,23 @@ impl Rows {
         shown.holders.insert(id);
     }
 
+    /// What the subscription holds has a value in a new column, where nobody who `knows` it has said
+    /// another.
+    pub(super) fn fill(
+        &mut self,
+        id: SubscriptionId,
+        column: ColumnId,
+        value: &Value,
+        knows: impl Fn(&SubscriptionId) -> bool,
+    ) {
+        for shown in self.0.values_mut() {
+            let holders = || shown.holders.iter().chain(&shown.ghosts);
+            if holders().any(|holder| *holder == id) && !holders().any(&knows) {
+                shown.values.insert(column, value.clone());
+            }
+        }
+    }
+
     /// The subscription does not hold the row any more.
     pub(super) fn left(&mut self, id: SubscriptionId, table: TableId, birth: Birth, key: Row) {
         let shown = self.0.get_mut(&(table, Key(key)));

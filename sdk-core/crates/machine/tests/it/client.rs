@@ -9,7 +9,7 @@ use protocol::ids::{
     SchemaVersion, SeqId, TableId, TenantId,
 };
 use protocol::predicate::{Predicate, Truth};
-use protocol::schema::{Column, MergeRule, TableKind, TableSchema};
+use protocol::schema::{Column, ColumnDefault, MergeRule, TableKind, TableSchema};
 use protocol::value::{ColumnType, Row, Value};
 use sdk_machine::replica::MemoryReplica;
 use sdk_machine::{
@@ -226,6 +226,23 @@ pub(crate) fn described(request: u64, query: u64) -> Subscribed {
         columns: vec![ColumnId(0), ColumnId(1), ColumnId(2)],
         predicate: Predicate::Constant(Truth::True),
     }
+}
+
+/// The same subscription as `described(request, 1)`, when the table is in this version: in each from
+/// the second on it has one column more, whose default is 5.
+pub(crate) fn altered(request: u64, query: u64, version: u32) -> ServerFrame {
+    let mut altered = described(request, 1);
+    altered.query = QueryNumber(query);
+    altered.table.version = SchemaVersion(version);
+    for at in 2..=version {
+        let id = ColumnId(u16::try_from(at).unwrap() + 1);
+        let mut column = altered.table.columns[1].clone();
+        (column.id, column.name) = (id, Name::new(&format!("added_{at}")).unwrap());
+        column.default = Some(ColumnDefault::Value(Value::Integer(5)));
+        altered.table.columns.push(column);
+        altered.columns.push(id);
+    }
+    ServerFrame::Subscribed(Box::new(altered))
 }
 
 pub(crate) fn frontier(epoch: Epoch, at: u64) -> ServerFrame {

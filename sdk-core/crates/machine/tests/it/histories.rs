@@ -47,6 +47,8 @@ enum Move {
     Restore(usize),
     Progress,
     Connect,
+    /// The table gets a column.
+    Alter,
 }
 
 fn a_move() -> impl Strategy<Value = Move> {
@@ -70,6 +72,7 @@ fn a_move() -> impl Strategy<Value = Move> {
         1 => (0..4_usize).prop_map(Move::Restore),
         2 => Just(Move::Progress),
         4 => Just(Move::Connect),
+        1 => Just(Move::Alter),
     ]
 }
 
@@ -97,9 +100,10 @@ struct World {
 impl World {
     fn new() -> Self {
         let ends = BTreeMap::from([(0, State::new())]);
-        let mut lane = Lane { epoch: EPOCH, ends };
-        let old =
-            |id: u64| (id.cast_signed(), (id + 1, 1 + id.cast_signed() % 2, "old".to_owned()));
+        let mut lane = Lane { epoch: EPOCH, version: 1, ends };
+        let old = |id: u64| {
+            (id.cast_signed(), (id + 1, 1 + id.cast_signed() % 2, "old".to_owned(), Vec::new()))
+        };
         lane.ends.insert(4, (0..4).map(old).collect());
         Self { client: Client::new(), lane, old: Vec::new(), connection: None, full_disk: false }
     }
@@ -132,6 +136,7 @@ impl World {
             Move::Anew(which) => self.app(which, Event::Reset),
             Move::Connect => self.connect(),
             Move::Restore(lost) => self.restore(lost),
+            Move::Alter => self.alter(),
             Move::Receive
             | Move::Work { .. }
             | Move::Lag
@@ -152,7 +157,7 @@ impl World {
                 connection.work(&self.lane, last_piece, rows);
             }
             Move::Lag => connection.lag(),
-            Move::ServerReset(query) => connection.reset(query),
+            Move::ServerReset(query) => connection.reset(query, self.lane.version),
             _ => connection.progress(&self.lane),
         }
     }
@@ -176,12 +181,23 @@ impl World {
             };
             let at = changed(&mut at);
             let born = old.filter(|_| !fresh).map_or(at, |(born, ..)| born);
-            state.insert(*id, (born, *room, format!("written at {at}")));
+            let added = vec![at.cast_signed(); self.lane.version as usize - 1];
+            state.insert(*id, (born, *room, format!("written at {at}"), added));
         }
         if at > self.lane.head().0 {
             self.lane.ends.insert(at, state);
             if let Some(connection) = &mut self.connection {
                 connection.commit(&self.lane);
+            }
+        }
+    }
+
+    /// Rows of before hold the default of the new column, which is the last that a few get.
+    fn alter(&mut self) {
+        if self.lane.version < 4 {
+            self.lane.version += 1;
+            if let Some(connection) = &mut self.connection {
+                connection.alter(&self.lane);
             }
         }
     }
@@ -263,7 +279,7 @@ impl World {
         }
         self.lane.epoch = Epoch::from_bytes([u8::try_from(self.old.len() + 1).unwrap(); 16]);
         if let Some(connection) = &mut self.connection {
-            connection.begin_anew();
+            connection.begin_anew(self.lane.version);
         }
     }
 
@@ -290,9 +306,10 @@ impl World {
             prop_assert!(state.is_some(), "the frontier {at} is the end of no commit");
             let query = TEXTS.iter().find(|(text, _)| *text == stored.texts[0].sql).unwrap().1;
             let mut expected = BTreeMap::new();
+            let version = stored.known.as_ref().map_or(1, |known| known.table.version.0);
             for (id, row) in state.into_iter().flatten() {
                 if let Some(values) =
-                    matching(query, *id, row).filter(|_| floor.holds(birth(row.0)))
+                    matching(query, *id, row, version).filter(|_| floor.holds(birth(row.0)))
                 {
                     expected.insert(Key(key(*id)), (birth(row.0), values));
                 }
@@ -325,7 +342,7 @@ impl World {
             prop_assert_eq!(view.state, SubscriptionState::Live, "{:?}", &stored);
             prop_assert!(self.client.replica.ghosts(stored.id).is_empty(), "ghosts of {stored:?}");
             let query = TEXTS.iter().find(|(text, _)| *text == stored.texts[0].sql).unwrap().1;
-            let all = state.iter().filter(|(id, row)| matching(query, **id, row).is_some());
+            let all = state.iter().filter(|(id, row)| matching(query, **id, row, 1).is_some());
             if stored.fetch_last.is_none() {
                 prop_assert_eq!(self.client.replica.rows(stored.id).len(), all.count());
             }

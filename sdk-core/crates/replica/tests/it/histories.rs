@@ -6,13 +6,16 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use protocol::frame::v1::RowChange;
-use protocol::ids::{Birth, ColumnId};
-use protocol::value::{Row, Value};
+use protocol::ids::{Birth, ColumnId, SchemaVersion};
+use protocol::schema::ColumnDefault;
+use protocol::value::{ColumnType, Row, Value};
 use sdk_machine::replica::MemoryReplica;
 use sdk_machine::{Known, Staged, Step, SubscriptionId, Write};
 use sdk_replica::Replica;
 
-use crate::world::{CLIENT, Place, birth, known, lane, marks, messages, put, put_lane, rows};
+use crate::world::{
+    CLIENT, Place, birth, column, known, lane, marks, messages, put, put_lane, rows,
+};
 
 /// The subscriptions there can be: two that overlap, a projection, and two of another table.
 fn kinds() -> Vec<Known> {
@@ -23,6 +26,21 @@ fn kinds() -> Vec<Known> {
         known(marks(), &[1, 2, 3]),
         known(marks(), &[2, 1]),
     ]
+}
+
+/// A column that comes later, whose default is 7.
+const ADDED: u16 = 9;
+
+/// The same subscription when its table has that column. Those of all columns get it.
+fn altered(mut known: Known) -> Known {
+    let mut likes = column(ADDED, "likes", ColumnType::BigInt);
+    likes.default = Some(ColumnDefault::Value(Value::Integer(7)));
+    if known.columns.len() == known.table.columns.len() {
+        known.columns.push(likes.id);
+    }
+    known.table.columns.push(likes);
+    known.table.version = SchemaVersion(2);
+    known
 }
 
 #[derive(Clone, Debug)]
@@ -38,6 +56,8 @@ enum Move {
     Keep(u32),
     DropGhosts(u32),
     Lane(u64),
+    /// The table gets a column, as this subscription is told.
+    Alter(u32),
 }
 
 fn a_move() -> impl Strategy<Value = Move> {
@@ -54,6 +74,7 @@ fn a_move() -> impl Strategy<Value = Move> {
         1 => id().prop_map(Move::Keep),
         1 => id().prop_map(Move::DropGhosts),
         1 => (1..100_u64).prop_map(Move::Lane),
+        1 => id().prop_map(Move::Alter),
     ]
 }
 
@@ -61,6 +82,7 @@ fn a_move() -> impl Strategy<Value = Move> {
 fn value(known: &Known, column: ColumnId, key: u8, birth: u8) -> Value {
     match (known.table.id.0, column.0) {
         (64, 1) => Value::Integer(key.into()),
+        (_, ADDED) => Value::Integer(100 + i64::from(key)),
         (64, 2) | (65, 3) => Value::Integer(i64::from(birth) * 10),
         (65, 1) => Value::text(format!("user {}", key % 3)).unwrap(),
         (65, 2) => Value::Integer((key / 3).into()),
@@ -96,7 +118,11 @@ fn writes(a_move: &Move, memory: &MemoryReplica) -> Vec<Write> {
         let known = known(id)?;
         Some(changes.iter().map(|one| change(&known, *one)).collect::<Vec<_>>())
     };
-    let writes = match a_move {
+    let mut writes = Vec::new();
+    if matches!(a_move, Move::Alter(_)) {
+        writes.push(Write::DropStaged(Staged::OfLane(lane())));
+    }
+    let write = match a_move {
         Move::Subscribe(id) => {
             (known(id).is_none()).then(|| put(*id, kinds()[*id as usize - 1].clone()))
         }
@@ -125,8 +151,12 @@ fn writes(a_move: &Move, memory: &MemoryReplica) -> Vec<Write> {
         Move::Keep(id) => known(id).map(|_| Write::KeepRows(SubscriptionId(*id))),
         Move::DropGhosts(id) => known(id).map(|_| Write::DropGhosts(SubscriptionId(*id))),
         Move::Lane(at) => Some(put_lane(*at)),
+        Move::Alter(id) => known(id)
+            .filter(|known| known.table.version == SchemaVersion(1))
+            .map(|known| put(*id, altered(known))),
     };
-    writes.into_iter().collect()
+    writes.extend(write);
+    writes
 }
 
 /// What the memory shows of a table, as the file would: columns that nobody who has the row knows
@@ -169,7 +199,16 @@ fn compare(replica: &mut Replica, memory: &MemoryReplica) -> Result<(), TestCase
         if !has_table {
             continue;
         }
-        let mut shown = rows(replica, &format!("SELECT * FROM {}", of.table.name));
+        let is_altered = |stored: &sdk_machine::StoredSubscription| {
+            let known = stored.known.as_ref();
+            known.is_some_and(|known| {
+                known.table.id == of.table.id && known.table.version > of.table.version
+            })
+        };
+        let of = if memory.subscriptions().any(is_altered) { altered(of) } else { of };
+        let columns = of.table.columns.iter().map(|column| column.name.as_str());
+        let columns = columns.chain(["_seq"]).collect::<Vec<_>>().join(", ");
+        let mut shown = rows(replica, &format!("SELECT {columns} FROM {}", of.table.name));
         shown.sort();
         prop_assert_eq!(shown, expected(memory, &of), "{}", of.table.name);
     }

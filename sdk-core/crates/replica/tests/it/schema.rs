@@ -2,6 +2,7 @@
 
 use protocol::frame::v1::RowChange;
 use protocol::ids::{ColumnId, SchemaVersion, TableId};
+use protocol::schema::{Column, ColumnDefault};
 use protocol::value::{ColumnType, Row, Value};
 use rusqlite::Connection;
 use sdk_machine::{SubscriptionId, Write};
@@ -120,6 +121,45 @@ fn a_table_changes_in_place() {
     let mut replica = place.open();
     assert_eq!(replica.load().unwrap().subscriptions.len(), 2);
     assert_eq!(rows(&replica, "SELECT likes FROM chat.messages WHERE id = 1"), ["3"]);
+}
+
+/// A subscription goes on: its rows are as of before the column, and hold what the server says of
+/// such rows. What another one was told of the column stays.
+#[test]
+fn rows_that_are_here_hold_the_default_of_a_new_column() {
+    let place = Place::new();
+    let mut replica = place.with_messages();
+    let mut later = messages();
+    later.version = SchemaVersion(2);
+    for (id, default) in [
+        (5, Some(ColumnDefault::Value(Value::Integer(7)))),
+        (6, Some(ColumnDefault::Now)),
+        (7, None),
+    ] {
+        let of_type = if id == 6 { ColumnType::Timestamp } else { ColumnType::BigInt };
+        later.columns.push(Column { default, ..column(id, &format!("c{id}"), of_type) });
+    }
+    // Another one has the first row already, as it is by now.
+    let row: Row = [Value::Integer(1), Value::Integer(9)].into_iter().collect();
+    let other = vec![put(2, known(later.clone(), &[1, 5])), batch(2, &[5], vec![row])];
+    replica.apply(&step(other)).unwrap();
+    let shown = "SELECT id, c5, c6, c7 FROM chat.messages ORDER BY id";
+    assert_eq!(rows(&replica, shown), ["1 9 NULL NULL", "2 NULL NULL NULL"]);
+    // A write waits for the second.
+    let update = "UPDATE chat.messages SET body = 'mine', c5 = 1 WHERE id = 2";
+    execute(&mut replica, update, &[]).unwrap();
+    let all = known(later.clone(), &[1, 2, 3, 4, 5, 6, 7]);
+    let changed = replica.apply(&step(vec![put(1, all.clone())])).unwrap();
+    assert!(!changed.schema && !changed.tables.is_empty());
+    assert_eq!(rows(&replica, shown), ["1 9 NULL NULL", "2 1 NULL NULL"]);
+    // Told again, it changes nothing, and neither does a projection.
+    replica.apply(&step(vec![put(1, all)])).unwrap();
+    replica.apply(&step(vec![put(2, known(later, &[1, 5]))])).unwrap();
+    assert_eq!(rows(&replica, shown), ["1 9 NULL NULL", "2 1 NULL NULL"]);
+    drop(replica);
+    let file = Connection::open(place.path()).unwrap();
+    let base: i64 = file.query_row("SELECT c5 FROM tw_base_64", [], |row| row.get(0)).unwrap();
+    assert_eq!(base, 7, "the server's image has it beneath the write");
 }
 
 /// What a client sees at once may have taken the server several changes, or the other way round.

@@ -367,9 +367,10 @@ fn a_column_that_came_later_has_its_default() {
         let or_null = |of: Option<&str>| of.map_or(Value::Null, text);
         vec![Value::Integer(id), or_null(body), or_null(kind)]
     };
+    let plain = Some("plain");
     assert_eq!(
         shown.rows,
-        [three(1, Some("one"), None), three(2, Some("mine"), None), three(3, None, Some("plain"))]
+        [three(1, Some("one"), plain), three(2, Some("mine"), plain), three(3, None, plain)]
     );
     let check =
         rows(&replica, "SELECT * FROM pragma_table_info('chat__messages') WHERE name = 'kind'");

@@ -12,6 +12,7 @@ use server_engine::{
 };
 use server_storage::{Direction, KeyRange};
 
+use crate::alter::{notes_at, with_likes};
 use crate::world::{
     BODY, COUNT, EPOCH, EVENTS, ID, MARKS, NOTES, POSTS, RANK, ROOM, SHARD, World, add, delete,
     guarded, hash, insert, int, lane_of, notes, patch, service, set, shared, tenant, text, upsert,
@@ -156,6 +157,25 @@ fn the_store_keeps_its_bytes() {
         }
     }
     check("contents.hex", &lines);
+}
+
+/// A table with a column that some rows are older than.
+#[test]
+fn a_table_that_has_changed_keeps_its_bytes() {
+    let mut world = World::new();
+    world.one(Command::Define(Box::new(notes_at(2, with_likes))));
+    let snapshot = world.store.snapshot();
+    let mut lines = Vec::new();
+    for family in LAYOUT.families {
+        let mut scan = snapshot.scan(*family, KeyRange::all(), Direction::Forward);
+        while let Some(entry) = scan.next().unwrap() {
+            if entry.value.windows(5).any(|window| window == b"likes") {
+                lines.push((seeds::golden::hex(entry.key), entry.value.to_vec()));
+            }
+        }
+    }
+    assert_eq!(lines.len(), 1);
+    check("altered.hex", &lines);
 }
 
 /// What goes to a node of the version before, or comes from it.

@@ -4,6 +4,7 @@
 
 mod world;
 
+mod alter;
 mod exactly_once;
 mod follow;
 mod golden;

@@ -12,7 +12,7 @@ use datafusion::common::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
-use protocol::ids::{Birth, ColumnId, Lane, TableId};
+use protocol::ids::{Birth, ColumnId, Lane, SchemaVersion, TableId};
 use protocol::predicate::{Predicate, Truth};
 use protocol::schema::TableSchema;
 use protocol::value::ColumnType;
@@ -38,6 +38,8 @@ const EXAMINED_MAX: usize = 4_096;
 pub(super) struct Scan {
     pub(super) lane: Lane,
     pub(super) table: TableId,
+    /// The table as the query means it.
+    version: SchemaVersion,
     arrow: SchemaRef,
     columns: Vec<(ColumnId, ColumnType)>,
     path: Path,
@@ -105,6 +107,7 @@ impl Scans {
         let scan = Arc::new(Scan {
             lane: lane.clone(),
             table: schema.id,
+            version: schema.version,
             arrow,
             columns: columns.map(|column| (column.id, column.column_type)).collect(),
             path,
@@ -202,10 +205,10 @@ impl Scan {
         }
     }
 
-    /// Whether the shard has heard of the table.
+    /// Whether the shard has heard of the table as the query means it.
     pub(super) fn is_known(&self, view: &View<'_>) -> Result<bool, ReadError> {
         match view.table(&self.lane, self.table) {
-            Ok(_) => Ok(true),
+            Ok(table) => Ok(table.schema().version >= self.version),
             Err(ReadError::TableUnknown) => Ok(false),
             Err(other) => Err(other),
         }

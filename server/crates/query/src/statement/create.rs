@@ -117,21 +117,30 @@ fn element(words: &mut Words<'_>, table: &mut CreateTable) -> Result<(), SqlErro
         table.indexes.push(columns(words)?);
         return Ok(());
     }
-    column(words, table)
+    let (column, is_key) = column(words)?;
+    if is_key {
+        primary_key(table, vec![column.name.clone()])?;
+    }
+    table.columns.push(column);
+    Ok(())
 }
 
-fn column(words: &mut Words<'_>, table: &mut CreateTable) -> Result<(), SqlError> {
+/// A column, and whether it says that it is the primary key.
+pub(super) fn column(words: &mut Words<'_>) -> Result<(ColumnWritten, bool), SqlError> {
     let name = words.name("the name of a column")?;
     let column_type = column_type(words, &name)?;
     let mut column =
         ColumnWritten { name, column_type, not_null: false, default: None, merge_add: false };
+    let mut is_key = false;
     loop {
         refuse_constraints(words, false)?;
         if words.take(&["NOT", "NULL"]) {
             column.not_null = true;
         } else if words.take(&["PRIMARY", "KEY"]) {
-            column.not_null = true;
-            primary_key(table, vec![column.name.clone()])?;
+            if is_key {
+                return Err(key_twice());
+            }
+            (column.not_null, is_key) = (true, true);
         } else if words.take(&["DEFAULT"]) {
             let expression = words.0.parse_expr().map_err(parser_error)?;
             column.default = Some(DefaultWritten(expression));
@@ -141,18 +150,21 @@ fn column(words: &mut Words<'_>, table: &mut CreateTable) -> Result<(), SqlError
             break;
         }
     }
-    table.columns.push(column);
-    Ok(())
+    Ok((column, is_key))
 }
 
 fn primary_key(table: &mut CreateTable, key: Vec<Name>) -> Result<(), SqlError> {
     if !table.primary_key.is_empty() {
-        return Err(SqlError::invalid(
-            "the primary key is declared twice: write PRIMARY KEY (a, b) for one of two columns",
-        ));
+        return Err(key_twice());
     }
     table.primary_key = key;
     Ok(())
+}
+
+fn key_twice() -> SqlError {
+    SqlError::invalid(
+        "the primary key is declared twice: write PRIMARY KEY (a, b) for one of two columns",
+    )
 }
 
 fn columns(words: &mut Words<'_>) -> Result<Vec<Name>, SqlError> {

@@ -4,6 +4,7 @@
 
 mod world;
 
+mod alter;
 mod bounds;
 mod scripts;
 mod select;

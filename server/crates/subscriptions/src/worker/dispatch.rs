@@ -109,25 +109,6 @@ impl<O: Outbox> Worker<O> {
         self.go_on();
     }
 
-    /// Ends subscriptions to tables that are no more.
-    fn look_at_tables(&mut self, entry: &Arc<Entry>) {
-        let shard = self.shards.entry(entry.shard).or_default();
-        let known = shard.catalog.replace(Arc::clone(&entry.catalog));
-        let Some(known) = known.filter(|known| !Arc::ptr_eq(known, &entry.catalog)) else { return };
-        let mut gone = Vec::new();
-        for (key, feed) in self.feeds.iter().filter(|(_, feed)| feed.shard == entry.shard) {
-            let dropped = |number: &&QueryNumber| {
-                let table = feed.subscriptions[*number].query.query.table;
-                // One that is newer than this entry was not there before it, either.
-                known.table(table).is_some() && entry.catalog.table(table).is_none()
-            };
-            gone.extend(feed.subscriptions.keys().filter(dropped).map(|number| (key, *number)));
-        }
-        for (key, number) in gone {
-            self.refuse(key, number);
-        }
-    }
-
     fn commit(&mut self, entry: &Arc<Entry>, place: usize) -> Result<(), EngineError> {
         let commit = &entry.commits[place];
         let Some(lane) = self.index.lanes.get_mut(&commit.commit.lane) else { return Ok(()) };

@@ -59,7 +59,7 @@ impl<O: Outbox> Worker<O> {
                 self.refuse(key, query);
                 self.finish_load(key);
             }
-            Found::Position(..) | Found::CatchUp(_) => {}
+            Found::Position(..) | Found::CatchUp(_) | Found::Other(_) => {}
         }
     }
 

@@ -8,7 +8,7 @@ use server_engine::Role;
 use super::Worker;
 use crate::feed::{FeedKey, State};
 use crate::host::{Action, Outbox};
-use crate::read::{Answer, Read, ReadId, ReadKind};
+use crate::read::{Answer, Found, Read, ReadId, ReadKind};
 use crate::written::Writer;
 
 /// Reads that are equal are one.
@@ -99,6 +99,8 @@ impl<O: Outbox> Worker<O> {
             {
                 hold.read = read;
             }
+        } else if let Found::Other(tables) = &answer.found {
+            self.read_of_others(key, tables);
         } else if is_load {
             self.loaded(key, answer);
         } else {

@@ -94,7 +94,7 @@ impl<O: Outbox> Worker<O> {
                 let epoch = feed.epoch;
                 self.ask_leader(key, position, epoch);
             }
-            Found::Load(_) => {}
+            Found::Load(_) | Found::Other(_) => {}
         }
     }
 

@@ -5,5 +5,6 @@
 mod bounds;
 mod counters;
 mod spec;
+mod tables;
 mod world;
 mod writers;

@@ -13,7 +13,7 @@ use crate::world::{CONNECTION, EPOCH, World, lane, writing};
 const STATES: [&str; 7] =
     ["lagging", "asking", "waiting", "registering", "ahead", "live", "loading"];
 
-const EVENTS: [&str; 15] = [
+const EVENTS: [&str; 16] = [
     "commit",
     "decision",
     "large commit",
@@ -28,6 +28,7 @@ const EVENTS: [&str; 15] = [
     "unsubscribe",
     "load_older",
     "open_lane",
+    "alter",
     "progress",
 ];
 
@@ -135,6 +136,10 @@ fn act(world: &mut World, event: &str) {
         "load_older" => world.worker.load_older(CONNECTION, RequestNumber(1), 1),
         // What it confirms is new, and so is what is read.
         "open_lane" => assert!(world.open_lane(CLIENT, 1)),
+        "alter" => {
+            world.alter(2);
+            world.handle();
+        }
         "progress" => world.worker.progress(CONNECTION),
         other => panic!("{other} is no event"),
     }

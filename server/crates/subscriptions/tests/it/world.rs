@@ -13,7 +13,9 @@ use protocol::ids::{
 };
 use protocol::mutation::{Action as RowAction, ColumnValue, Mutation, MutationDigest, Operation};
 use protocol::predicate::{CompareOp, Operand, Predicate, Truth};
-use protocol::schema::{AccessLevel, Column, Index, MergeRule, Sharing, TableKind, TableSchema};
+use protocol::schema::{
+    AccessLevel, Column, ColumnDefault, Index, MergeRule, Sharing, TableKind, TableSchema,
+};
 use protocol::value::{ColumnType, Value};
 use server_engine::{
     Actor, Command, Entry as LogEntry, LAYOUT, Mutate, Numbered, Role, Shard, ShardNumber, Slot,
@@ -31,6 +33,8 @@ pub(crate) const NOTES: TableId = TableId(70);
 pub(crate) const ID: ColumnId = ColumnId(0);
 pub(crate) const ROOM: ColumnId = ColumnId(1);
 pub(crate) const BODY: ColumnId = ColumnId(2);
+/// The column that the table gets with version 2.
+pub(crate) const ADDED: ColumnId = ColumnId(3);
 pub(crate) const CONNECTION: ConnectionId = ConnectionId(1);
 const NOW: Time = Time(1_000_000_000);
 
@@ -124,6 +128,18 @@ pub(crate) fn notes() -> TableSchema {
     }
 }
 
+/// The table with the columns that [`World::alter`] has given it: [`ADDED`] and those behind it.
+pub(crate) fn notes_at(version: u32) -> TableSchema {
+    let mut schema = notes();
+    for at in 2..=version {
+        let (id, name) = (ColumnId(u16::try_from(at).unwrap() + 1), format!("added_{at}"));
+        let (name, default) = (name.parse().unwrap(), ColumnDefault::Value(Value::Integer(5)));
+        let default = Some(default);
+        schema.columns.push(Column { id, name, default, ..schema.columns[2].clone() });
+    }
+    TableSchema { version: SchemaVersion(version), ..schema }
+}
+
 /// The rows of a room; all rows without one.
 pub(crate) fn asked(room: Option<i64>, columns: &[ColumnId]) -> Asked {
     let schema = Arc::new(notes());
@@ -136,7 +152,7 @@ pub(crate) fn asked(room: Option<i64>, columns: &[ColumnId]) -> Asked {
         },
     };
     let range = Asked::range_of(&schema, &predicate);
-    Asked { lane: lane(), schema, range, predicate, columns: columns.to_vec() }
+    Asked { lane: lane(), schema, range, predicate, columns: Some(columns.to_vec()) }
 }
 
 impl World {
@@ -187,6 +203,11 @@ impl World {
         let operations = ids.into_iter().map(operation).collect();
         let actor = ann();
         self.run(vec![Command::Write(Write { lane: lane(), actor, operations, request: None })]);
+    }
+
+    /// The table gets another column, whose default is 5, and is in this version then.
+    pub(crate) fn alter(&mut self, version: u32) {
+        self.run(vec![Command::Define(Box::new(notes_at(version)))]);
     }
 
     /// Lets the worker handle all that was applied.

@@ -6,42 +6,63 @@ use protocol::frame::v1::{
     CatchUp, ClientFrame, Delta, InitialDataBatch, Reset, RowChange, ServerFrame, Subscribe,
 };
 use protocol::ids::{ColumnId, Epoch, Floor, QueryNumber, RequestNumber};
-use protocol::value::Row;
+use protocol::value::{Row, Value};
 
-use crate::client::{birth, described, frontier, key, progress, row, seq, welcome};
+use crate::client::{altered, birth, frontier, key, progress, row, seq, welcome};
 
-/// A row: birth, room, text.
-pub(super) type Stored = (u64, i64, String);
+/// A row: birth, room, text, and the columns that its table had got when it was written.
+pub(super) type Stored = (u64, i64, String, Vec<i64>);
 /// All rows by their key.
 pub(super) type State = BTreeMap<i64, Stored>;
 
 /// The texts that mean each of the queries.
 pub(super) const TEXTS: &[(&str, u64)] = &[("all", 1), ("ALL", 1), ("room 1", 2), ("room 2", 3)];
 
-/// What a query holds of a row, if it matches.
-pub(super) fn matching(query: u64, key: i64, (_, room, text): &Stored) -> Option<Row> {
-    let whole = row(key, *room, text);
+/// What a query holds of a row, if it matches, when the table is in this version. Rows that are older
+/// than a column hold its default.
+pub(super) fn matching(
+    query: u64,
+    key: i64,
+    (_, room, text, added): &Stored,
+    version: u32,
+) -> Option<Row> {
+    let mut whole = row(key, *room, text);
+    let added = (2..=version as usize).map(|at| added.get(at - 2).copied().unwrap_or(5));
     match query {
-        1 => Some(whole),
+        1 => {
+            whole.0.extend(added.map(Value::Integer));
+            Some(whole)
+        }
         2 => (*room == 1).then(|| Row(vec![whole[0].clone(), whole[2].clone()])),
         3 => (*room == 2).then(|| Row(vec![whole[0].clone(), whole[1].clone()])),
         unknown => panic!("{unknown}"),
     }
 }
 
-fn columns(query: u64) -> Vec<ColumnId> {
-    let columns: &[u16] = match query {
-        1 => &[0, 1, 2],
-        2 => &[0, 2],
-        _ => &[0, 1],
-    };
-    columns.iter().map(|column| ColumnId(*column)).collect()
+/// What a query is called in a version of its table.
+fn number(query: u64, version: u32) -> QueryNumber {
+    QueryNumber(query + 10 * u64::from(version - 1))
+}
+
+fn answer(request: RequestNumber, query: u64, version: u32) -> ServerFrame {
+    let mut answer = altered(request.0, number(query, version).0, version);
+    if let ServerFrame::Subscribed(answer) = &mut answer {
+        answer.basis = protocol::ids::Basis::from_bytes([u8::try_from(query).unwrap(); 16]);
+        match query {
+            1 => {}
+            2 => answer.columns = vec![ColumnId(0), ColumnId(2)],
+            _ => answer.columns = vec![ColumnId(0), ColumnId(1)],
+        }
+    }
+    answer
 }
 
 /// The lane, at every end of a commit.
 #[derive(Clone, Debug)]
 pub(super) struct Lane {
     pub(super) epoch: Epoch,
+    /// That of the table: it has a column more with each.
+    pub(super) version: u32,
     pub(super) ends: BTreeMap<u64, State>,
 }
 
@@ -53,6 +74,7 @@ impl Lane {
 
     /// What the query is told of what happened between two positions: the latest of each row.
     fn told(&self, query: u64, from: u64, to: u64) -> Vec<RowChange> {
+        let matching = |query, id, stored| matching(query, id, stored, self.version);
         let (before, after) = (&self.ends[&from], &self.ends[&to]);
         let mut told = Vec::new();
         for (id, old) in before {
@@ -97,6 +119,8 @@ pub(super) struct Connection {
     requests: BTreeMap<RequestNumber, u64>,
     /// Where the feed is, once it has begun.
     position: Option<u64>,
+    /// Where the client was told that it is: pieces do not count before their frontier.
+    told: Option<u64>,
     is_live: bool,
 }
 
@@ -109,15 +133,16 @@ impl Connection {
                 self.down.push_back(welcome());
                 let cursor = hello.lanes.first();
                 self.position = cursor.map(|cursor| cursor.since_seq.get());
+                self.told = self.position;
                 for subscribe in hello.subscriptions {
                     assert!(subscribe.held.is_none() || cursor.is_some(), "held as of nowhere");
-                    self.subscribe(&subscribe);
+                    self.subscribe(&subscribe, lane);
                 }
                 if cursor.is_some_and(|cursor| cursor.epoch != lane.epoch) {
-                    self.begin_anew();
+                    self.begin_anew(lane.version);
                 }
             }
-            Some(ClientFrame::Subscribe(subscribe)) => self.subscribe(&subscribe),
+            Some(ClientFrame::Subscribe(subscribe)) => self.subscribe(&subscribe, lane),
             Some(ClientFrame::Unsubscribe(ended)) => {
                 self.subscriptions.retain(|_, other| other.request != ended.request);
             }
@@ -134,7 +159,7 @@ impl Connection {
         true
     }
 
-    fn subscribe(&mut self, subscribe: &Subscribe) {
+    fn subscribe(&mut self, subscribe: &Subscribe, lane: &Lane) {
         let text = TEXTS.iter().find(|(text, _)| *text == subscribe.sql);
         let (_, query) = text.expect("a text that was subscribed to");
         let held = subscribe.held.as_ref();
@@ -145,9 +170,18 @@ impl Connection {
             window: subscribe.fetch_last,
             missing: held.map_or(subscribe.fetch_last, |held| held.missing),
         });
-        let mut answer = described(subscribe.request.0, *query);
-        answer.columns = columns(*query);
-        self.down.push_back(ServerFrame::Subscribed(Box::new(answer)));
+        self.down.push_back(answer(subscribe.request, *query, lane.version));
+    }
+
+    /// The table has got a column: every subscription follows, as of where the client is.
+    pub(super) fn alter(&mut self, lane: &Lane) {
+        for (query, subscription) in &self.subscriptions {
+            self.down.push_back(answer(subscription.request, *query, lane.version));
+        }
+        // What was staged is dropped.
+        if !self.is_live && !self.subscriptions.is_empty() {
+            self.position = self.position.and(self.told);
+        }
     }
 
     /// A commit has happened: tells a live feed, all or nothing.
@@ -161,14 +195,14 @@ impl Connection {
             let floor = subscription.floor.unwrap_or(u64::MAX);
             // The bytes are the same for everybody: all of them, or none.
             if changes.iter().any(|change| change.birth().0.get() >= floor) {
-                parts.push((QueryNumber(*query), changes));
+                parts.push((number(*query, lane.version), changes));
             }
         }
         let count = parts.len();
         for (place, (query, changes)) in parts.into_iter().enumerate() {
             let (end, previous, seq) = (place + 1 == count, seq(previous), seq(to));
             self.down.push_back(ServerFrame::Delta(Delta { previous, seq, end, query, changes }));
-            self.position = Some(to);
+            (self.position, self.told) = (Some(to), Some(to));
         }
     }
 
@@ -187,7 +221,7 @@ impl Connection {
         self.position = Some(head);
         if last_piece {
             self.down.push_back(frontier(lane.epoch, head));
-            self.is_live = true;
+            (self.told, self.is_live) = (self.position, true);
         }
         true
     }
@@ -198,7 +232,7 @@ impl Connection {
             let mut changes = lane.told(*query, from, to);
             changes.retain(|change| change.birth().0.get() >= floor);
             if !changes.is_empty() {
-                let query = QueryNumber(*query);
+                let query = number(*query, lane.version);
                 self.down.push_back(ServerFrame::CatchUp(CatchUp { query, changes }));
             }
         }
@@ -214,7 +248,9 @@ impl Connection {
         let mut found: Vec<_> = state
             .iter()
             .filter(|(_, stored)| stored.0 < below)
-            .filter_map(|(id, stored)| Some((stored.0, matching(*query, *id, stored)?)))
+            .filter_map(|(id, stored)| {
+                Some((stored.0, matching(*query, *id, stored, lane.version)?))
+            })
             .collect();
         found.sort_unstable_by_key(|(born, _)| *born);
         let missing = subscription.missing.unwrap_or(u64::MAX);
@@ -230,9 +266,9 @@ impl Connection {
         subscription.missing =
             subscription.missing.map(|missing| missing.saturating_sub(found.len() as u64));
         let (births, rows) = found.into_iter().map(|(born, row)| (birth(born), row)).unzip();
-        self.position = Some(head);
+        (self.position, self.told) = (Some(head), Some(head));
         self.down.push_back(ServerFrame::InitialDataBatch(InitialDataBatch {
-            query: QueryNumber(*query),
+            query: number(*query, lane.version),
             seq: seq(head),
             floor: Floor(seq(floor)),
             remaining: floor,
@@ -249,19 +285,19 @@ impl Connection {
     }
 
     /// Loads a query anew.
-    pub(super) fn reset(&mut self, query: u64) {
+    pub(super) fn reset(&mut self, query: u64, version: u32) {
         if let Some(subscription) = self.subscriptions.get_mut(&query) {
             subscription.floor = None;
             subscription.missing = subscription.window;
-            self.down.push_back(ServerFrame::Reset(Reset { query: QueryNumber(query) }));
+            self.down.push_back(ServerFrame::Reset(Reset { query: number(query, version) }));
         }
     }
 
     /// The history is another one: everything is loaded anew.
-    pub(super) fn begin_anew(&mut self) {
+    pub(super) fn begin_anew(&mut self, version: u32) {
         (self.position, self.is_live) = (None, false);
         for query in self.subscriptions.keys().copied().collect::<Vec<_>>() {
-            self.reset(query);
+            self.reset(query, version);
         }
     }
 
@@ -269,7 +305,7 @@ impl Connection {
     pub(super) fn progress(&mut self, lane: &Lane) {
         if self.is_live {
             let (head, _) = lane.head();
-            self.position = Some(head);
+            (self.position, self.told) = (Some(head), Some(head));
             self.down.push_back(progress(head));
         }
     }
