@@ -6,6 +6,8 @@
 //!   ├──────────────────────────────────────────────────►│
 //!   │                                welcome {version}  │
 //!   │◄──────────────────────────────────────────────────┤
+//!   │                  schema, where it is another one  │  which tables there are
+//!   │◄──────────────────────────────────────────────────┤
 //!   │                  subscribed, for each of them     │
 //!   │◄──────────────────────────────────────────────────┤
 //!   │                  catch_up … frontier, a lane      │  what was missed, shown in one step

@@ -1,6 +1,7 @@
 //! Version 1.
 
 mod client;
+mod schema;
 mod server;
 pub mod shared;
 mod sql;
@@ -12,6 +13,7 @@ pub use client::{
     ClientFrame, Held, Hello, LaneAt, LaneCursor, LaneWriter, LoadOlder, Mutate, OpenLane,
     Subscribe, Token, Unsubscribe, Written,
 };
+pub use schema::{AllowedTable, Schema};
 pub use server::{
     CatchUp, Decided, Delta, Frontier, Goodbye, InitialDataBatch, LanePosition, MutationDecision,
     Progress, Refused, Reset, RetryAfter, RowChange, RowNow, ServerFrame, Subscribed, TableNow,

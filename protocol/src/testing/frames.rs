@@ -10,14 +10,14 @@ mod writing;
 use super::{expect, predicate, row, table, text};
 use crate::error_code::ErrorCode;
 use crate::frame::v1::{
-    CatchUp, ClientFrame, Delta, Frontier, Goodbye, Held, Hello, InitialDataBatch, LaneCursor,
-    LanePosition, LoadOlder, Position, Progress, Refused, Reset, RowChange, ServerFrame, Sql,
-    SqlColumn, SqlDone, SqlFailed, SqlOutcome, SqlResult, SqlRows, Subscribe, Subscribed, Token,
-    Unsubscribe, Welcome,
+    AllowedTable, CatchUp, ClientFrame, Delta, Frontier, Goodbye, Held, Hello, InitialDataBatch,
+    LaneCursor, LanePosition, LoadOlder, Position, Progress, Refused, Reset, RowChange, Schema,
+    ServerFrame, Sql, SqlColumn, SqlDone, SqlFailed, SqlOutcome, SqlResult, SqlRows, Subscribe,
+    Subscribed, Token, Unsubscribe, Welcome,
 };
 use crate::ids::{
     Basis, Birth, ClientId, ColumnId, Epoch, Floor, Lane, QueryNumber, RequestId, RequestNumber,
-    SeqId,
+    SchemaHash, SeqId,
 };
 use crate::value::Row;
 
@@ -49,6 +49,7 @@ pub fn server_frame() -> BoxedStrategy<ServerFrame> {
     let catch_up = (query(), changes());
     prop_oneof![
         1 => welcome(),
+        1 => schema(),
         2 => subscribed(),
         1 => refused(),
         1 => reset,
@@ -77,10 +78,12 @@ fn hello() -> BoxedStrategy<Hello> {
     );
     let versions = vec(select(vec![1, 2, u16::MAX]), 0..3);
     let held = (vec(cursor, 0..3), vec(subscribe(), 0..3), vec(writing::writer(), 0..3));
-    (versions, token(), bytes(), held)
-        .prop_map(|(versions, token, client, (lanes, subscriptions, writers))| {
-            let client = ClientId::from_bytes(client);
-            Hello { versions, token, client, lanes, subscriptions, writers }
+    let schema = option::of(bytes().prop_map(SchemaHash::from_bytes));
+    let app = (schema, select(vec![0, 1, 7, u32::MAX]));
+    (versions, token(), bytes(), held, app)
+        .prop_map(|(versions, token, client, (lanes, subscriptions, writers), app)| {
+            let (client, (schema, app_version)) = (ClientId::from_bytes(client), app);
+            Hello { versions, token, client, lanes, subscriptions, writers, schema, app_version }
         })
         .boxed()
 }
@@ -144,6 +147,19 @@ fn welcome() -> BoxedStrategy<ServerFrame> {
     (select(vec![1, u16::MAX]), time, silence_ms_max, option::of(number()))
         .prop_map(|(version, time, silence_ms_max, token_expires_ms)| {
             ServerFrame::Welcome(Welcome { version, time, silence_ms_max, token_expires_ms })
+        })
+        .boxed()
+}
+
+fn schema() -> BoxedStrategy<ServerFrame> {
+    (bytes(), number(), vec(any::<bool>(), 0..3), any::<bool>())
+        .prop_map(|(version, revision, writable, end)| {
+            let version = SchemaHash::from_bytes(version);
+            let tables = writable
+                .into_iter()
+                .map(|writable| AllowedTable { table: table(), writable })
+                .collect();
+            ServerFrame::Schema(Schema { version, revision, tables, end })
         })
         .boxed()
 }

@@ -1,5 +1,6 @@
 //! The messages of a connection: their exact bytes, and what is said to bytes that are none.
 
+mod schema;
 mod writing;
 
 use std::fmt::Debug;
@@ -85,6 +86,8 @@ fn hello() -> Hello {
         lanes: vec![],
         subscriptions: vec![],
         writers: vec![],
+        schema: None,
+        app_version: 0,
     }
 }
 
@@ -105,6 +108,7 @@ fn client_frames() -> Vec<(&'static str, ClientFrame)> {
     let mut frames = vec![
         ("hello", ClientFrame::Hello(hello())),
         ("hello-resuming", ClientFrame::Hello(resuming)),
+        ("hello-knowing", ClientFrame::Hello(schema::hello())),
         ("token", ClientFrame::Token(Token("abc".to_owned()))),
         ("subscribe", ClientFrame::Subscribe(subscribe())),
         ("subscribe-all", ClientFrame::Subscribe(subscribe_all())),
@@ -276,6 +280,7 @@ fn server_frames() -> Vec<(&'static str, ServerFrame)> {
     ]);
     frames.extend(sql_results());
     frames.extend(writing::server_frames());
+    frames.extend(schema::server_frames());
     frames
 }
 

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::sql::Sql;
 use crate::bounded;
 use crate::ids::{
-    Basis, ClientId, ContentHash, Epoch, Floor, Lane, MutationNumber, RequestNumber, SeqId,
+    Basis, ClientId, ContentHash, Epoch, Floor, Lane, MutationNumber, RequestNumber, SchemaHash,
+    SeqId,
 };
 use crate::limits::{
     CONNECTION_LANES_MAX, CONNECTION_SUBSCRIPTIONS_MAX, MUTATIONS_MAX, OFFERED_VERSIONS_MAX,
@@ -67,6 +68,12 @@ pub struct Hello {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[serde(deserialize_with = "bounded::vec::<_, _, CONNECTION_LANES_MAX>")]
     pub writers: Vec<LaneWriter>,
+    /// Which description of tables it holds, if it has one that it understands wholly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<SchemaHash>,
+    /// The number that the application gives its own code; 0 is none. A server may not serve old ones.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub app_version: u32,
 }
 
 /// Who somebody is, as the issuer of tokens has signed it. Never shown.
@@ -92,6 +99,11 @@ pub struct LaneCursor {
     /// How many connections in a row have begun to catch up and were cut before the end.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub cut: u8,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_none(number: &u32) -> bool {
+    *number == 0
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

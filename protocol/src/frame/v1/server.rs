@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::schema::Schema;
 use super::sql::SqlResult;
 use crate::bounded;
 use crate::codec;
@@ -24,6 +25,8 @@ use crate::value::Row;
 pub enum ServerFrame {
     /// Answers `hello`.
     Welcome(Welcome),
+    /// Which tables there are for this user: behind `welcome`, and again when they change.
+    Schema(Schema),
     /// Answers a `subscribe`. Frames of its query before this one are of an earlier subscription.
     Subscribed(Box<Subscribed>),
     /// Answers a `subscribe` that cannot be, or ends a subscription; or answers what the server
@@ -62,6 +65,7 @@ impl ServerFrame {
     /// The names of all of them on the wire.
     pub(super) const NAMES: &[&str] = &[
         "welcome",
+        "schema",
         "subscribed",
         "refused",
         "reset",

@@ -163,6 +163,8 @@ pub(crate) fn hello(token: &str) -> Hello {
         lanes: vec![],
         subscriptions: vec![],
         writers: vec![],
+        schema: None,
+        app_version: 0,
     }
 }
 
