@@ -13,6 +13,8 @@ use crate::stored::{MutationId, StoredMutation, SubscriptionId};
 pub struct Config {
     /// How many addresses of servers the host has. The machine names one by its place among them.
     pub servers: usize,
+    /// The number that the application gives its own code; 0 is none.
+    pub app_version: u32,
 }
 
 /// Numbers the attempts to have a connection. What comes of an older one is passed over, so the

@@ -1,13 +1,13 @@
 //! What a machine wants done.
 
-use protocol::frame::v1::{ClientFrame, RowChange, SqlFailed, TableNow};
+use protocol::frame::v1::{AllowedTable, ClientFrame, RowChange, SqlFailed, TableNow};
 use protocol::ids::{Birth, ClientId, ContentHash, Epoch, Lane, MutationNumber};
 use protocol::value::Row;
 
 use crate::event::Attempt;
 use crate::statement::{SqlAnswer, StatementId};
 use crate::stored::{
-    MutationId, Settled, StoredLane, StoredSubscription, StoredWriter, SubscriptionId,
+    MutationId, Settled, StoredLane, StoredSchema, StoredSubscription, StoredWriter, SubscriptionId,
 };
 
 /// Something to be done. The host does one after the other, in their order.
@@ -104,6 +104,14 @@ pub enum Write {
     /// Stores a subscription, in place of what is stored of it. From its `known` the replica
     /// learns what is in the rows.
     PutSubscription(Box<StoredSubscription>),
+    /// Stores which tables there are for the user, in place of what is stored of it. What is not named
+    /// is not there any more. A table that is stored in a later version stays in that one.
+    PutSchema {
+        /// Which description it is.
+        schema: StoredSchema,
+        /// The tables.
+        tables: Vec<AllowedTable>,
+    },
     /// Forgets a subscription. Rows that nothing else holds go, and so do its staged pieces.
     RemoveSubscription(SubscriptionId),
     /// Rows of a load.

@@ -42,7 +42,7 @@ pub use machine::{Machine, Phase};
 pub use statement::{SqlAnswer, SqlAsk, StatementId};
 pub use status::{Reason, Refusal, Status, StatusWord, SubscriptionState, SubscriptionView};
 pub use stored::{
-    Known, MutationId, Place, Settled, SqlText, Stored, StoredLane, StoredMutation,
+    Known, MutationId, Place, Settled, SqlText, Stored, StoredLane, StoredMutation, StoredSchema,
     StoredSubscription, StoredWriter, SubscriptionId,
 };
 pub use time::{Millis, Moment};

@@ -14,6 +14,7 @@ mod answers;
 mod asking;
 mod feeds;
 mod phases;
+mod schema;
 mod statements;
 mod turns;
 mod writes;
@@ -24,6 +25,7 @@ use protocol::error_code::ErrorCode;
 use protocol::frame::v1::{ClientFrame, ServerFrame, Token};
 use protocol::ids::{ClientId, Lane};
 
+pub(crate) use self::schema::Pieces;
 use crate::backoff::Backoff;
 use crate::connection::Connection;
 use crate::event::{Attempt, Config, Event};
@@ -31,7 +33,7 @@ use crate::instruction::{Instruction, Step, Write};
 use crate::outgoing::Outgoing;
 use crate::statement::Statements;
 use crate::status::{Reason, Status, StatusWord, SubscriptionState, SubscriptionView};
-use crate::stored::{Stored, StoredLane, StoredSubscription, SubscriptionId};
+use crate::stored::{Stored, StoredLane, StoredSchema, StoredSubscription, SubscriptionId};
 use crate::subscription::Subscription;
 use crate::time::{Millis, Moment};
 
@@ -39,7 +41,10 @@ use crate::time::{Millis, Moment};
 #[derive(Clone, Debug)]
 pub struct Machine {
     servers: usize,
+    app_version: u32,
     client: ClientId,
+    /// Which description of the tables is stored.
+    schema: Option<StoredSchema>,
     /// The frontiers, as they are stored.
     lanes: BTreeMap<Lane, StoredLane>,
     subscriptions: BTreeMap<SubscriptionId, Subscription>,
@@ -142,14 +147,16 @@ struct Told {
 impl Machine {
     /// A machine that goes on from what is stored, paused.
     pub fn new(config: Config, stored: Stored) -> Self {
-        let Stored { client, lanes, subscriptions, since, writers, outbox } = stored;
+        let Stored { client, lanes, subscriptions, since, writers, schema, outbox } = stored;
         let subscriptions: BTreeMap<_, _> = subscriptions
             .into_iter()
             .map(|stored| (stored.id, Subscription::from_stored(stored)))
             .collect();
         let mut machine = Self {
             servers: config.servers.max(1),
+            app_version: config.app_version,
             client,
+            schema,
             lanes: lanes.into_iter().map(|lane| (lane.lane.clone(), lane)).collect(),
             last_id: subscriptions.keys().next_back().map_or(0, |id| id.0),
             subscriptions,

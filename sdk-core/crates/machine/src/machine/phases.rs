@@ -216,7 +216,9 @@ impl Machine {
             }
         }
         let (versions, client) = (VERSIONS.to_vec(), self.client);
-        Hello { versions, token, client, lanes, subscriptions, writers }
+        let schema = self.schema.map(|held| held.version);
+        let app_version = self.app_version;
+        Hello { versions, token, client, lanes, subscriptions, writers, schema, app_version }
     }
 
     pub(super) fn disconnected(&mut self, moment: Moment, out: &mut Vec<Instruction>) {
@@ -257,6 +259,7 @@ impl Machine {
         out: &mut Vec<Instruction>,
     ) -> Result<(), ProtocolViolation> {
         match frame {
+            ServerFrame::Schema(piece) => self.schema(piece, out),
             ServerFrame::Subscribed(subscribed) => self.subscribed(*subscribed, out),
             ServerFrame::Refused(refused) => self.refused(refused, out),
             ServerFrame::Reset(reset) => self.reset(&reset, out),
@@ -332,6 +335,7 @@ fn cursor(stored: &StoredLane) -> LaneCursor {
 fn name(frame: &ServerFrame) -> &'static str {
     match frame {
         ServerFrame::Welcome(_) => "welcome",
+        ServerFrame::Schema(_) => "schema",
         ServerFrame::Subscribed(_) => "subscribed",
         ServerFrame::Refused(_) => "refused",
         ServerFrame::Reset(_) => "reset",

@@ -40,14 +40,14 @@ impl Client {
 
     pub(crate) fn with_servers(servers: usize) -> Self {
         let mut replica = MemoryReplica::new(CLIENT);
-        let machine = Machine::new(Config { servers }, replica.load());
+        let machine = Machine::new(Config { servers, app_version: 7 }, replica.load());
         let now = Millis(1_000_000);
         Self { machine, replica, now, chance: u64::MAX / 2, attempt: Attempt(0) }
     }
 
     /// The process ends, and begins again.
     pub(crate) fn crash(&mut self) {
-        self.machine = Machine::new(Config { servers: 1 }, self.replica.load());
+        self.machine = Machine::new(Config { servers: 1, app_version: 7 }, self.replica.load());
     }
 
     pub(crate) fn event(&mut self, event: Event) -> Vec<Instruction> {

@@ -268,7 +268,7 @@ impl World {
     fn crash(&mut self) {
         self.connection = None;
         let stored = self.client.replica.load();
-        self.client.machine = Machine::new(Config { servers: 1 }, stored);
+        self.client.machine = Machine::new(Config { servers: 1, app_version: 0 }, stored);
     }
 
     /// The server is restored from a backup that lacks the last commits.

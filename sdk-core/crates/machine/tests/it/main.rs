@@ -10,6 +10,7 @@ mod delivery;
 mod histories;
 mod merging;
 mod replicas;
+mod schemas;
 mod spec;
 mod statements;
 mod table_of_phases;

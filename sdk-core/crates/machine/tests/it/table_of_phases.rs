@@ -6,6 +6,7 @@ use protocol::ids::RequestNumber;
 use sdk_machine::{Event, Instruction, Phase, SqlAsk, StatementId, SubscriptionId};
 
 use crate::client::{Client, ask, born, delta, kinds, last_four, welcome};
+use crate::schemas::whole;
 use crate::spec;
 
 const PHASES: &[&str] =
@@ -33,6 +34,7 @@ const EVENTS: &[&str] = &[
     "run",
     "sql_result",
     "forget",
+    "schema",
 ];
 
 #[test]
@@ -137,6 +139,7 @@ fn happen(client: &mut Client, id: SubscriptionId, event: &str) -> Vec<Instructi
             drop(asked);
             client.frame(ServerFrame::SqlResult(result))
         }
+        "schema" => client.frame(whole(1, &[1])),
         "forget" => {
             let asked = run(client);
             asked.map_or_else(Vec::new, |(id, _)| client.event(Event::ForgetStatement(id)))
