@@ -43,6 +43,7 @@ pub struct Config {
     pub(crate) token: TokenCallback,
     pub(crate) log: Option<LogCallback>,
     pub(crate) roots: Vec<Vec<u8>>,
+    pub(crate) app_version: u32,
 }
 
 impl Config {
@@ -66,6 +67,7 @@ impl Config {
             token: Arc::new(move || Box::pin(token())),
             log: None,
             roots: Vec::new(),
+            app_version: 0,
         }
     }
 
@@ -97,6 +99,22 @@ impl Config {
     pub fn with_root_certificate(mut self, der: impl Into<Vec<u8>>) -> Self {
         self.roots.push(der.into());
         self
+    }
+
+    /// How new the code of the application is: a number that grows with each release that needs other
+    /// tables than the one before. A server can be set up to serve no old code any more
+    /// (`live.app_version_min`); then the status is
+    /// [`UpdateRequired`](crate::StatusWord::UpdateRequired), while reading and local writing go on.
+    /// Without it the code says nothing about itself, and is older than any.
+    #[must_use]
+    pub fn with_app_version(mut self, version: u32) -> Self {
+        self.app_version = version;
+        self
+    }
+
+    /// How the machine is set up.
+    pub(crate) fn machine(&self) -> sdk_machine::Config {
+        sdk_machine::Config { servers: self.servers.len(), app_version: self.app_version }
     }
 
     /// The user, if it can be one.

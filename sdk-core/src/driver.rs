@@ -139,8 +139,7 @@ impl Driver {
         mut replica: Replica,
         readers: Readers,
     ) -> Result<Self, Error> {
-        let servers = config.servers.len();
-        let machine = Machine::new(sdk_machine::Config { servers }, replica.load()?);
+        let machine = Machine::new(config.machine(), replica.load()?);
         let (finished, reads) = mpsc::unbounded_channel();
         let (token_answers, tokens) = mpsc::unbounded_channel();
         let next_expiry = replica.next_expiry()?;

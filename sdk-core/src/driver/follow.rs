@@ -120,8 +120,7 @@ impl Driver {
     }
 
     fn begin_anew(&mut self, stored: Stored) {
-        let servers = self.config.servers.len();
-        let fresh = Machine::new(sdk_machine::Config { servers }, stored);
+        let fresh = Machine::new(self.config.machine(), stored);
         let dropped = std::mem::replace(&mut self.machine, fresh);
         self.machine.take_over(dropped);
         self.is_stale = false;

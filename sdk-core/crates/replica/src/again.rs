@@ -21,8 +21,11 @@ impl Transaction<'_> {
     pub fn write_again(&mut self, id: MutationId) -> Result<u64, ReplicaError> {
         let rejected = self.replica.rejected(id)?.ok_or(ReplicaError::NoSuchRejection)?;
         for operation in rejected.mutation.operations {
-            let table = self.replica.tables.get(operation.table)?;
-            check_table(table, &self.writer, &mut self.lane)?;
+            let found = self.replica.tables.0.get(&operation.table);
+            // Another one may have its name by now, and what was written is of the first.
+            let gone = || ReplicaError::Gone(format!("table {}", operation.table.0));
+            let table = found.ok_or_else(gone)?;
+            check_table(&self.replica.allowed, table, &self.writer, &mut self.lane)?;
             let key = key_of(&table.schema, &operation).ok_or(ReplicaError::Damaged)?;
             self.again.push(Draft { operation, key });
         }

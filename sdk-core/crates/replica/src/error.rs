@@ -41,7 +41,10 @@ pub enum ReplicaError {
     #[error("{0}")]
     Sql(String),
     /// The SQL names a table that is not here.
-    #[error("there is no table {0} here: subscribe to it first, or check its spelling")]
+    #[error(
+        "there is no table {0} here: check its spelling; a table of the server is here once the client \
+         was connected, if its user may read it"
+    )]
     NoSuchTable(String),
     /// A row breaks a rule of its table.
     #[error("{0}")]
@@ -79,6 +82,12 @@ pub enum ReplicaError {
     /// A table is not to be written by this user.
     #[error("{0} is not written by this user: ask for the right, or have the server do it")]
     NotWritable(String),
+    /// A table is not there any more, or not for this user.
+    #[error(
+        "{0} is not there any more, or its user may not read it any more: drop this write, or ask for \
+         the right"
+    )]
+    Gone(String),
     /// A write is about tables that no transaction joins.
     #[error(
         "{first} and {second} are not written together: one write stays in the tables of its user, \
@@ -128,7 +137,7 @@ impl ReplicaError {
             Self::TwoLanes { .. } | Self::NothingExpected(_) => ErrorCode::InvalidRequest,
             Self::RolledBack => ErrorCode::Cancelled,
             Self::Sql(_) | Self::Value { .. } => ErrorCode::InvalidRequest,
-            Self::NoSuchTable(_) | Self::NoSuchRejection => ErrorCode::NotFound,
+            Self::NoSuchTable(_) | Self::Gone(_) | Self::NoSuchRejection => ErrorCode::NotFound,
             Self::WouldWait => ErrorCode::Conflict,
             Self::Refused(_) => ErrorCode::Unsupported,
             Self::Interrupted => ErrorCode::Cancelled,

@@ -29,7 +29,7 @@ impl Transaction<'_> {
             let value = table.typed(column, &owned(value.clone()))?;
             expected.push(ColumnValue(column.id, value));
         }
-        check_table(&table, &self.writer, &mut self.lane)?;
+        check_table(&self.replica.allowed, &table, &self.writer, &mut self.lane)?;
         let action = Action::Patch { key: key.clone(), changes: Vec::new() };
         let mut draft = Draft::new(&table, key, action);
         draft.operation.guard = Some(Guard::Values(expected));

@@ -9,6 +9,7 @@
 //! | --- | --- |
 //! | opening, and what a step is | `replica.rs`, `step.rs` |
 //! | what the machine is told when it starts | `stored.rs`; the tables of the SDK: `sql/` |
+//! | which tables there are, and which of them the user may write | `schema.rs` |
 //! | replicated tables: columns; indexes, triggers and what else is beside them | `table.rs`, `tables.rs`, `surroundings.rs` |
 //! | rows, and who holds them | `rows.rs`, `sets.rs` |
 //! | `namespace.table` in SQL, and what else its text says | `names.rs`, `said.rs`; `tokens.rs` |
@@ -38,6 +39,7 @@ mod rejected;
 mod replica;
 mod rows;
 mod said;
+mod schema;
 mod sending;
 mod sets;
 mod step;

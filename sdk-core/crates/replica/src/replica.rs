@@ -16,6 +16,7 @@ use crate::functions::{Making, Writer};
 use crate::guard::{Guard, lock, strict_quotes};
 use crate::outbox::{self, OutboxSize};
 use crate::reader::Reader;
+use crate::schema::Allowed;
 use crate::sets::Sets;
 use crate::stored;
 use crate::table::Tables;
@@ -28,6 +29,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../sql/003_outbox.sql"),
     include_str!("../sql/004_sending.sql"),
     include_str!("../sql/005_rejections.sql"),
+    include_str!("../sql/006_schema.sql"),
 ];
 
 /// How many expired rows go at once.
@@ -46,6 +48,7 @@ pub struct Replica {
     pub(crate) connection: Connection,
     pub(crate) guard: Guard,
     pub(crate) tables: Tables,
+    pub(crate) allowed: Allowed,
     pub(crate) sets: Sets,
     pub(crate) known: HashMap<SubscriptionId, Known>,
     pub(crate) making: Making,
@@ -112,6 +115,7 @@ impl Replica {
             connection,
             guard,
             tables: Tables::default(),
+            allowed: Allowed::default(),
             sets: Sets::default(),
             known: HashMap::new(),
             making,
@@ -190,6 +194,7 @@ impl Replica {
                 since: connection
                     .query_row("SELECT since FROM tw_replica", [], |row| row.get(0))?,
                 writers: writers::writers(connection)?,
+                schema: replica.allowed.stored(),
                 outbox: writers::outbox(connection)?,
             })
         })
@@ -285,6 +290,7 @@ impl Replica {
     /// What is in memory becomes what is stored. Gives the subscriptions.
     fn remember(&mut self) -> Result<Vec<StoredSubscription>, ReplicaError> {
         self.tables = Tables::load(&self.connection)?;
+        self.allowed = Allowed::load(&self.connection, &self.tables)?;
         self.sets = Sets::load(&self.connection)?;
         self.making.know(&self.tables);
         self.outbox = outbox::size(&self.connection)?;

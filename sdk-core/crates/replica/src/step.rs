@@ -71,6 +71,7 @@ impl Replica {
         for id in gone {
             self.sets.forget(&self.connection, |member| member.subscription == id)?;
         }
+        is_new |= self.follow_schema()?;
         self.sets.store(&self.connection)?;
         if is_new {
             self.making.know(&self.tables);
@@ -89,6 +90,7 @@ impl Replica {
                 gone.retain(|id| *id != put.id);
                 self.describe(put, left)
             }
+            Write::PutSchema { schema, tables } => self.put_schema(schema, tables),
             Write::RemoveSubscription(id) => {
                 let id = *id;
                 self.connection.execute("DELETE FROM tw_subscriptions WHERE id = ?1", [id.0])?;
@@ -172,7 +174,7 @@ impl Replica {
         self.known.get(&id).map(|known| known.table.id)
     }
 
-    fn with_rows(
+    pub(crate) fn with_rows(
         &mut self,
         left: &mut Left,
         work: impl FnOnce(&mut Rows<'_>) -> Result<(), ReplicaError>,

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use protocol::ids::{ColumnId, Lane, TableId, TableName};
-use protocol::schema::{AccessLevel, TableKind};
+use protocol::schema::TableKind;
 use protocol::value::Value;
 use rusqlite::params_from_iter;
 use sdk_machine::{MutationId, StoredMutation};
@@ -22,6 +22,7 @@ use crate::outbox::{self, Added, Adding, Draft, OutboxSize};
 use crate::reader::{QueryResult, query, rows_of, while_wanted};
 use crate::replica::{Changed, Replica};
 use crate::said::{Columns, Insertion, insertion, is_of_savepoints};
+use crate::schema::Allowed;
 use crate::sets::SetId;
 use crate::table::Table;
 use crate::values::Bound;
@@ -212,7 +213,7 @@ impl Transaction<'_> {
                     let writes = guard.writes();
                     let is_written = |table: &&Table| writes.contains(&table.name);
                     for table in replica.tables.0.values().filter(is_written) {
-                        check_table(table, &self.writer, &mut lane)?;
+                        check_table(&replica.allowed, table, &self.writer, &mut lane)?;
                         check_columns(table, &guard)?;
                         check_snowflake(table, guard.calls(SNOWFLAKE))?;
                     }
@@ -300,7 +301,7 @@ impl Transaction<'_> {
             return Ok(());
         }
         outbox::add_direct(connection, draft)?;
-        check_table(table, &self.writer, &mut self.lane)?;
+        check_table(&self.replica.allowed, table, &self.writer, &mut self.lane)?;
         self.has_direct = true;
         Ok(())
     }
@@ -311,7 +312,7 @@ impl Transaction<'_> {
         let in_replica = name.parse::<TableName>().ok().map(|name| name.in_replica());
         let found = in_replica.and_then(|name| self.replica.tables.named(&name));
         let table = found.ok_or_else(|| ReplicaError::NoSuchTable(name.to_owned()))?.clone();
-        check_table(&table, &self.writer, &mut self.lane.clone())?;
+        check_table(&self.replica.allowed, &table, &self.writer, &mut self.lane.clone())?;
         Ok(table)
     }
 
@@ -427,16 +428,13 @@ impl Drop for Transaction<'_> {
 
 /// Whether its user may write a table, and together with what was written before.
 pub(crate) fn check_table(
+    allowed: &Allowed,
     table: &Table,
     writer: &Writer,
     lane: &mut Option<(Lane, String)>,
 ) -> Result<(), ReplicaError> {
+    allowed.check_writable(table)?;
     let name = table.schema.name.to_string();
-    if let TableKind::Shared(sharing) = &table.schema.kind
-        && sharing.access != AccessLevel::Write
-    {
-        return Err(ReplicaError::NotWritable(name));
-    }
     let its = table.schema.lane(&writer.user);
     match lane {
         Some((lane, first)) if *lane != its => {
