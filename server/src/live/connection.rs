@@ -9,7 +9,7 @@ use protocol::frame::v1::{
     Goodbye, LaneCursor, LaneWriter, LoadOlder, Mutate, OpenLane, Refused, ServerFrame, Subscribe,
     Unsubscribe,
 };
-use protocol::ids::{Lane, RequestNumber};
+use protocol::ids::{Lane, RequestNumber, SchemaHash};
 use protocol::schema::TableSchema;
 use server_engine::{Actor, ShardNumber};
 use server_gateway::{LiveConnection, LiveFuture, SendQueue};
@@ -192,7 +192,10 @@ impl LiveConnection for Connection {
         lanes: Vec<LaneCursor>,
         subscriptions: Vec<Subscribe>,
         writers: Vec<LaneWriter>,
+        schema: Option<SchemaHash>,
     ) -> LiveFuture<'_> {
+        let held = Message::Schema { id: self.id, held: schema };
+        self.live.worker_of(self.id).tell(held);
         Box::pin(async move {
             // Whoever ended it has told why.
             let _ = self.resume_all(lanes, subscriptions, writers).await;
@@ -264,7 +267,13 @@ impl Drop for Connection {
 pub(super) struct NotStarted;
 
 impl LiveConnection for NotStarted {
-    fn resume(&self, _: Vec<LaneCursor>, _: Vec<Subscribe>, _: Vec<LaneWriter>) -> LiveFuture<'_> {
+    fn resume(
+        &self,
+        _: Vec<LaneCursor>,
+        _: Vec<Subscribe>,
+        _: Vec<LaneWriter>,
+        _: Option<SchemaHash>,
+    ) -> LiveFuture<'_> {
         Box::pin(async {})
     }
 

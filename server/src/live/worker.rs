@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use protocol::error_code::ErrorCode;
 use protocol::frame::v1::Goodbye;
-use protocol::ids::{Lane, RequestNumber, TenantId};
-use server_engine::{Actor, Catalog, LaneView, ShardNumber};
+use protocol::ids::{Lane, RequestNumber, SchemaHash, TenantId};
+use server_engine::{Actor, Catalog, LaneView, Role, ShardNumber};
 use server_gateway::SendQueue;
 use server_subscriptions::{
     Action, Answer, ConnectionId, Cursor, Entry, Listed, Outbox, Queries, ReadId, Settings,
@@ -22,6 +22,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::queue::{Entered, EntryQueue};
 use super::reads::Reads;
+use super::schema::Schemas;
 
 /// When feeds that wait for this node try again.
 const TRY_AGAIN: Duration = Duration::from_millis(100);
@@ -30,6 +31,10 @@ const TRY_AGAIN: Duration = Duration::from_millis(100);
 pub(super) enum Message {
     /// A connection begins.
     Open { id: ConnectionId, actor: Actor, queue: SendQueue },
+    /// A client holds this description of tables, and is told another one where it is not so.
+    Schema { id: ConnectionId, held: Option<SchemaHash> },
+    /// The tables have changed.
+    SchemaChanged,
     /// A client goes on in a lane.
     Resume {
         id: ConnectionId,
@@ -115,12 +120,14 @@ impl WorkerHandle {
         settings: Settings,
         queries: &Arc<Queries>,
         reads: &Arc<Reads>,
+        schemas: &Arc<Schemas>,
     ) -> std::io::Result<Self> {
         let (messages, received) = mpsc::unbounded_channel();
         let (entries, entered) = EntryQueue::new();
         let task = Task {
             worker: Worker::new(settings, Arc::clone(queries)),
             reads: Arc::clone(reads),
+            schemas: Arc::clone(schemas),
             connections: BTreeMap::new(),
             handled: BTreeMap::new(),
             messages: messages.downgrade(),
@@ -144,13 +151,51 @@ impl WorkerHandle {
 struct Task {
     worker: Worker<Out>,
     reads: Arc<Reads>,
-    connections: BTreeMap<ConnectionId, (TenantId, SendQueue)>,
+    schemas: Arc<Schemas>,
+    connections: BTreeMap<ConnectionId, Served>,
     /// Where each shard was last, for a worker that takes over.
     handled: BTreeMap<ShardNumber, u64>,
     /// To itself. When nobody else tells it anything any more, it ends.
     messages: mpsc::WeakUnboundedSender<Message>,
     /// Where it has something read.
     server: Handle,
+}
+
+/// A connection, as far as it is no matter of its feeds.
+struct Served {
+    user: TenantId,
+    role: Role,
+    queue: SendQueue,
+    schema: Told,
+}
+
+/// What a client was told of the tables.
+enum Told {
+    /// Nothing yet: it has not said what it holds.
+    Unasked,
+    /// This.
+    Is(Option<SchemaHash>),
+    /// This, and it is told how they are by then as soon as it has read more.
+    Owed(Option<SchemaHash>),
+}
+
+impl Served {
+    /// Describes the tables, if they are not as the client was told. Whoever reads slowly is told how
+    /// they are when there is room, however often they have changed until then.
+    fn describe(&mut self, schemas: &Schemas) {
+        let (Told::Is(held) | Told::Owed(held)) = self.schema else { return };
+        if !self.queue.has_room() {
+            self.schema = Told::Owed(held);
+            return;
+        }
+        let Some(now) = schemas.of(self.role) else { return };
+        self.schema = Told::Is(Some(now.version));
+        if held != Some(now.version) {
+            for frame in &now.frames {
+                self.queue.push(frame.clone());
+            }
+        }
+    }
 }
 
 impl Task {
@@ -187,8 +232,8 @@ impl Task {
         for (shard, index) in &self.handled {
             self.worker.jumped(*shard, *index);
         }
-        for (_, (_, queue)) in std::mem::take(&mut self.connections) {
-            queue.close(Goodbye {
+        for (_, served) in std::mem::take(&mut self.connections) {
+            served.queue.close(Goodbye {
                 code: ErrorCode::Internal,
                 message: "the server has made a mistake, which its log has: come back".to_owned(),
                 retry_after_ms: None,
@@ -218,9 +263,19 @@ impl Task {
     fn told(&mut self, message: Message) {
         match message {
             Message::Open { id, actor, queue } => {
-                let user = actor.user.clone();
+                let (user, role) = (actor.user.clone(), actor.role);
                 self.worker.open(id, actor, Out(queue.clone()));
-                self.connections.insert(id, (user, queue));
+                let served = Served { user, role, queue, schema: Told::Unasked };
+                self.connections.insert(id, served);
+            }
+            Message::Schema { id, held } => {
+                if let Some(served) = self.connections.get_mut(&id) {
+                    served.schema = Told::Is(held);
+                    served.describe(&self.schemas);
+                }
+            }
+            Message::SchemaChanged => {
+                self.connections.values_mut().for_each(|served| served.describe(&self.schemas));
             }
             Message::Resume { id, shard, lane, cursor, subscriptions, writer, done } => {
                 let is_open = self.worker.resume(id, shard, &lane, cursor, subscriptions, writer);
@@ -242,7 +297,14 @@ impl Task {
                 self.worker.load_older(id, request, rows);
                 drop(done);
             }
-            Message::Drained(id) => self.worker.drained(id),
+            Message::Drained(id) => {
+                let served = self.connections.get_mut(&id);
+                let owed = served.filter(|served| matches!(served.schema, Told::Owed(_)));
+                if let Some(served) = owed {
+                    served.describe(&self.schemas);
+                }
+                self.worker.drained(id);
+            }
             Message::Progress(id) => self.worker.progress(id),
             Message::Close(id) => {
                 self.connections.remove(&id);
@@ -259,8 +321,10 @@ impl Task {
             }
             Message::Kill { id, request, of, done } => {
                 let told = "this live query was ended by KILL LIVE QUERY";
-                let is_his =
-                    self.connections.get(&id).is_some_and(|(user, _)| is_of(user, of.as_ref()));
+                let is_his = self
+                    .connections
+                    .get(&id)
+                    .is_some_and(|served| is_of(&served.user, of.as_ref()));
                 let is_killed = is_his && self.worker.end(id, request, ErrorCode::Cancelled, told);
                 let _ = done.send(is_killed);
             }
@@ -268,9 +332,9 @@ impl Task {
     }
 
     fn list(&self, of: Option<&TenantId>) -> Vec<(TenantId, Listed)> {
-        let connections = self.connections.iter().filter(|(_, (user, _))| is_of(user, of));
-        let listed = connections.flat_map(|(id, (user, _))| {
-            self.worker.list(*id).into_iter().map(|listed| (user.clone(), listed))
+        let connections = self.connections.iter().filter(|(_, served)| is_of(&served.user, of));
+        let listed = connections.flat_map(|(id, served)| {
+            self.worker.list(*id).into_iter().map(|listed| (served.user.clone(), listed))
         });
         listed.collect()
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use protocol::frame::v1::{
     LaneCursor, LaneWriter, LoadOlder, Mutate, OpenLane, Subscribe, Unsubscribe,
 };
-use protocol::ids::{Epoch, Lane, RequestId, SeqId};
+use protocol::ids::{Epoch, Lane, RequestId, SchemaHash, SeqId};
 use protocol::literal::uuid_text;
 use protocol::value::{ColumnType, Row, Value};
 use tokio::time::Instant;
@@ -144,12 +144,14 @@ pub trait SubscriptionPort: Send + Sync + 'static {
 /// A live connection, for who keeps its feeds. While a future is not ready, no further frame of the
 /// client is read.
 pub trait LiveConnection: Send + Sync {
-    /// What `hello` said besides. Comes first, and once.
+    /// What `hello` said besides. Comes first, and once. Where `schema` is not how the tables are, they
+    /// are described before anything else.
     fn resume(
         &self,
         lanes: Vec<LaneCursor>,
         subscriptions: Vec<Subscribe>,
         writers: Vec<LaneWriter>,
+        schema: Option<SchemaHash>,
     ) -> LiveFuture<'_>;
     /// A subscription begins.
     fn subscribe(&self, subscribe: Subscribe) -> LiveFuture<'_>;

@@ -11,7 +11,7 @@ use protocol::frame::v1::{
     ClientFrame, Goodbye, Hello, LaneCursor, LaneWriter, LoadOlder, Mutate, OpenLane, Progress,
     Received, ServerFrame, Subscribe, Token, Unsubscribe, Welcome, read_server,
 };
-use protocol::ids::{ClientId, RequestNumber};
+use protocol::ids::{ClientId, RequestNumber, SchemaHash};
 use server_gateway::{Caller, Limits, LiveConnection, LiveFuture, SendQueue, SubscriptionPort};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -24,7 +24,7 @@ use crate::world::{World, patiently, token};
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Told {
     Opened(Caller),
-    Resumed(Vec<LaneCursor>, Vec<Subscribe>, Vec<LaneWriter>),
+    Resumed(Vec<LaneCursor>, Vec<Subscribe>, Vec<LaneWriter>, Option<SchemaHash>),
     Subscribed(Subscribe),
     Unsubscribed(Unsubscribe),
     Older(LoadOlder),
@@ -73,8 +73,9 @@ impl LiveConnection for FakeConnection {
         lanes: Vec<LaneCursor>,
         subscriptions: Vec<Subscribe>,
         writers: Vec<LaneWriter>,
+        schema: Option<SchemaHash>,
     ) -> LiveFuture<'_> {
-        self.tell(Told::Resumed(lanes, subscriptions, writers));
+        self.tell(Told::Resumed(lanes, subscriptions, writers, schema));
         Box::pin(async {})
     }
 

@@ -36,8 +36,10 @@ async fn who_says_hello_is_welcome_and_heard() {
         since_seq: SeqId::new(5).unwrap(),
         cut: 1,
     };
+    let schema = SchemaHash::from_bytes([5; 16]);
     let said = Hello {
         lanes: vec![cursor.clone()],
+        schema: Some(schema),
         subscriptions: vec![subscribe(1)],
         ..hello(&token("alice"))
     };
@@ -62,7 +64,7 @@ async fn who_says_hello_is_welcome_and_heard() {
     assert_eq!(
         told[1..],
         [
-            Told::Resumed(vec![cursor], vec![subscribe(1)], vec![]),
+            Told::Resumed(vec![cursor], vec![subscribe(1)], vec![], Some(schema)),
             Told::Subscribed(subscribe(2)),
             Told::Older(older),
             Told::Unsubscribed(end),
@@ -110,7 +112,7 @@ async fn what_a_client_writes_is_passed_on_in_its_order() {
     assert_eq!(
         world.live.told()[1..],
         [
-            Told::Resumed(vec![], vec![], writers),
+            Told::Resumed(vec![], vec![], writers, None),
             Told::LaneOpened(open),
             mutated(1),
             Told::Subscribed(subscribe(1)),
