@@ -278,6 +278,7 @@ impl Task {
                 self.connections.values_mut().for_each(|served| served.describe(&self.schemas));
             }
             Message::Resume { id, shard, lane, cursor, subscriptions, writer, done } => {
+                self.describe(id);
                 let is_open = self.worker.resume(id, shard, &lane, cursor, subscriptions, writer);
                 // The connection may have ended.
                 let _ = done.send(is_open);
@@ -286,6 +287,7 @@ impl Task {
                 let _ = done.send(self.worker.open_lane(id, shard, &lane, at, writing));
             }
             Message::Subscribe { id, shard, subscribing, done } => {
+                self.describe(id);
                 self.worker.subscribe(id, shard, *subscribing);
                 drop(done);
             }
@@ -328,6 +330,13 @@ impl Task {
                 let is_killed = is_his && self.worker.end(id, request, ErrorCode::Cancelled, told);
                 let _ = done.send(is_killed);
             }
+        }
+    }
+
+    /// Before something is said of a table, the client hears that it is there.
+    fn describe(&mut self, id: ConnectionId) {
+        if let Some(served) = self.connections.get_mut(&id) {
+            served.describe(&self.schemas);
         }
     }
 

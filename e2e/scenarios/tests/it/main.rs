@@ -12,6 +12,7 @@ mod lifecycle;
 mod live;
 mod loads;
 mod outside;
+mod schema;
 mod schema_changes;
 mod sdk;
 mod sdk_faults;

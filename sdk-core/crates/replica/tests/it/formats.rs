@@ -2,14 +2,15 @@
 
 use std::path::Path;
 
-use protocol::ids::{ContentHash, Epoch, MutationNumber};
+use protocol::frame::v1::AllowedTable;
+use protocol::ids::{ContentHash, Epoch, MutationNumber, SchemaHash};
 use protocol::mutation::MutationDigest;
-use sdk_machine::{MutationId, StoredWriter, Write};
-use sdk_replica::Replica;
+use sdk_machine::{MutationId, StoredSchema, StoredWriter, Write};
 use sdk_replica::{OnReject, WriteOptions};
+use sdk_replica::{Replica, ReplicaError};
 
 use crate::sending::{rejected, settle};
-use crate::world::{CLIENT, Place, execute, lane, rows, step, with, write};
+use crate::world::{CLIENT, Place, execute, lane, posts, rows, step, with, write};
 
 /// A replica on a copy of the fixture.
 fn opened(place: &Place, format: u32) -> Replica {
@@ -107,7 +108,8 @@ fn a_file_of_the_fifth_format_has_what_is_held_back_and_what_was_rejected() {
     assert_eq!(rows(&replica, all), ["mine 5", "new NULL", "held NULL"]);
     let waits = "SELECT key, mutation, state FROM tw_pending ORDER BY mutation";
     assert_eq!(rows(&replica, waits), ["1 1 stuck", "2 3 sent", "3 4 queued", "7 6 queued"]);
-    assert_eq!(replica.load().unwrap().writers[0].stuck, Some(MutationId(1)));
+    let stored = replica.load().unwrap();
+    assert_eq!((stored.writers[0].stuck, stored.schema), (Some(MutationId(1)), None));
     let rejections = replica.rejections(0).unwrap();
     assert_eq!((rejections.len(), rejections[0].id), (1, MutationId(5)));
     assert_eq!(replica.let_go().unwrap(), []);
@@ -117,6 +119,23 @@ fn a_file_of_the_fifth_format_has_what_is_held_back_and_what_was_rejected() {
     drop(replica);
     is_whole(&place);
 }
+
+#[test]
+fn a_file_of_the_sixth_format_has_the_tables_of_the_server() {
+    let place = Place::new();
+    let mut replica = opened(&place, 6);
+    assert_eq!(replica.load().unwrap().schema, Some(SCHEMA));
+    let all = "SELECT body, _seq FROM chat.messages ORDER BY id";
+    assert_eq!(rows(&replica, all), ["mine 5", "new NULL", "held NULL"]);
+    write(&mut replica, "INSERT INTO forum.posts (body) VALUES ('never subscribed')").unwrap();
+    let gone = execute(&mut replica, "DELETE FROM chat.messages", &[]).unwrap_err();
+    assert!(matches!(gone, ReplicaError::Gone(_)), "{gone}");
+    drop(replica);
+    is_whole(&place);
+}
+
+const SCHEMA: StoredSchema =
+    StoredSchema { version: SchemaHash::from_bytes([6; 16]), revision: u64::MAX };
 
 fn sent_writer() -> StoredWriter {
     let number = |number| MutationNumber::new(number).unwrap();
@@ -157,6 +176,8 @@ fn the_fixture_is_made_so() {
     let writes =
         vec![settle(rejected_one, settled), Write::PutWriter(Box::new(stuck)), Write::PutSince(77)];
     replica.apply(&step(writes)).unwrap();
+    let tables = vec![AllowedTable { table: posts(), writable: true }];
+    replica.apply(&step(vec![Write::PutSchema { schema: SCHEMA, tables }])).unwrap();
     drop(replica);
     is_whole(&place);
     #[expect(clippy::disallowed_methods, reason = "somebody who makes a fixture says where")]

@@ -4,6 +4,7 @@
 
 mod world;
 
+mod allowed;
 mod capture;
 mod captures;
 mod crashes;
