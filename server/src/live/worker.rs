@@ -175,17 +175,14 @@ enum Told {
     Unasked,
     /// This.
     Is(Option<SchemaHash>),
-    /// This, and it is told how they are by then as soon as it has read more.
-    Owed(Option<SchemaHash>),
 }
 
 impl Served {
     /// Describes the tables, if they are not as the client was told. Whoever reads slowly is told how
     /// they are when there is room, however often they have changed until then.
     fn describe(&mut self, schemas: &Schemas) {
-        let (Told::Is(held) | Told::Owed(held)) = self.schema else { return };
+        let Told::Is(held) = self.schema else { return };
         if !self.queue.has_room() {
-            self.schema = Told::Owed(held);
             return;
         }
         let Some(now) = schemas.of(self.role) else { return };
@@ -260,19 +257,21 @@ impl Task {
         *handled = index.max(*handled);
     }
 
+    fn open(&mut self, id: ConnectionId, actor: Actor, queue: SendQueue) {
+        let (user, role) = (actor.user.clone(), actor.role);
+        self.worker.open(id, actor, Out(queue.clone()));
+        let served = Served { user, role, queue, schema: Told::Unasked };
+        self.connections.insert(id, served);
+    }
+
     fn told(&mut self, message: Message) {
         match message {
-            Message::Open { id, actor, queue } => {
-                let (user, role) = (actor.user.clone(), actor.role);
-                self.worker.open(id, actor, Out(queue.clone()));
-                let served = Served { user, role, queue, schema: Told::Unasked };
-                self.connections.insert(id, served);
-            }
+            Message::Open { id, actor, queue } => self.open(id, actor, queue),
             Message::Schema { id, held } => {
                 if let Some(served) = self.connections.get_mut(&id) {
                     served.schema = Told::Is(held);
-                    served.describe(&self.schemas);
                 }
+                self.describe(id);
             }
             Message::SchemaChanged => {
                 self.connections.values_mut().for_each(|served| served.describe(&self.schemas));
@@ -300,11 +299,7 @@ impl Task {
                 drop(done);
             }
             Message::Drained(id) => {
-                let served = self.connections.get_mut(&id);
-                let owed = served.filter(|served| matches!(served.schema, Told::Owed(_)));
-                if let Some(served) = owed {
-                    served.describe(&self.schemas);
-                }
+                self.describe(id);
                 self.worker.drained(id);
             }
             Message::Progress(id) => self.worker.progress(id),
