@@ -11,7 +11,9 @@ use protocol::frame::v1::{
     ClientFrame, Goodbye, Hello, LaneAt, LaneCursor, LaneWriter, LoadOlder, Mutate, OpenLane,
     Progress, Received, ServerFrame, Token, Unsubscribe, Written, read_server,
 };
-use protocol::ids::{ClientId, ContentHash, Epoch, MutationNumber, RequestNumber, SeqId};
+use protocol::ids::{
+    ClientId, ContentHash, Epoch, MutationNumber, RequestNumber, SchemaHash, SeqId,
+};
 use protocol::limits::CLIENT_FRAME_BYTES_MAX;
 use protocol::mutation::MutationDigest;
 use server_gateway::{Limits, Role, SigningKey};
