@@ -145,6 +145,25 @@ async fn who_is_not_known_does_not_get_in() {
 }
 
 #[tokio::test]
+async fn code_of_an_application_that_is_too_old_is_told_so() {
+    let world = World::new(Limits { app_version_min: 3, ..quiet() }).await;
+    for (app_version, told) in [(2, "this one is version 2"), (0, "does not say which it is")] {
+        let mut live = Live::connect(&world).await;
+        live.send(ClientFrame::Hello(Hello { app_version, ..hello(&token("alice")) })).await;
+        let goodbye = live.goodbye().await;
+        assert_eq!(goodbye.code, ErrorCode::UpdateRequired);
+        assert!(goodbye.message.contains("from version 3 on"), "{}", goodbye.message);
+        assert!(goodbye.message.contains(told), "{}", goodbye.message);
+    }
+    assert!(world.live.told().is_empty(), "the port has heard of none");
+    for app_version in [3, u32::MAX] {
+        let mut live = Live::connect(&world).await;
+        live.send(ClientFrame::Hello(Hello { app_version, ..hello(&token("alice")) })).await;
+        let ServerFrame::Welcome(_) = live.next().await else { panic!("no welcome") };
+    }
+}
+
+#[tokio::test]
 async fn the_first_message_is_hello_and_comes_in_time() {
     let world = World::new(quiet()).await;
     let mut live = Live::connect(&world).await;
