@@ -37,6 +37,8 @@ pub(super) struct Mutations {
     online: Vec<(MutationId, Instant)>,
     /// When the next one expires, if it is not sent before: microseconds since 1970.
     next_overdue: Option<i64>,
+    /// What has expired could not be taken back, and is not tried again before.
+    overdue_not_before: Option<Instant>,
 }
 
 impl Mutations {
@@ -200,19 +202,28 @@ impl Driver {
         let at = self.mutations.next_overdue.filter(|_| self.trouble.is_none())?;
         let left = at.saturating_sub(self.writer().now).max(0);
         // The clock may be put right meanwhile.
-        Some(Duration::from_micros(left.unsigned_abs()).min(Duration::from_secs(60)))
+        let left = Duration::from_micros(left.unsigned_abs()).min(Duration::from_secs(60));
+        let pause = self
+            .mutations
+            .overdue_not_before
+            .map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
+        Some(left.max(pause))
     }
 
     /// Takes back what has expired before it was sent.
     pub(super) fn expire_writes(&mut self) {
         let now = self.writer().now;
-        if self.mutations.next_overdue.is_none_or(|at| at > now) || self.trouble.is_some() {
+        let is_early = self.until_overdue().is_none_or(|left| !left.is_zero());
+        if is_early || self.mutations.next_overdue.is_none_or(|at| at > now) {
             return;
         }
+        self.mutations.overdue_not_before = None;
         match self.replica.overdue(now) {
             Ok(overdue) => {
                 for id in overdue {
                     if let Err(error) = self.take_back(id, MutationState::Expired) {
+                        // A disk that is full stays so for a while.
+                        self.mutations.overdue_not_before = Some(Instant::now() + TRY_AGAIN);
                         self.log(crate::config::LogLevel::Warn, || error.to_string());
                     }
                 }

@@ -5,8 +5,6 @@
 //! lane sends; after some more it is stuck. What is stuck is tried again from time to time, since a
 //! network can look the same.
 
-use crate::outgoing::Outgoing;
-use crate::stored::MutationId;
 use crate::time::Millis;
 
 /// A connection that ends within this time may have ended because of what was sent.
@@ -40,66 +38,36 @@ impl Delivery {
     pub(crate) fn pass(&mut self, now: Millis) {
         self.parked_until = self.parked_until.filter(|at| now < *at);
     }
-}
 
-impl Outgoing {
     /// Whether the first goes alone.
     pub(crate) fn is_suspect(&self) -> bool {
-        self.delivery.ends >= ALONE_FROM || self.is_stuck()
-    }
-
-    fn is_stuck(&self) -> bool {
-        self.writer.stuck.is_some() && self.writer.stuck == self.front()
+        self.ends >= ALONE_FROM
     }
 
     /// Until when an end of the connection is taken to be because of what is on its way.
     pub(crate) fn on_trial_until(&self) -> Option<Millis> {
-        let posted_at = self.delivery.posted_at.filter(|_| self.posted > self.writer.settled);
-        posted_at.map(|at| at.after(TRIAL_MS))
+        self.posted_at.map(|at| at.after(TRIAL_MS))
     }
 
-    pub(crate) fn is_on_trial(&self, now: Millis) -> bool {
-        self.on_trial_until().is_some_and(|until| now < until)
+    /// A connection has ended because of it, it seems. Says whether that is enough to be stuck.
+    pub(crate) fn ended(&mut self) -> bool {
+        self.ends = self.ends.saturating_add(1);
+        self.ends >= STUCK_FROM
     }
 
-    /// The connection has ended, which was nobody's wish. Says what is stuck because of that, if it
-    /// was not before.
-    pub(crate) fn connection_ended(&mut self, now: Millis) -> Option<MutationId> {
-        if !self.is_on_trial(now) {
-            return None;
-        }
-        self.delivery.ends = self.delivery.ends.saturating_add(1);
-        if self.delivery.ends < STUCK_FROM && !self.is_stuck() {
-            return None;
-        }
-        self.delivery.parked_until = Some(now.after(PARKED_MS));
-        self.set_stuck(self.front())
+    /// What is stuck is not tried for a while.
+    pub(crate) fn park(&mut self, now: Millis) {
+        self.parked_until = Some(now.after(PARKED_MS));
     }
 
-    /// A server does not decide what is on its way for now. It is asked as often as it wants, so that
-    /// what was stuck goes on as soon as it can. Says what is stuck, as above.
-    pub(crate) fn put_off(&mut self, wait_ms: u64) -> Option<MutationId> {
-        if self.posted > self.writer.settled {
-            self.delivery.put_off_ms = self.delivery.put_off_ms.saturating_add(wait_ms);
-        }
-        let is_stuck = self.delivery.put_off_ms >= PUT_OFF_MS_MAX;
-        is_stuck.then(|| self.set_stuck(self.front())).flatten()
-    }
-
-    /// Says what is stuck, if it was not before.
-    pub(crate) fn set_stuck(&mut self, stuck: Option<MutationId>) -> Option<MutationId> {
-        let was = std::mem::replace(&mut self.writer.stuck, stuck);
-        stuck.filter(|_| was != stuck)
-    }
-
-    /// What is stuck was taken back, and goes as that.
-    pub(crate) fn set_free(&mut self) {
-        (self.writer.stuck, self.delivery) = (None, Delivery::default());
-        self.posted = self.writer.settled;
+    /// A server has put it off. Says whether that is enough to be stuck.
+    pub(crate) fn put_off(&mut self, wait_ms: u64) -> bool {
+        self.put_off_ms = self.put_off_ms.saturating_add(wait_ms);
+        self.put_off_ms >= PUT_OFF_MS_MAX
     }
 
     /// When what is stuck is tried again.
     pub(crate) fn parked_until(&self) -> Option<Millis> {
-        self.delivery.parked_until
+        self.parked_until
     }
 }

@@ -37,25 +37,3 @@ impl Transaction<'_> {
         Ok(())
     }
 }
-
-/// Puts what is expected of rows to the first operation on each; in front of all others, as an operation
-/// that changes nothing, where there is none or it expects something already. Where nothing is
-/// written, there is nothing to expect.
-pub(crate) fn guard(drafts: &mut Vec<Draft>, expected: &[Draft]) {
-    if drafts.is_empty() {
-        return;
-    }
-    let mut in_front = Vec::new();
-    for wanted in expected {
-        let table = wanted.operation.table;
-        let first =
-            drafts.iter_mut().find(|it| it.operation.table == table && it.key == wanted.key);
-        match first {
-            Some(first) if first.operation.guard.is_none() => {
-                first.operation.guard.clone_from(&wanted.operation.guard);
-            }
-            _ => in_front.push(wanted.clone()),
-        }
-    }
-    drafts.splice(0..0, in_front);
-}

@@ -13,7 +13,6 @@ use sdk_machine::{MutationId, StoredMutation};
 
 use crate::capture::{Capture, is_in};
 use crate::error::ReplicaError;
-use crate::expect;
 use crate::functions::{NO_SNOWFLAKE, SNOWFLAKE, Writer};
 use crate::guard::{Guard, INSERTS, NOT_WRITTEN, PENDING};
 use crate::local::check_schema;
@@ -395,7 +394,7 @@ impl Transaction<'_> {
             drafts.extend(capture.take()?);
         }
         drafts.extend(self.again.iter().cloned());
-        expect::guard(&mut drafts, &self.expected);
+        outbox::guard(&mut drafts, &self.expected);
         Ok(drafts)
     }
 

@@ -121,7 +121,7 @@ impl Machine {
         outgoing.is_open
             && !outgoing.hushed
             && outgoing.not_before.is_none_or(|at| now >= at)
-            && outgoing.parked_until().is_none_or(|at| now >= at)
+            && outgoing.delivery.parked_until().is_none_or(|at| now >= at)
             && known.is_some_and(|epoch| outgoing.is_of(epoch))
     }
 
@@ -257,7 +257,7 @@ impl Machine {
         let has_suspect = self.has_suspect();
         let at = |it: &Outgoing| {
             let trial = it.on_trial_until().filter(|_| has_suspect);
-            [it.not_before, it.not_opened_before, it.again_at, it.parked_until(), trial]
+            [it.not_before, it.not_opened_before, it.again_at, it.delivery.parked_until(), trial]
         };
         self.outgoing.values().filter(|it| !it.is_empty()).flat_map(at).flatten().min()
     }
