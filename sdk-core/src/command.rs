@@ -59,6 +59,8 @@ pub(crate) enum Command {
         done: oneshot::Sender<Result<(), Error>>,
     },
     Pause,
+    /// Told when no lock is held any more.
+    Suspend(std::sync::mpsc::Sender<()>),
     Resume,
     Nudge,
     Close(oneshot::Sender<()>),

@@ -10,7 +10,9 @@
 //! When a step cannot be done, everything stops there: a new machine begins on what is stored, and
 //! connects after a pause.
 
+mod file;
 mod follow;
+mod suspending;
 mod token;
 mod undecided;
 mod waiting;
@@ -26,11 +28,12 @@ use protocol::ids::TenantId;
 use sdk_machine::{
     Ask, Attempt, Event, Machine, Millis, Moment, StatusWord as Word, SubscriptionId,
 };
-use sdk_replica::{Changed, Replica, ReplicaError};
+use sdk_replica::{Changed, ReplicaError};
 use tokio::select;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
+pub(crate) use self::file::ReplicaFile;
 use self::token::{TokenAnswer, TokenOutcome};
 use self::undecided::Mutations;
 use self::waiting::Waiting;
@@ -39,7 +42,7 @@ use crate::command::{Command, Shown};
 use crate::config::{Config, LogLevel};
 use crate::error::Error;
 use crate::ports::{Socket, SocketEvent, Transport};
-use crate::readers::Readers;
+use crate::readers::{Ending, Readers};
 use crate::status::{Status, StatusReason, StatusWord};
 use crate::subscription::Progress;
 
@@ -78,7 +81,7 @@ pub(crate) struct Driver {
     transport: Box<dyn Transport>,
     readers: Readers,
     machine: Machine,
-    replica: Replica,
+    replica: ReplicaFile,
     begun: Instant,
     /// The server's clock at `begun`, in microseconds since 1970, once a server has told it. The
     /// device's own may be wrong, and what it let go would not come again.
@@ -136,10 +139,11 @@ impl Driver {
     pub(crate) fn new(
         config: Config,
         transport: Box<dyn Transport>,
-        mut replica: Replica,
+        mut file: ReplicaFile,
         readers: Readers,
     ) -> Result<Self, Error> {
         let servers = config.servers.len();
+        let replica = file.get_mut()?;
         let machine = Machine::new(sdk_machine::Config { servers }, replica.load()?);
         let (finished, reads) = mpsc::unbounded_channel();
         let (token_answers, tokens) = mpsc::unbounded_channel();
@@ -155,7 +159,7 @@ impl Driver {
             watches: Watches::new(readers.clone(), finished),
             readers,
             machine,
-            replica,
+            replica: file,
             begun: Instant::now(),
             time_at_begin: None,
             socket: None,
@@ -222,7 +226,7 @@ impl Driver {
         };
         self.store_synced(0);
         self.event(Event::Close);
-        self.readers.close();
+        self.readers.end(Ending::ForEver);
         self.waiting.close();
         self.show_status();
         // The file is free before anybody hears of the end.
@@ -317,9 +321,15 @@ impl Driver {
             }
             Command::Resume => {
                 self.is_paused = false;
-                if self.trouble.is_none() {
+                if self.is_suspended() {
+                    self.try_again();
+                } else if self.trouble.is_none() {
                     self.event(Event::Resume);
                 }
+            }
+            Command::Suspend(done) => {
+                self.suspend();
+                let _ = done.send(());
             }
             Command::Nudge => {
                 self.event(Event::Nudge);
@@ -330,6 +340,7 @@ impl Driver {
     }
 
     fn subscribe(&mut self, ask: Ask) -> Result<watch::Receiver<Shown>, Error> {
+        self.replica.get()?;
         if let Some((StatusReason { code, message }, ..)) = self.trouble.clone()
             && self.is_stale
         {
@@ -405,8 +416,10 @@ impl Driver {
         for id in self.waiting.expired(Instant::now()) {
             self.wish(Event::ForgetStatement(id));
         }
-        self.expire();
-        self.expire_writes();
+        if self.replica.is_open() {
+            self.expire();
+            self.expire_writes();
+        }
     }
 
     /// Drops what has expired by the server's clock; in pieces, so that others get their turn.
@@ -415,18 +428,24 @@ impl Driver {
         if self.next_expiry.is_none_or(|at| at > now) {
             return;
         }
-        self.replica.note_writer(&self.writer());
-        let next = self.replica.expire(now).and_then(|changed| {
-            if changed.tables.is_empty() {
-                return Err(ReplicaError::Inconsistent("rows that have expired do not go"));
-            }
-            self.note(changed);
-            self.replica.next_expiry()
-        });
-        match next {
+        match self.expire_until(now) {
             Ok(next) => self.next_expiry = next,
             Err(error) => self.fail(error),
         }
+    }
+
+    /// Says when the next one expires.
+    fn expire_until(&mut self, now: i64) -> Result<Option<i64>, ReplicaError> {
+        let writer = self.writer();
+        let replica = self.replica.get_mut()?;
+        replica.note_writer(&writer);
+        let changed = replica.expire(now)?;
+        if changed.tables.is_empty() {
+            return Err(ReplicaError::Inconsistent("rows that have expired do not go"));
+        }
+        let next = replica.next_expiry();
+        self.note(changed);
+        next
     }
 
     /// Whatever comes while all is live says that it is.
@@ -444,7 +463,7 @@ impl Driver {
         let Some(at) = *self.synced_at.borrow() else { return };
         let is_later = self.synced_at_stored.is_none_or(|stored| at - stored > later);
         // It is no reason to stop: the next one may be possible.
-        if is_later && self.replica.note_synced(at).is_ok() {
+        if is_later && self.replica.get_mut().and_then(|it| it.note_synced(at)).is_ok() {
             self.synced_at_stored = Some(at);
         }
     }

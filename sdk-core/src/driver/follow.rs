@@ -1,8 +1,8 @@
 //! What the machine wants is done, and what came of it is told.
 
-use protocol::frame::v1::ClientFrame;
-use sdk_machine::{Attempt, Event, Instruction, Machine, Step, Stored, SubscriptionId};
-use sdk_replica::{Changed, ReplicaError};
+use protocol::frame::v1::{ClientFrame, Mutate};
+use sdk_machine::{Attempt, Event, Instruction, Machine, Outgoing, Step, Stored, SubscriptionId};
+use sdk_replica::{Changed, Replica, ReplicaError};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -43,7 +43,7 @@ impl Driver {
                 }
                 Instruction::Dial { attempt, server } => self.dial(attempt, server),
                 Instruction::Send(frame) => self.send(&frame),
-                Instruction::Mutate(outgoing) => match self.replica.mutate(&outgoing) {
+                Instruction::Mutate(outgoing) => match self.mutate(&outgoing) {
                     Ok(frame) => self.send(&ClientFrame::Mutate(Box::new(frame))),
                     Err(ReplicaError::Unreadable(id)) => unreadable.push(id),
                     Err(error) => {
@@ -79,8 +79,14 @@ impl Driver {
     }
 
     fn apply(&mut self, step: &Step) -> Result<Changed, ReplicaError> {
-        self.replica.note_writer(&self.writer());
-        self.replica.apply(step)
+        let writer = self.writer();
+        let replica = self.replica.get_mut()?;
+        replica.note_writer(&writer);
+        replica.apply(step)
+    }
+
+    fn mutate(&self, outgoing: &Outgoing) -> Result<Mutate, ReplicaError> {
+        self.replica.get()?.mutate(outgoing)
     }
 
     fn send(&self, frame: &ClientFrame) {
@@ -114,7 +120,7 @@ impl Driver {
         self.trouble = Some((reason, word, Instant::now() + self.pause));
         self.pause = (self.pause * 2).min(TRY_AGAIN_MAX);
         // What the machine had in mind and the disk has not is forgotten, if it can be read.
-        if let Ok(stored) = self.replica.load() {
+        if let Ok(stored) = self.replica.get_mut().and_then(Replica::load) {
             self.begin_anew(stored);
         }
     }
@@ -135,7 +141,7 @@ impl Driver {
     /// Goes on after the pause.
     pub(super) fn try_again(&mut self) {
         if self.is_stale {
-            match self.replica.load() {
+            match self.wake() {
                 Ok(stored) => self.begin_anew(stored),
                 Err(error) => return self.fail(error),
             }
@@ -171,7 +177,7 @@ impl Driver {
         self.look_at_online();
         let changed = std::mem::take(&mut self.changed);
         if !changed.tables.is_empty() || changed.schema {
-            if let Ok(next) = self.replica.next_expiry() {
+            if let Ok(next) = self.replica.get().and_then(Replica::next_expiry) {
                 self.next_expiry = next;
             }
             self.note_overdue();
@@ -183,7 +189,9 @@ impl Driver {
             let views: Vec<_> = ids.filter_map(|id| self.machine.subscription(id)).collect();
             self.progress.send_replace(Progress::of(&views));
         }
-        self.watches.run(&self.machine);
+        if self.replica.is_open() {
+            self.watches.run(&self.machine);
+        }
         self.waiting.look_at(&self.machine);
         self.show_status();
     }

@@ -73,6 +73,13 @@ impl Watches {
         self.states_changed = true;
     }
 
+    /// What was being read is read again: nobody reads it any more.
+    pub(super) fn read_again(&mut self) {
+        for watched in self.all.values_mut() {
+            (watched.is_dirty, watched.is_read) = (true, false);
+        }
+    }
+
     /// Reads what is dirty.
     pub(super) fn run(&mut self, machine: &Machine) {
         self.all.retain(|_, watched| !watched.results.is_closed());

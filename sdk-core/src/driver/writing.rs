@@ -39,7 +39,7 @@ impl Driver {
     ) -> Result<Wrote, Error> {
         let is_wanted = self.readers.wanted(waited);
         let (writer, online) = (self.writer(), self.online(&options)?);
-        let mut transaction = self.replica.begin(writer)?;
+        let mut transaction = self.replica.get_mut()?.begin(writer)?;
         transaction.set_options(options)?;
         transaction.end_with_a_failure();
         let mut all = Outcome::default();
@@ -77,7 +77,10 @@ impl Driver {
             }
         };
         let begun = (self.writer(), options);
-        let answer = serve(&mut self.replica, begun, &self.readers, &mut calls).await;
+        let answer = match self.replica.get_mut() {
+            Ok(replica) => serve(replica, begun, &self.readers, &mut calls).await,
+            Err(error) => Some(Err(error.into())),
+        };
         let answer =
             answer.map(|done| done.map(|(all, committed)| self.wrote(all, committed, online)));
         if let Some(answer) = answer {
@@ -132,7 +135,7 @@ impl Driver {
         self.clock_ahead = Some(ahead);
         if is_new {
             // Until the next time, it is as if it had not been said.
-            let _ = self.replica.note_clock(ahead);
+            let _ = self.replica.get_mut().and_then(|replica| replica.note_clock(ahead));
         }
     }
 }
@@ -172,6 +175,9 @@ async fn serve(
         }
         // An application that does not wait for it goes on.
         let _ = done.send(outcome.map_err(Error::from));
+        if readers.is_stopped() {
+            return Some(Err(ReplicaError::Suspended.into()));
+        }
     }
     Some(transaction.commit().map(|committed| (all, committed)).map_err(Error::from))
 }

@@ -8,5 +8,6 @@ mod connecting;
 mod rejections;
 mod sending;
 mod statements;
+mod suspending;
 mod watching;
 mod writing;

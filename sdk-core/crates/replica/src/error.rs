@@ -25,6 +25,9 @@ pub enum ReplicaError {
         /// The last format that is known here.
         known: i64,
     },
+    /// The file is closed for now.
+    #[error("the client is suspended: resume it first")]
+    Suspended,
     /// The file is damaged.
     #[error(
         "the replica is damaged: remove its file, and everything but what was never sent is loaded \
@@ -126,7 +129,7 @@ impl ReplicaError {
             Self::TooLarge(_) => ErrorCode::TooLarge,
             Self::NotWritable(_) => ErrorCode::Forbidden,
             Self::TwoLanes { .. } | Self::NothingExpected(_) => ErrorCode::InvalidRequest,
-            Self::RolledBack => ErrorCode::Cancelled,
+            Self::Suspended | Self::RolledBack => ErrorCode::Cancelled,
             Self::Sql(_) | Self::Value { .. } => ErrorCode::InvalidRequest,
             Self::NoSuchTable(_) | Self::NoSuchRejection => ErrorCode::NotFound,
             Self::WouldWait => ErrorCode::Conflict,

@@ -58,6 +58,8 @@ pub use options::{Expect, OnReject, WriteOptions};
 pub use pending::PendingMutation;
 pub use reader::{QueryResult, Reader};
 pub use rejected::RejectedMutation;
+#[cfg(feature = "testing")]
+pub use replica::can_be_had_alone;
 pub use replica::{Changed, Replica};
 pub use said::subscribed_table;
 pub use sdk_machine::MutationId;

@@ -338,6 +338,15 @@ impl Replica {
     }
 }
 
+/// Whether a file can be had alone, as only one on which nobody holds a lock.
+#[cfg(feature = "testing")]
+pub fn can_be_had_alone(path: &Path) -> bool {
+    let alone = "PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; ROLLBACK";
+    Connection::open(path).is_ok_and(|other| {
+        other.busy_timeout(std::time::Duration::ZERO).is_ok() && other.execute_batch(alone).is_ok()
+    })
+}
+
 /// Opens a file that nobody else on the machine may read, and makes it if it is not there.
 fn private(path: &Path) -> std::io::Result<File> {
     options().create(true).truncate(false).open(path)
