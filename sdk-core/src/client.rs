@@ -14,12 +14,14 @@ use protocol::frame::v1::{Position, SqlColumn};
 use protocol::ids::RequestId;
 use protocol::value::{Row, Value};
 use sdk_machine::{Ask, SqlAsk};
+use sdk_replica::ReplicaError;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::command::Command;
+use crate::command::{Command, SignOut};
 use crate::config::Config;
 use crate::driver::{Driver, ReplicaFile, ShownOfAll};
 use crate::error::Error;
+use crate::incident::Incident;
 use crate::readers::{Ending, Readers, Waited, WaitedHere};
 use crate::rows::Rows;
 use crate::status::Status;
@@ -155,7 +157,11 @@ impl Client {
             // Nobody may wait any more.
             let _ = result.map(|result| done.send(result));
         })?;
-        let result = answer.await.map_err(|_| self.inner.readers.why_not())??;
+        let result = answer.await.map_err(|_| self.inner.readers.why_not())?;
+        if matches!(result, Err(ReplicaError::Damaged)) {
+            self.tell(Command::Damaged)?;
+        }
+        let result = result?;
         Ok(Rows::new(result.columns, result.rows))
     }
 
@@ -260,6 +266,22 @@ impl Client {
         Box::pin(stream)
     }
 
+    /// What has gone wrong and was mended: the last ones since the client was opened, and each further
+    /// one. For a log, or whoever looks after the application. It ends when the client is closed.
+    pub fn incidents(&self) -> impl Stream<Item = Incident> + Send + Unpin + use<> {
+        let begun = (self.inner.shown.incidents.clone(), 0);
+        let stream = futures::stream::unfold(begun, |(mut incidents, seen)| async move {
+            loop {
+                let next = incidents.borrow_and_update().after(seen);
+                match next {
+                    Some((number, incident)) => return Some((incident, (incidents, number))),
+                    None => incidents.changed().await.ok()?,
+                }
+            }
+        });
+        Box::pin(stream)
+    }
+
     /// Ends the connection until [`Client::resume`]. Reading goes on.
     pub fn pause(&self) {
         let _ = self.tell(Command::Pause);
@@ -326,6 +348,23 @@ impl Client {
             // It has nothing left to do but to drop what it has.
             let _ = thread.join();
         }
+    }
+
+    /// Ends everything, as [`Client::close`] does, because the user signs out. With
+    /// [`SignOut::Keep`] the replica stays for when they come back, with what waits to be sent; with
+    /// [`SignOut::Wipe`] its files are removed, and what they had is not left on the disk. What waits
+    /// or was rejected is lost then, and has to be given up by `discard_pending`.
+    ///
+    /// # Errors
+    /// [`Error::Asked`] with `conflict` when something waits that was not given up: nothing was done,
+    /// and the client is open. [`Error::Replica`] when files could not be removed; the client is
+    /// closed then. [`Error::Closed`].
+    pub async fn sign_out(&self, data: SignOut, discard_pending: bool) -> Result<(), Error> {
+        let (done, answer) = oneshot::channel();
+        self.tell(Command::SignOut { data, discard_pending, done })?;
+        answer.await.map_err(|_| Error::Closed)??;
+        self.close().await;
+        Ok(())
     }
 
     fn tell(&self, command: Command) -> Result<(), Error> {

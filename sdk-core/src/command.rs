@@ -18,6 +18,15 @@ use crate::written::{Pending, Wrote};
 /// Which subscription it is, and how it is with it.
 pub(crate) type Shown = (SubscriptionId, SubscriptionView);
 
+/// What becomes of the replica when the user signs out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignOut {
+    /// It stays on the device.
+    Keep,
+    /// It is removed.
+    Wipe,
+}
+
 /// What an application wants.
 pub(crate) enum Command {
     Subscribe(Ask, oneshot::Sender<Result<watch::Receiver<Shown>, Error>>),
@@ -63,5 +72,12 @@ pub(crate) enum Command {
     Suspend(std::sync::mpsc::Sender<()>),
     Resume,
     Nudge,
+    /// A query has found that the file is damaged.
+    Damaged,
+    SignOut {
+        data: SignOut,
+        discard_pending: bool,
+        done: oneshot::Sender<Result<(), Error>>,
+    },
     Close(oneshot::Sender<()>),
 }

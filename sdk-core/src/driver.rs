@@ -30,7 +30,7 @@ use sdk_machine::{
 };
 use sdk_replica::{Changed, ReplicaError};
 use tokio::select;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 pub(crate) use self::file::ReplicaFile;
@@ -38,9 +38,10 @@ use self::token::{TokenAnswer, TokenOutcome};
 use self::undecided::Mutations;
 use self::waiting::Waiting;
 use self::watches::{Finished, Watches};
-use crate::command::{Command, Shown};
+use crate::command::{Command, Shown, SignOut};
 use crate::config::{Config, LogLevel};
 use crate::error::Error;
+use crate::incident::Incidents;
 use crate::ports::{Socket, SocketEvent, Transport};
 use crate::readers::{Ending, Readers};
 use crate::status::{Status, StatusReason, StatusWord};
@@ -66,6 +67,13 @@ enum Happened {
     Time,
 }
 
+/// How it ends.
+enum End {
+    /// Whoever waits for it, is told by its drop.
+    Closed(Option<oneshot::Sender<()>>),
+    SignedOut(SignOut, oneshot::Sender<Result<(), Error>>),
+}
+
 /// What is shown of the client as a whole.
 #[derive(Clone, Debug)]
 pub(crate) struct ShownOfAll {
@@ -74,6 +82,7 @@ pub(crate) struct ShownOfAll {
     pub(crate) synced_at: watch::Receiver<Option<i64>>,
     /// The place of the last rejection.
     pub(crate) rejections: watch::Receiver<i64>,
+    pub(crate) incidents: watch::Receiver<Incidents>,
 }
 
 pub(crate) struct Driver {
@@ -97,6 +106,7 @@ pub(crate) struct Driver {
     watches: Watches,
     waiting: Waiting,
     mutations: Mutations,
+    incidents: watch::Sender<Incidents>,
     /// Something that was written does not wait any longer, and not everybody knows of it yet.
     has_settled: bool,
     /// The place of the last rejection.
@@ -169,6 +179,7 @@ impl Driver {
             subscriptions: HashMap::new(),
             waiting: Waiting::default(),
             mutations: Mutations::default(),
+            incidents: watch::Sender::default(),
             has_settled: true,
             rejections: watch::Sender::new(last_rejected),
             flush_at: None,
@@ -202,24 +213,37 @@ impl Driver {
             progress: self.progress.subscribe(),
             synced_at: self.synced_at.subscribe(),
             rejections: self.rejections.subscribe(),
+            incidents: self.incidents.subscribe(),
         }
     }
 
     /// Runs until it is closed, or nobody could command it any more.
     pub(crate) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
         self.event(Event::Resume);
-        let closed = loop {
+        let end = loop {
             self.tell();
             match self.next(&mut commands).await {
-                Happened::Command(None) => break None,
-                Happened::Command(Some(Command::Close(done))) => break Some(done),
+                Happened::Command(None) => break End::Closed(None),
+                Happened::Command(Some(Command::Close(done))) => break End::Closed(Some(done)),
+                Happened::Command(Some(Command::SignOut { data, discard_pending, done })) => {
+                    match self.may_sign_out(data, discard_pending) {
+                        Ok(()) => break End::SignedOut(data, done),
+                        Err(error) => {
+                            let _ = done.send(Err(error));
+                        }
+                    }
+                }
                 Happened::Command(Some(Command::Transact { calls, options, done })) => {
                     self.transact(calls, options, done).await;
                 }
                 Happened::Command(Some(command)) => self.command(command),
                 Happened::Socket(attempt, event) => self.socket_event(attempt, event),
                 Happened::Token(attempt, outcome) => self.token(attempt, outcome),
-                Happened::Read(finished) => self.watches.finished(finished, &self.machine),
+                Happened::Read(finished) => {
+                    if self.watches.finished(finished, &self.machine) {
+                        self.fail(ReplicaError::Damaged);
+                    }
+                }
                 Happened::Flush => self.flush(),
                 Happened::Time => self.time(),
             }
@@ -229,9 +253,18 @@ impl Driver {
         self.readers.end(Ending::ForEver);
         self.waiting.close();
         self.show_status();
-        // The file is free before anybody hears of the end.
-        drop(self);
-        drop(closed);
+        let Self { replica, .. } = self;
+        // The file is free, or gone, before anybody hears of the end.
+        match end {
+            End::Closed(done) => drop((replica, done)),
+            End::SignedOut(SignOut::Keep, done) => {
+                drop(replica);
+                let _ = done.send(Ok(()));
+            }
+            End::SignedOut(SignOut::Wipe, done) => {
+                let _ = done.send(replica.wipe().map_err(Error::from));
+            }
+        }
     }
 
     async fn next(&mut self, commands: &mut mpsc::UnboundedReceiver<Command>) -> Happened {
@@ -334,8 +367,9 @@ impl Driver {
             Command::Nudge => {
                 self.event(Event::Nudge);
             }
+            Command::Damaged => self.fail(ReplicaError::Damaged),
             // Handled in the loop.
-            Command::Transact { .. } | Command::Close(_) => {}
+            Command::Transact { .. } | Command::SignOut { .. } | Command::Close(_) => {}
         }
     }
 

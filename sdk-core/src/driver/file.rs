@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use protocol::ids::ClientId;
-use sdk_replica::{Replica, ReplicaError};
+use sdk_replica::{Replica, ReplicaError, Rescued};
 
 use crate::error::Error;
 
@@ -11,12 +11,16 @@ use crate::error::Error;
 pub(crate) struct ReplicaFile {
     path: PathBuf,
     replica: Option<Replica>,
+    /// It is to be made anew when it is opened.
+    is_damaged: bool,
+    /// What became of damaged ones, and nobody was told of yet.
+    rescued: Vec<Rescued>,
 }
 
 impl ReplicaFile {
     /// Opens the file, or makes it.
     pub(crate) fn open(path: PathBuf) -> Result<Self, Error> {
-        let mut file = Self { path, replica: None };
+        let mut file = Self { path, replica: None, is_damaged: false, rescued: Vec::new() };
         file.open_again()?;
         Ok(file)
     }
@@ -38,14 +42,38 @@ impl ReplicaFile {
         self.replica = None;
     }
 
+    /// It is damaged: the next one that is opened is made of what can be read of it.
+    pub(super) fn give_up(&mut self) {
+        self.close();
+        self.is_damaged = true;
+    }
+
+    /// Removes it. Nobody else has had it meanwhile, unless it was closed.
+    pub(super) fn wipe(mut self) -> Result<(), ReplicaError> {
+        self.open_again()?;
+        self.replica.map_or(Ok(()), Replica::wipe)
+    }
+
     /// Opens it again, if it is closed.
     pub(super) fn open_again(&mut self) -> Result<&mut Replica, ReplicaError> {
         if self.replica.is_none() {
             let mut fresh = [0; 16];
             getrandom::fill(&mut fresh)
                 .map_err(|error| ReplicaError::File(format!("no randomness: {error}")))?;
-            self.replica = Some(Replica::open(&self.path, ClientId::from_bytes(fresh))?);
+            let fresh = ClientId::from_bytes(fresh);
+            let (replica, rescued) = match self.is_damaged {
+                true => Replica::rebuild(&self.path, fresh).map(|(it, by)| (it, Some(by)))?,
+                false => Replica::open_or_rebuild(&self.path, fresh)?,
+            };
+            self.replica = Some(replica);
+            self.is_damaged = false;
+            self.rescued.extend(rescued);
         }
         self.get_mut()
+    }
+
+    /// What became of damaged ones since it was last asked.
+    pub(super) fn take_rescued(&mut self) -> Vec<Rescued> {
+        std::mem::take(&mut self.rescued)
     }
 }

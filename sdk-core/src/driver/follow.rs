@@ -119,6 +119,9 @@ impl Driver {
         }
         self.trouble = Some((reason, word, Instant::now() + self.pause));
         self.pause = (self.pause * 2).min(TRY_AGAIN_MAX);
+        if matches!(error, ReplicaError::Damaged) {
+            self.give_up_file();
+        }
         // What the machine had in mind and the disk has not is forgotten, if it can be read.
         if let Ok(stored) = self.replica.get_mut().and_then(Replica::load) {
             self.begin_anew(stored);
@@ -173,6 +176,7 @@ impl Driver {
 
     /// Tells everybody who is concerned, once for all that has happened.
     pub(super) fn tell(&mut self) {
+        self.look_at_rescued();
         self.look_at_settled();
         self.look_at_online();
         let changed = std::mem::take(&mut self.changed);

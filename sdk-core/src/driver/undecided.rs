@@ -133,12 +133,17 @@ impl Driver {
         self.has_settled |= step.writes.iter().any(is_of);
         if step.writes.iter().any(|write| matches!(write, Write::HeldBackUncertain(_))) {
             self.has_settled = true;
-            let ids: Vec<MutationId> = self.mutations.states.keys().copied().collect();
-            for id in ids {
-                let kept = self.replica.get().and_then(|replica| replica.rejected(id));
-                if matches!(kept, Ok(Some(kept)) if kept.rejection.is_none()) {
-                    self.mutations.set(id, MutationState::Uncertain);
-                }
+            self.look_at_states();
+        }
+    }
+
+    /// What somebody looks at may have become uncertain.
+    pub(super) fn look_at_states(&mut self) {
+        let ids: Vec<MutationId> = self.mutations.states.keys().copied().collect();
+        for id in ids {
+            let kept = self.replica.get().and_then(|replica| replica.rejected(id));
+            if matches!(kept, Ok(Some(kept)) if kept.rejection.is_none()) {
+                self.mutations.set(id, MutationState::Uncertain);
             }
         }
     }

@@ -3,14 +3,18 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use futures::StreamExt;
 use protocol::frame::v1::{ClientFrame, ServerFrame};
 use protocol::ids::{Floor, QueryNumber};
 use sdk_core::{
-    Client, Error, ErrorCode, MutationState, ResultState, StatusWord, SubscribeOptions, Value,
+    Client, Error, ErrorCode, Incident, MutationState, ResultState, SignOut, StatusWord,
+    SubscribeOptions, Value,
 };
 use tokio::net::TcpStream;
 
-use crate::fake::{Device, Fake, Session, batch, frontier, ids, row, seq, soon, subscribed, table};
+use crate::fake::{
+    Device, Fake, Session, batch, frontier, ids, row, seq, soon, subscribed, table, welcome,
+};
 
 const ALL: &str = "SELECT * FROM app.notes";
 const WITHIN: Duration = Duration::from_secs(10);
@@ -176,4 +180,90 @@ async fn a_transaction_that_is_suspended_is_undone() {
             .iter()
             .any(|_| true)
     );
+}
+
+fn files(device: &Device) -> Vec<String> {
+    let files = std::fs::read_dir(device.directory.path()).unwrap();
+    let mut names: Vec<String> = files
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .map(|name| name.split_once(".sqlite").unwrap().1.to_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+/// Z3, W9: what waits is not lost by accident; what is wiped is gone, and nobody's file is kept who
+/// stays away.
+#[tokio::test]
+async fn whoever_signs_out_keeps_or_wipes_their_replica() {
+    let (fake, device) = (Fake::new().await, Device::new());
+    let (client, _session) = with_notes(&fake, &device).await;
+    client.pause();
+    insert(&client, 5).await.unwrap();
+    let told = client.sign_out(SignOut::Wipe, false).await.unwrap_err();
+    assert_eq!(told.code(), ErrorCode::Conflict);
+    assert!(told.to_string().contains("1 writes wait"), "{told}");
+    assert_eq!(client.pending().await.unwrap().count(), 1);
+    client.sign_out(SignOut::Keep, false).await.unwrap();
+    assert_eq!(client.pending().await.unwrap_err(), Error::Closed);
+    assert!(is_free(&device));
+
+    let client = device.open(&fake.url()).await;
+    assert_eq!(client.pending().await.unwrap().count(), 1);
+    // A client that is suspended signs out as well.
+    soon(client.suspend(WITHIN)).await.unwrap();
+    assert_eq!(
+        client.sign_out(SignOut::Wipe, false).await.unwrap_err().code(),
+        ErrorCode::Conflict
+    );
+    client.sign_out(SignOut::Wipe, true).await.unwrap();
+    assert_eq!(files(&device), [".lock"]);
+
+    let client = device.open(&fake.url()).await;
+    assert_eq!(client.pending().await.unwrap().count(), 0);
+    assert_eq!(client.query(ALL, &[]).await.unwrap_err().code(), ErrorCode::NotFound);
+}
+
+/// A page of rows is damaged while the client sleeps. The query that finds out fails; then everything is
+/// loaded again, what waits still waits, and it is said.
+#[tokio::test]
+async fn a_damaged_file_is_replaced_and_what_waits_is_kept() {
+    let (fake, device) = (Fake::new().await, Device::new());
+    let (client, _session) = with_notes(&fake, &device).await;
+    let mut watch = client.watch("SELECT id, body FROM app.notes ORDER BY id", &[]).unwrap();
+    client.pause();
+    let written = insert(&client, 5).await.unwrap();
+    soon(client.suspend(WITHIN)).await.unwrap();
+    let mut bytes = std::fs::read(file(&device)).unwrap();
+    let found = bytes.windows(6).position(|window| window == b"note 1").unwrap();
+    bytes[found / 4096 * 4096..][..4096].fill(0xA5);
+    std::fs::write(file(&device), bytes).unwrap();
+
+    let mut incidents = client.incidents();
+    client.resume();
+    let Incident::Rebuilt(rescued) = soon(incidents.next()).await.unwrap() else { unreachable!() };
+    assert_eq!((rescued.waiting, rescued.lost, rescued.may_miss_some), (1, 0, false));
+    assert!(rescued.set_aside.exists());
+    let anew = async {
+        loop {
+            let (session, hello) = fake.accept().await;
+            if hello.lanes.is_empty() {
+                break (session, hello);
+            }
+        }
+    };
+    let (mut session, hello) = soon(anew).await;
+    assert!(hello.subscriptions[0].held.is_none());
+    session.send(welcome()).await;
+    session.grant(1, table(64, "app.notes"), &[(3, row(1)), (4, row(2))]).await;
+    let shown = async {
+        loop {
+            if ids(&watch.next().await.unwrap().rows) == [1, 2, 5] {
+                return;
+            }
+        }
+    };
+    soon(shown).await;
+    assert_eq!(written.state(), MutationState::Queued);
+    assert_eq!(client.pending().await.unwrap().count(), 1);
 }

@@ -30,8 +30,8 @@ pub enum ReplicaError {
     Suspended,
     /// The file is damaged.
     #[error(
-        "the replica is damaged: remove its file, and everything but what was never sent is loaded \
-         again"
+        "the replica is damaged: it is set aside, and another one is made of what can be read; \
+         everything else is loaded again"
     )]
     Damaged,
     /// There is no room.
@@ -153,6 +153,8 @@ impl From<rusqlite::Error> for ReplicaError {
     fn from(error: rusqlite::Error) -> Self {
         use rusqlite::ErrorCode as Sqlite;
         match error.sqlite_error_code() {
+            // A full-text index of the application is damaged, and nothing else.
+            Some(Sqlite::DatabaseCorrupt) if is_of_a_module(&error) => Self::of_sql(&error),
             Some(Sqlite::DiskFull) => Self::DiskFull,
             Some(Sqlite::DatabaseCorrupt | Sqlite::NotADatabase) => Self::Damaged,
             Some(Sqlite::OperationInterrupted) => Self::Interrupted,
@@ -167,6 +169,11 @@ impl From<rusqlite::Error> for ReplicaError {
             _ => Self::of_sql(&error),
         }
     }
+}
+
+fn is_of_a_module(error: &rusqlite::Error) -> bool {
+    let extended = error.sqlite_error().map(|error| error.extended_code);
+    extended == Some(rusqlite::ffi::SQLITE_CORRUPT_VTAB)
 }
 
 impl ReplicaError {

@@ -172,7 +172,7 @@ impl Replica {
         self.known.get(&id).map(|known| known.table.id)
     }
 
-    fn with_rows(
+    pub(crate) fn with_rows(
         &mut self,
         left: &mut Left,
         work: impl FnOnce(&mut Rows<'_>) -> Result<(), ReplicaError>,

@@ -8,6 +8,7 @@ mod capture;
 mod captures;
 mod crashes;
 mod cuts;
+mod damage;
 mod expecting;
 mod formats;
 mod histories;

@@ -1,0 +1,60 @@
+//! What went wrong and was mended.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use sdk_replica::Rescued;
+
+/// Something that should not happen, and what was done about it. Nothing has to be done but to know of
+/// it: [`Client::incidents`](crate::Client::incidents).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Incident {
+    /// The file of the replica was damaged. It is set aside, and another one took its place.
+    Rebuilt(Rescued),
+}
+
+impl fmt::Display for Incident {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rebuilt(rescued) => {
+                let Rescued { waiting, uncertain, rejections, lost, .. } = rescued;
+                write!(
+                    f,
+                    "the replica was damaged and is loaded again: {waiting} writes wait as before, \
+                     {uncertain} are uncertain, {rejections} rejections are kept, {lost} could not \
+                     be read"
+                )?;
+                match rescued.may_miss_some {
+                    true => f.write_str(", and there may have been more"),
+                    false => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+/// How many are kept.
+const KEPT: usize = 16;
+
+/// The last ones, each with a number that grows from 1.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Incidents {
+    last: u64,
+    kept: VecDeque<(u64, Incident)>,
+}
+
+impl Incidents {
+    pub(crate) fn add(&mut self, incident: Incident) {
+        self.last += 1;
+        self.kept.push_back((self.last, incident));
+        if self.kept.len() > KEPT {
+            self.kept.pop_front();
+        }
+    }
+
+    /// The first behind this number.
+    pub(crate) fn after(&self, seen: u64) -> Option<(u64, Incident)> {
+        self.kept.iter().find(|(number, _)| *number > seen).cloned()
+    }
+}
