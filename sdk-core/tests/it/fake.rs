@@ -54,6 +54,21 @@ impl Fake {
         Session::begin(stream).await
     }
 
+    /// The next connection that begins anew, behind those that a client may have given up.
+    pub(crate) async fn accept_anew(&self) -> (Session<TcpStream>, Hello) {
+        loop {
+            let (stream, _) = soon(self.listener.accept()).await.unwrap();
+            let Ok(socket) = soon(accept_async(stream)).await else { continue };
+            let mut session = Session(socket);
+            match session.next_if_any().await {
+                Some(ClientFrame::Hello(hello)) if hello.lanes.is_empty() => {
+                    return (session, hello);
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// The same, welcomed.
     pub(crate) async fn welcome(&self) -> (Session<TcpStream>, Hello) {
         let (mut session, hello) = self.accept().await;

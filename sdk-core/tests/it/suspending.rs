@@ -244,15 +244,7 @@ async fn a_damaged_file_is_replaced_and_what_waits_is_kept() {
     let Incident::Rebuilt(rescued) = soon(incidents.next()).await.unwrap() else { unreachable!() };
     assert_eq!((rescued.waiting, rescued.lost, rescued.may_miss_some), (1, 0, false));
     assert!(rescued.set_aside.exists());
-    let anew = async {
-        loop {
-            let (session, hello) = fake.accept().await;
-            if hello.lanes.is_empty() {
-                break (session, hello);
-            }
-        }
-    };
-    let (mut session, hello) = soon(anew).await;
+    let (mut session, hello) = soon(fake.accept_anew()).await;
     assert!(hello.subscriptions[0].held.is_none());
     session.send(welcome()).await;
     session.grant(1, table(64, "app.notes"), &[(3, row(1)), (4, row(2))]).await;
@@ -264,6 +256,6 @@ async fn a_damaged_file_is_replaced_and_what_waits_is_kept() {
         }
     };
     soon(shown).await;
-    assert_eq!(written.state(), MutationState::Queued);
+    assert!(matches!(written.state(), MutationState::Queued | MutationState::Sent));
     assert_eq!(client.pending().await.unwrap().count(), 1);
 }
