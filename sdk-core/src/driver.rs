@@ -12,6 +12,7 @@
 
 mod file;
 mod follow;
+mod incidents;
 mod suspending;
 mod token;
 mod undecided;
@@ -26,7 +27,7 @@ use std::time::Duration;
 use protocol::frame::v1::{ServerFrame, Token};
 use protocol::ids::TenantId;
 use sdk_machine::{
-    Ask, Attempt, Event, Machine, Millis, Moment, StatusWord as Word, SubscriptionId,
+    Ask, Attempt, Event, Machine, Millis, Moment, Stall, StatusWord as Word, SubscriptionId,
 };
 use sdk_replica::{Changed, ReplicaError};
 use tokio::select;
@@ -107,6 +108,8 @@ pub(crate) struct Driver {
     waiting: Waiting,
     mutations: Mutations,
     incidents: watch::Sender<Incidents>,
+    /// What does not move, as it was told.
+    told_stall: Option<Stall>,
     /// Something that was written does not wait any longer, and not everybody knows of it yet.
     has_settled: bool,
     /// The place of the last rejection.
@@ -180,6 +183,7 @@ impl Driver {
             waiting: Waiting::default(),
             mutations: Mutations::default(),
             incidents: watch::Sender::default(),
+            told_stall: None,
             has_settled: true,
             rejections: watch::Sender::new(last_rejected),
             flush_at: None,

@@ -12,11 +12,33 @@ use sdk_replica::Rescued;
 pub enum Incident {
     /// The file of the replica was damaged. It is set aside, and another one took its place.
     Rebuilt(Rescued),
+    /// The server was there, and something that it owed did not come for too long. The connection is made
+    /// anew.
+    Stalled {
+        /// What did not come: the SQL of a subscription, or the lane in which something was written.
+        of: StalledPart,
+    },
+}
+
+/// What does not move.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StalledPart {
+    /// The rows of a subscription: its SQL.
+    Subscription(String),
+    /// What became of what was written: the lane.
+    Outbox(String),
 }
 
 impl fmt::Display for Incident {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Stalled { of: StalledPart::Subscription(sql) } => {
+                write!(f, "the rows of `{sql}` did not come: the connection is made anew")
+            }
+            Self::Stalled { of: StalledPart::Outbox(lane) } => write!(
+                f,
+                "nothing was said of what was written in {lane}: the connection is made anew"
+            ),
             Self::Rebuilt(rescued) => {
                 let Rescued { waiting, uncertain, rejections, lost, .. } = rescued;
                 write!(

@@ -32,7 +32,7 @@ pub use client::{Client, RemoteAnswer, RemoteOptions};
 pub use command::SignOut;
 pub use config::{Config, LogLevel, TokenError, TokenFuture};
 pub use error::Error;
-pub use incident::Incident;
+pub use incident::{Incident, StalledPart};
 pub use mutation::Mutation;
 pub use protocol::error_code::ErrorCode;
 pub use protocol::frame::v1::{Position, SqlColumn};

@@ -66,7 +66,7 @@ impl Driver {
                         return false;
                     }
                 },
-                Instruction::StatusChanged => {}
+                Instruction::StatusChanged => self.look_at_stall(),
                 Instruction::SubscriptionChanged(id) => self.show(id),
                 Instruction::StatementEnded(id, answer) => {
                     self.waiting.ended(id, answer.map_err(Error::from));

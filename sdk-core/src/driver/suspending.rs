@@ -7,9 +7,7 @@ use sdk_replica::ReplicaError;
 
 use super::Driver;
 use crate::command::SignOut;
-use crate::config::LogLevel;
 use crate::error::Error;
-use crate::incident::Incident;
 use crate::readers::Ending;
 
 impl Driver {
@@ -50,17 +48,6 @@ impl Driver {
     pub(super) fn give_up_file(&mut self) {
         self.end_reading();
         self.replica.give_up();
-    }
-
-    /// Tells what became of a damaged file.
-    pub(super) fn look_at_rescued(&mut self) {
-        for rescued in self.replica.take_rescued() {
-            let incident = Incident::Rebuilt(rescued);
-            self.log(LogLevel::Warn, || incident.to_string());
-            self.has_settled = true;
-            self.look_at_states();
-            self.incidents.send_modify(|incidents| incidents.add(incident));
-        }
     }
 
     /// Whether the client can go for good: with everything, only where nothing is lost by it that

@@ -31,6 +31,8 @@ pub(crate) struct Delivery {
     put_off_ms: u64,
     /// It is not tried before.
     parked_until: Option<Millis>,
+    /// How often it was sent again over this connection.
+    sent_again: u32,
 }
 
 impl Delivery {
@@ -49,6 +51,21 @@ impl Delivery {
         self.posted_at.map(|at| at.after(TRIAL_MS))
     }
 
+    /// It is sent again, since nothing came of it.
+    pub(crate) fn send_again(&mut self) {
+        self.sent_again += 1;
+    }
+
+    /// How often it was, over this connection.
+    pub(crate) fn sent_again(&self) -> u32 {
+        self.sent_again
+    }
+
+    /// The connection is over.
+    pub(crate) fn disconnect(&mut self) {
+        (self.posted_at, self.sent_again) = (None, 0);
+    }
+
     /// A connection has ended because of it, it seems. Says whether that is enough to be stuck.
     pub(crate) fn ended(&mut self) -> bool {
         self.ends = self.ends.saturating_add(1);
@@ -62,6 +79,7 @@ impl Delivery {
 
     /// A server has put it off. Says whether that is enough to be stuck.
     pub(crate) fn put_off(&mut self, wait_ms: u64) -> bool {
+        self.sent_again = 0;
         self.put_off_ms = self.put_off_ms.saturating_add(wait_ms);
         self.put_off_ms >= PUT_OFF_MS_MAX
     }

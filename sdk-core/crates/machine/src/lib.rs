@@ -24,6 +24,7 @@ mod connection;
 mod delivery;
 mod event;
 mod instruction;
+mod look;
 mod machine;
 mod outgoing;
 mod statement;
@@ -40,7 +41,7 @@ pub use event::{Ask, AskError, Attempt, Config, Event};
 pub use instruction::{Instruction, MutationProgress, Outgoing, Staged, Step, Write};
 pub use machine::{Machine, Phase};
 pub use statement::{SqlAnswer, SqlAsk, StatementId};
-pub use status::{Reason, Refusal, Status, StatusWord, SubscriptionState, SubscriptionView};
+pub use status::{Reason, Refusal, Stall, Status, StatusWord, SubscriptionState, SubscriptionView};
 pub use stored::{
     Known, MutationId, Place, Settled, SqlText, Stored, StoredLane, StoredMutation,
     StoredSubscription, StoredWriter, SubscriptionId,

@@ -14,6 +14,7 @@ mod answers;
 mod asking;
 mod feeds;
 mod phases;
+mod stalls;
 mod statements;
 mod turns;
 mod writes;
@@ -247,7 +248,11 @@ impl Machine {
                     Renewal::Asked { until, .. } => Some(until),
                 };
                 let dead = open.heard.after(open.silence_ms_max);
-                [renewal, self.sends_again_at()].into_iter().flatten().chain([dead]).min()
+                [renewal, self.sends_again_at(), self.looks_at()]
+                    .into_iter()
+                    .flatten()
+                    .chain([dead])
+                    .min()
             }
         }
     }

@@ -116,7 +116,7 @@ impl Outgoing {
     /// The connection is gone, and all that was only of it.
     pub(crate) fn disconnect(&mut self) {
         (self.posted, self.sent_before) = (self.writer.settled, self.writer.sent_place);
-        self.delivery.posted_at = None;
+        self.delivery.disconnect();
         (self.is_open, self.again_at) = (false, None);
         (self.not_before, self.not_opened_before) = (None, None);
     }

@@ -158,6 +158,9 @@ impl Machine {
             return Err(ProtocolViolation::NotResumed(query.lane));
         }
         self.check_changes(number, query.subscription, &changes)?;
+        if let Some(feed) = self.connection.feeds.get_mut(&query.lane) {
+            feed.pieces += 1;
+        }
         let mut writes = Vec::new();
         let subscription = query.subscription.and_then(|id| self.subscriptions.get(&id));
         let staged = subscription.and_then(|subscription| {

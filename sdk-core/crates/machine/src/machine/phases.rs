@@ -136,6 +136,9 @@ impl Machine {
             }
             State::Open(open) => {
                 self.send_again(moment.now);
+                if let Some(stall) = self.look(moment.now) {
+                    return self.fail(Reason::Stalled(stall), true, moment, out);
+                }
                 if open.is_renewal_due(moment.now) {
                     self.renew(open, moment.now, out);
                 }

@@ -271,6 +271,7 @@ impl Machine {
             outgoing.delivery.pass(now);
             if outgoing.again_at.is_some_and(|at| now >= at) {
                 (outgoing.posted, outgoing.again_at) = (outgoing.writer.settled, None);
+                outgoing.delivery.send_again();
             }
         }
     }

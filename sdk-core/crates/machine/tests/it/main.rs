@@ -11,6 +11,7 @@ mod histories;
 mod merging;
 mod replicas;
 mod spec;
+mod stalls;
 mod statements;
 mod table_of_phases;
 mod table_of_subscriptions;
