@@ -133,9 +133,9 @@ impl Client {
         options: SubscribeOptions,
     ) -> Result<Subscription, Error> {
         let (done, answer) = oneshot::channel();
-        let SubscribeOptions { fetch_last, batch_rows } = options;
+        let SubscribeOptions { fetch_last, batch_rows, ttl } = options;
         let ask = Ask { sql: sql.to_owned(), params: params.to_vec(), fetch_last, batch_rows };
-        self.tell(Command::Subscribe(ask, done))?;
+        self.tell(Command::Subscribe(ask, ttl, done))?;
         let shown = answer.await.map_err(|_| Error::Closed)??;
         Ok(Subscription::new(self.inner.commands.clone(), shown))
     }

@@ -29,7 +29,9 @@ pub enum SignOut {
 
 /// What an application wants.
 pub(crate) enum Command {
-    Subscribe(Ask, oneshot::Sender<Result<watch::Receiver<Shown>, Error>>),
+    Subscribe(Ask, Option<Duration>, oneshot::Sender<Result<watch::Receiver<Shown>, Error>>),
+    /// Somebody does not ask for a subscription any more.
+    LookAtIdle,
     Unsubscribe(SubscriptionId),
     LoadOlder(SubscriptionId, u64),
     Reset(SubscriptionId),

@@ -12,6 +12,7 @@
 
 mod file;
 mod follow;
+mod idle;
 mod incidents;
 mod suspending;
 mod token;
@@ -35,6 +36,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 pub(crate) use self::file::ReplicaFile;
+use self::idle::IdleTimes;
 use self::token::{TokenAnswer, TokenOutcome};
 use self::undecided::Mutations;
 use self::waiting::Waiting;
@@ -131,6 +133,7 @@ pub(crate) struct Driver {
     /// When all was live for the last time, and what of that is stored.
     synced_at: watch::Sender<Option<i64>>,
     synced_at_stored: Option<i64>,
+    idle: IdleTimes,
     /// The application does not want to be connected for now.
     is_paused: bool,
     /// The machine has something in mind that could not be stored. There is none to replace it yet.
@@ -161,6 +164,7 @@ impl Driver {
         let (finished, reads) = mpsc::unbounded_channel();
         let (token_answers, tokens) = mpsc::unbounded_channel();
         let next_expiry = replica.next_expiry()?;
+        let idle = IdleTimes::load(replica)?;
         let synced_at_stored = replica.synced_at()?;
         let clock_ahead = replica.clock_ahead()?;
         let last_rejected = replica.last_rejected()?;
@@ -196,6 +200,7 @@ impl Driver {
             progress: watch::Sender::new(Progress::of(&[])),
             synced_at: watch::Sender::new(synced_at_stored),
             synced_at_stored,
+            idle,
             is_paused: false,
             is_stale: false,
             trouble: None,
@@ -253,6 +258,8 @@ impl Driver {
             }
         };
         self.store_synced(0);
+        self.count_idle();
+        self.store_idle();
         self.event(Event::Close);
         self.readers.end(Ending::ForEver);
         self.waiting.close();
@@ -313,9 +320,9 @@ impl Driver {
 
     fn command(&mut self, command: Command) {
         match command {
-            Command::Subscribe(ask, done) => {
+            Command::Subscribe(ask, ttl, done) => {
                 // Whoever asked may have gone; then it is subscribed to all the same.
-                let _ = done.send(self.subscribe(ask));
+                let _ = done.send(self.subscribe(ask, ttl));
             }
             Command::Unsubscribe(id) => self.wish(Event::Unsubscribe(id)),
             Command::LoadOlder(id, rows) => self.wish(Event::LoadOlder(id, rows)),
@@ -371,13 +378,18 @@ impl Driver {
             Command::Nudge => {
                 self.event(Event::Nudge);
             }
+            Command::LookAtIdle => self.count_idle(),
             Command::Damaged => self.fail(ReplicaError::Damaged),
             // Handled in the loop.
             Command::Transact { .. } | Command::SignOut { .. } | Command::Close(_) => {}
         }
     }
 
-    fn subscribe(&mut self, ask: Ask) -> Result<watch::Receiver<Shown>, Error> {
+    fn subscribe(
+        &mut self,
+        ask: Ask,
+        ttl: Option<Duration>,
+    ) -> Result<watch::Receiver<Shown>, Error> {
         self.replica.get()?;
         if let Some((StatusReason { code, message }, ..)) = self.trouble.clone()
             && self.is_stale
@@ -396,7 +408,10 @@ impl Driver {
                 let StatusReason { code, message } = reason.clone();
                 Err(Error::Replica { code, message })
             }
-            _ => Ok(receiver),
+            _ => {
+                self.asked_for(id, ttl);
+                Ok(receiver)
+            }
         }
     }
 
@@ -424,6 +439,8 @@ impl Driver {
             SocketEvent::Disconnected(why) => {
                 self.socket = None;
                 self.store_synced(0);
+                self.count_idle();
+                self.store_idle();
                 self.log(LogLevel::Info, || format!("disconnected: {why}"));
                 self.event(Event::Disconnected { attempt });
             }
@@ -454,6 +471,7 @@ impl Driver {
         for id in self.waiting.expired(Instant::now()) {
             self.wish(Event::ForgetStatement(id));
         }
+        self.count_idle();
         if self.replica.is_open() {
             self.expire();
             self.expire_writes();
@@ -525,7 +543,7 @@ impl Driver {
         });
         let flush = self.flush_at.filter(|_| self.machine.has_to_send(self.moment().now));
         let overdue = self.until_overdue().map(|left| Instant::now() + left);
-        let waits = [self.waiting.wakes_at(), self.mutations.wakes_at()];
+        let waits = [self.waiting.wakes_at(), self.mutations.wakes_at(), self.idle_wakes_at()];
         let all = [machine, trouble, expiry, flush, overdue].into_iter().chain(waits);
         all.flatten().min()
     }

@@ -1,5 +1,8 @@
 //! What is kept in step with the server.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use protocol::error_code::ErrorCode;
 use sdk_machine::{SubscriptionId, SubscriptionState, SubscriptionView};
 use tokio::sync::{mpsc, watch};
@@ -14,6 +17,10 @@ pub struct SubscribeOptions {
     pub fetch_last: Option<u64>,
     /// Most rows of one batch of the load; as the server likes without.
     pub batch_rows: Option<u32>,
+    /// How long it is kept when the last [`Subscription`] of it is dropped, or nobody asks for it after
+    /// the client was opened: 7 days without. Only time in which the client runs counts. Where several
+    /// ask for the same, the longest counts.
+    pub ttl: Option<Duration>,
 }
 
 impl SubscribeOptions {
@@ -56,13 +63,25 @@ impl Progress {
     }
 }
 
-/// A live query that the replica is kept in step with. It goes on when this is dropped, and when
-/// the client is closed and opened again: [`Subscription::unsubscribe`] ends it. Whoever asks for
-/// the same text again has the same one.
+/// A live query that the replica is kept in step with. It goes on for a while when this is dropped, and
+/// when the client is closed and opened again: see [`SubscribeOptions::ttl`].
+/// [`Subscription::unsubscribe`] ends it at once. Whoever asks for the same text again has the same one.
 #[derive(Clone, Debug)]
 pub struct Subscription {
-    commands: mpsc::UnboundedSender<Command>,
     shown: watch::Receiver<Shown>,
+    interest: Arc<Interest>,
+}
+
+/// Somebody asks for it. It comes behind what is shown, so that nobody looks at that any more when it is
+/// dropped.
+#[derive(Debug)]
+struct Interest(mpsc::UnboundedSender<Command>);
+
+impl Drop for Interest {
+    fn drop(&mut self) {
+        // A client that is closed keeps everything.
+        let _ = self.0.send(Command::LookAtIdle);
+    }
 }
 
 impl Subscription {
@@ -70,7 +89,7 @@ impl Subscription {
         commands: mpsc::UnboundedSender<Command>,
         shown: watch::Receiver<Shown>,
     ) -> Self {
-        Self { commands, shown }
+        Self { shown, interest: Arc::new(Interest(commands)) }
     }
 
     /// Waits until all rows that it wants are here. Offline that is at once when they were before.
@@ -139,7 +158,7 @@ impl Subscription {
     fn tell(&self, command: impl FnOnce(SubscriptionId) -> Command) {
         let id = self.shown.borrow().0;
         // A client that is closed does nothing more.
-        let _ = self.commands.send(command(id));
+        let _ = self.interest.0.send(command(id));
     }
 }
 

@@ -231,7 +231,12 @@ impl Driver {
             std::collections::hash_map::Entry::Occupied(entry) => {
                 let mut follows = entry.get().subscribe();
                 tokio::spawn(async move {
-                    while follows.changed().await.is_ok() {
+                    loop {
+                        tokio::select! {
+                            changed = follows.changed() => if changed.is_err() { return },
+                            // Nobody looks at it any more.
+                            () = gone.closed() => return,
+                        }
                         let shown = follows.borrow_and_update().clone();
                         gone.send_replace(shown);
                     }

@@ -23,6 +23,8 @@ impl Driver {
             return;
         }
         self.store_synced(0);
+        self.count_idle();
+        self.store_idle();
         self.event(Event::Pause);
         // What was not to wait for a connection does not wait for the next time, either.
         self.look_at_online();
@@ -83,6 +85,9 @@ impl Driver {
 
     /// What is stored. Where the file is closed it is opened again.
     pub(super) fn wake(&mut self) -> Result<Stored, ReplicaError> {
+        if self.is_suspended() {
+            self.idle.pass_over();
+        }
         let replica = self.replica.open_again()?;
         self.readers.open(replica)?;
         replica.load()

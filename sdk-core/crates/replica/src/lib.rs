@@ -27,6 +27,7 @@ mod file;
 mod functions;
 mod guard;
 mod hold;
+mod idle;
 mod limits;
 mod local;
 mod names;
@@ -55,6 +56,7 @@ mod writing;
 
 pub use error::ReplicaError;
 pub use functions::Writer;
+pub use idle::Idle;
 pub use limits::{OUTBOX_BYTES_MAX, OUTBOX_MUTATIONS_MAX};
 pub use options::{Expect, OnReject, WriteOptions};
 pub use pending::PendingMutation;

@@ -28,6 +28,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../sql/003_outbox.sql"),
     include_str!("../sql/004_sending.sql"),
     include_str!("../sql/005_rejections.sql"),
+    include_str!("../sql/006_idle.sql"),
 ];
 
 /// How many expired rows go at once.
