@@ -108,7 +108,7 @@ fn a_file_of_the_fifth_format_has_what_is_held_back_and_what_was_rejected() {
     let waits = "SELECT key, mutation, state FROM tw_pending ORDER BY mutation";
     assert_eq!(rows(&replica, waits), ["1 1 stuck", "2 3 sent", "3 4 queued", "7 6 queued"]);
     assert_eq!(replica.load().unwrap().writers[0].stuck, Some(MutationId(1)));
-    let rejections = replica.rejections(0).unwrap();
+    let rejections = replica.rejections(0, 9).unwrap();
     assert_eq!((rejections.len(), rejections[0].id), (1, MutationId(5)));
     assert_eq!(replica.let_go().unwrap(), []);
     assert!(replica.discard(MutationId(5)).unwrap());

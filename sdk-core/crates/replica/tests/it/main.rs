@@ -17,4 +17,5 @@ mod reading;
 mod rejections;
 mod schema;
 mod sending;
+mod unreadable;
 mod writing;
