@@ -100,6 +100,15 @@ impl Replica {
         Ok(self.connection.prepare_cached(sql)?.exists([id.0])?)
     }
 
+    /// Whether a mutation was taken back, and its number is not decided.
+    ///
+    /// # Errors
+    /// [`ReplicaError`] when the file cannot be read.
+    pub fn is_taken_back(&self, id: MutationId) -> Result<bool, ReplicaError> {
+        let sql = "SELECT 1 FROM tw_outbox WHERE id = ?1 AND cancelled IS NOT NULL";
+        Ok(self.connection.prepare_cached(sql)?.exists([id.0])?)
+    }
+
     /// What a mutation that waits does, as it will be sent. `None` where it does not wait.
     ///
     /// # Errors
