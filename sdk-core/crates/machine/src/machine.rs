@@ -229,6 +229,7 @@ impl Machine {
         }
         if !quiet || self.phase() != Phase::Open {
             self.tell(&mut out);
+            self.note_behind(moment.now);
         }
         out
     }

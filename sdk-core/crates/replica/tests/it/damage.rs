@@ -32,7 +32,10 @@ impl Damaged {
         };
         let refused = insert(&mut replica, 10);
         let sent: Vec<_> = (11..14).map(|id| insert(&mut replica, id)).collect();
-        apply(&mut replica, vec![settle(refused, rejected()), Write::PutWriter(Box::new(writer(sent[2].0)))]);
+        apply(
+            &mut replica,
+            vec![settle(refused, rejected()), Write::PutWriter(Box::new(writer(sent[2].0)))],
+        );
         let mut unsent: Vec<_> = (14..60).map(|id| insert(&mut replica, id)).collect();
         let taken = insert(&mut replica, 60);
         replica.cancel(taken).unwrap().unwrap();
@@ -66,7 +69,7 @@ impl Damaged {
     fn check(&self, replica: &Replica, rescued: &Rescued) -> usize {
         let pending = replica.pending().unwrap();
         let waiting: BTreeSet<MutationId> = pending.iter().map(|it| it.id).collect();
-        let kept = replica.rejections(0).unwrap();
+        let kept = replica.rejections(0, usize::MAX).unwrap();
         let uncertain = kept.iter().filter(|it| it.rejection.is_none());
         let uncertain: BTreeSet<MutationId> = uncertain.map(|it| it.id).collect();
         assert!(self.sent.iter().all(|id| !waiting.contains(id)), "it would be sent twice");
