@@ -151,6 +151,7 @@ impl Client {
         let (done, answer) = oneshot::channel();
         let (sql, params) = (sql.to_owned(), params.to_vec());
         let here = WaitedHere(Waited::default());
+        let opening = self.inner.readers.openings();
         let is_wanted = self.inner.readers.wanted(&here.0);
         self.inner.readers.run(move |reader| {
             let result = reader.run(&[(&sql, &params)], is_wanted).pop();
@@ -159,7 +160,7 @@ impl Client {
         })?;
         let result = answer.await.map_err(|_| self.inner.readers.why_not())?;
         if matches!(result, Err(ReplicaError::Damaged)) {
-            self.tell(Command::Damaged)?;
+            self.tell(Command::Damaged(opening))?;
         }
         let result = result?;
         Ok(Rows::new(result.columns, result.rows))

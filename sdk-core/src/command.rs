@@ -74,8 +74,8 @@ pub(crate) enum Command {
     Suspend(std::sync::mpsc::Sender<()>),
     Resume,
     Nudge,
-    /// A query has found that the file is damaged.
-    Damaged,
+    /// A query has found that the file is damaged, as it was opened for this time.
+    Damaged(u64),
     SignOut {
         data: SignOut,
         discard_pending: bool,

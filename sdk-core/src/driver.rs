@@ -379,7 +379,7 @@ impl Driver {
                 self.event(Event::Nudge);
             }
             Command::LookAtIdle => self.count_idle(),
-            Command::Damaged => self.fail(ReplicaError::Damaged),
+            Command::Damaged(opening) => self.found_damage(opening),
             // Handled in the loop.
             Command::Transact { .. } | Command::SignOut { .. } | Command::Close(_) => {}
         }

@@ -20,7 +20,13 @@ type Job = Box<dyn FnOnce(&mut Reader) + Send>;
 #[derive(Clone)]
 pub(crate) struct Readers(Arc<Mutex<State>>);
 
-enum State {
+struct State {
+    threads: Running,
+    /// How often they were started.
+    openings: u64,
+}
+
+enum Running {
     Open(Threads),
     /// There are none.
     Ended(Ending),
@@ -63,7 +69,10 @@ impl Drop for WaitedHere {
 
 impl Readers {
     pub(crate) fn start(replica: &Replica) -> Result<Self, ReplicaError> {
-        let readers = Self(Arc::new(Mutex::new(State::Ended(Ending::ForNow))));
+        let readers = Self(Arc::new(Mutex::new(State {
+            threads: Running::Ended(Ending::ForNow),
+            openings: 0,
+        })));
         readers.open(replica)?;
         Ok(readers)
     }
@@ -71,8 +80,9 @@ impl Readers {
     /// Starts the threads, where they are suspended.
     pub(crate) fn open(&self, replica: &Replica) -> Result<(), ReplicaError> {
         let mut state = lock(&self.0);
-        if matches!(*state, State::Ended(Ending::ForNow)) {
-            *state = State::Open(Threads::start(replica)?);
+        if matches!(state.threads, Running::Ended(Ending::ForNow)) {
+            state.threads = Running::Open(Threads::start(replica)?);
+            state.openings += 1;
         }
         Ok(())
     }
@@ -82,18 +92,18 @@ impl Readers {
     /// # Errors
     /// [`Error::Closed`], or that it is suspended.
     pub(crate) fn run(&self, job: impl FnOnce(&mut Reader) + Send + 'static) -> Result<(), Error> {
-        let sent = match &*lock(&self.0) {
-            State::Open(threads) => threads.jobs.send(Box::new(job)).is_ok(),
-            State::Ended(_) => false,
+        let sent = match &lock(&self.0).threads {
+            Running::Open(threads) => threads.jobs.send(Box::new(job)).is_ok(),
+            Running::Ended(_) => false,
         };
         if sent { Ok(()) } else { Err(self.why_not()) }
     }
 
     /// Why something is not read.
     pub(crate) fn why_not(&self) -> Error {
-        let ending = match &*lock(&self.0) {
-            State::Open(threads) => threads.ending,
-            State::Ended(ending) => *ending,
+        let ending = match &lock(&self.0).threads {
+            Running::Open(threads) => threads.ending,
+            Running::Ended(ending) => *ending,
         };
         match ending {
             Ending::ForNow => ReplicaError::Suspended.into(),
@@ -101,14 +111,19 @@ impl Readers {
         }
     }
 
+    /// How often the file was opened. What is found out about it is of no account after the next time.
+    pub(crate) fn openings(&self) -> u64 {
+        lock(&self.0).openings
+    }
+
     /// Says of something that runs whether it is still wanted: it is open, and somebody waits.
     pub(crate) fn wanted(
         &self,
         waited: &Waited,
     ) -> impl Fn() -> bool + Clone + Send + Sync + 'static {
-        let is_open = match &*lock(&self.0) {
-            State::Open(threads) => Arc::clone(&threads.is_open),
-            State::Ended(_) => Arc::default(),
+        let is_open = match &lock(&self.0).threads {
+            Running::Open(threads) => Arc::clone(&threads.is_open),
+            Running::Ended(_) => Arc::default(),
         };
         let waited = waited.clone();
         move || is_open.load(Ordering::Relaxed) && waited.0.load(Ordering::Relaxed)
@@ -116,7 +131,7 @@ impl Readers {
 
     /// Has all end that runs: nothing is wanted any more.
     pub(crate) fn stop(&self, ending: Ending) {
-        if let State::Open(threads) = &mut *lock(&self.0) {
+        if let Running::Open(threads) = &mut lock(&self.0).threads {
             threads.ending = ending;
             threads.is_open.store(false, Ordering::Relaxed);
         }
@@ -130,8 +145,8 @@ impl Readers {
     /// Ends the threads, and waits for them: none has the file any more.
     pub(crate) fn end(&self, ending: Ending) {
         self.stop(ending);
-        let was = std::mem::replace(&mut *lock(&self.0), State::Ended(ending));
-        if let State::Open(Threads { jobs, threads, .. }) = was {
+        let was = std::mem::replace(&mut lock(&self.0).threads, Running::Ended(ending));
+        if let Running::Open(Threads { jobs, threads, .. }) = was {
             drop(jobs);
             for thread in threads {
                 // One that has panicked has ended, too.

@@ -46,6 +46,14 @@ impl Driver {
         self.watches.read_again();
     }
 
+    /// A query has found damage, in the file as it was opened for this time.
+    pub(super) fn found_damage(&mut self, opening: u64) {
+        // Several may find it, and the first has had it replaced.
+        if self.replica.is_open() && opening == self.readers.openings() {
+            self.fail(ReplicaError::Damaged);
+        }
+    }
+
     /// The file is damaged: another one takes its place.
     pub(super) fn give_up_file(&mut self) {
         self.end_reading();

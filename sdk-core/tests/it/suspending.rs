@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use protocol::frame::v1::{ClientFrame, ServerFrame};
 use protocol::ids::{Floor, QueryNumber};
 use sdk_core::{
@@ -11,6 +11,7 @@ use sdk_core::{
     SubscribeOptions, Value,
 };
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 
 use crate::fake::{
     Device, Fake, Session, batch, frontier, ids, row, seq, soon, subscribed, table, welcome,
@@ -142,18 +143,17 @@ async fn a_transaction_that_is_suspended_is_undone() {
     let (client, _session) = with_notes(&fake, &device).await;
     let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)
                    SELECT count(*) AS id FROM n";
+    let has_begun = Notify::new();
     let begun = client.transaction(async |transaction| {
         transaction.execute("INSERT INTO app.notes VALUES (7, 'mine')", &[]).await?;
+        has_begun.notify_one();
         transaction.query(endless, &[]).await.map(drop)
     });
     let writer = client.clone();
     let suspended = async {
-        // The transaction has begun: a write has to wait for it.
-        let write = insert(&writer, 8);
-        tokio::select! {
-            _ = write => panic!("nobody else writes in a transaction"),
-            () = tokio::time::sleep(Duration::from_millis(100)) => {}
-        }
+        has_begun.notified().await;
+        let write = insert(&writer, 8).now_or_never();
+        assert!(write.is_none(), "nobody else writes in a transaction");
         writer.suspend(Duration::from_secs(2)).await
     };
     let reading = client.query(endless, &[]);
@@ -224,6 +224,14 @@ async fn whoever_signs_out_keeps_or_wipes_their_replica() {
     assert_eq!(client.query(ALL, &[]).await.unwrap_err().code(), ErrorCode::NotFound);
 }
 
+/// Damages the page that has the rows.
+fn damage(device: &Device) {
+    let mut bytes = std::fs::read(file(device)).unwrap();
+    let found = bytes.windows(6).position(|window| window == b"note 1").unwrap();
+    bytes[found / 4096 * 4096..][..4096].fill(0xA5);
+    std::fs::write(file(device), bytes).unwrap();
+}
+
 /// A page of rows is damaged while the client sleeps. The query that finds out fails; then everything is
 /// loaded again, what waits still waits, and it is said.
 #[tokio::test]
@@ -234,10 +242,7 @@ async fn a_damaged_file_is_replaced_and_what_waits_is_kept() {
     client.pause();
     let written = insert(&client, 5).await.unwrap();
     soon(client.suspend(WITHIN)).await.unwrap();
-    let mut bytes = std::fs::read(file(&device)).unwrap();
-    let found = bytes.windows(6).position(|window| window == b"note 1").unwrap();
-    bytes[found / 4096 * 4096..][..4096].fill(0xA5);
-    std::fs::write(file(&device), bytes).unwrap();
+    damage(&device);
 
     let mut incidents = client.incidents();
     client.resume();
@@ -258,4 +263,24 @@ async fn a_damaged_file_is_replaced_and_what_waits_is_kept() {
     soon(shown).await;
     assert!(matches!(written.state(), MutationState::Queued | MutationState::Sent));
     assert_eq!(client.pending().await.unwrap().count(), 1);
+}
+
+/// A query that finds it out as the client goes to sleep does not wake it.
+#[tokio::test]
+async fn what_is_found_out_late_wakes_nobody() {
+    let (fake, device) = (Fake::new().await, Device::new());
+    let (client, _session) = with_notes(&fake, &device).await;
+    soon(client.suspend(WITHIN)).await.unwrap();
+    damage(&device);
+    client.resume();
+    let (_session, _) = fake.welcome().await;
+    let mut query = std::pin::pin!(client.query("SELECT body FROM app.notes", &[]));
+    assert!(query.as_mut().now_or_never().is_none());
+    soon(client.suspend(WITHIN)).await.unwrap();
+    let told = soon(query).await.unwrap_err().code();
+    assert!(matches!(told, ErrorCode::Internal | ErrorCode::Cancelled), "{told}");
+    // The client has heard of it, and sleeps on.
+    assert_eq!(client.pending().await.unwrap_err().code(), ErrorCode::Cancelled);
+    assert_eq!(client.status().word, StatusWord::Paused);
+    assert!(is_free(&device));
 }
