@@ -130,6 +130,11 @@ impl Driver {
         MutationState::Rejected { code: verdict.code(), reason: verdict.describe(schema) }
     }
 
+    /// How it is with what is kept as a rejection.
+    fn state_of_kept(&self, verdict: Option<&Verdict>) -> MutationState {
+        verdict.map_or(MutationState::Uncertain, |verdict| self.rejected(verdict))
+    }
+
     /// A step was done.
     pub(super) fn stepped(&mut self, step: &Step) {
         let is_of = |write: &Write| matches!(write, Write::Settle { .. });
@@ -291,8 +296,7 @@ impl Driver {
             self.mutations.follow(id, self.state_of(id))
         } else {
             let Some(kept) = replica.rejected(id)? else { return Ok(None) };
-            let uncertain = || MutationState::Uncertain;
-            watch::channel(kept.rejection.map_or_else(uncertain, |it| self.rejected(&it))).1
+            watch::channel(self.state_of_kept(kept.rejection.as_ref())).1
         };
         Ok(Some(Wrote { id: Some(id), rows_affected: 0, rows: Rows::default(), state }))
     }
@@ -303,8 +307,7 @@ impl Driver {
         let replica = self.replica.get()?;
         let kept = replica.rejections(after, REJECTIONS_AT_ONCE)?;
         let named = |one: sdk_replica::RejectedMutation| {
-            let uncertain = || MutationState::Uncertain;
-            let state = one.rejection.as_ref().map_or_else(uncertain, |it| self.rejected(it));
+            let state = self.state_of_kept(one.rejection.as_ref());
             (one.place, Rejection::new(one, state, |table| replica.schema(table)))
         };
         Ok(kept.into_iter().map(named).collect())

@@ -4,14 +4,29 @@ use std::time::Duration;
 
 use protocol::frame::v1::ClientFrame;
 use sdk_core::{Client, SubscribeOptions, Subscription};
+use tokio::net::TcpStream;
 
-use crate::fake::{Device, Fake, ids, row, soon, table};
+use crate::fake::{Device, Fake, Session, ids, row, soon, table};
 
 const ALL: &str = "SELECT * FROM app.notes";
 
 async fn subscribe(client: &Client, ttl: Duration) -> Subscription {
     let options = SubscribeOptions { ttl: Some(ttl), ..SubscribeOptions::default() };
     client.subscribe(ALL, &[], options).await.unwrap()
+}
+
+/// A client to which a note has come.
+async fn with_note(
+    fake: &Fake,
+    device: &Device,
+    ttl: Duration,
+) -> (Client, Subscription, Session<TcpStream>) {
+    let client = device.open(&fake.url()).await;
+    let notes = subscribe(&client, ttl).await;
+    let (mut session, _) = fake.welcome().await;
+    session.grant(1, table(64, "app.notes"), &[(3, row(1))]).await;
+    soon(notes.ready()).await.unwrap();
+    (client, notes, session)
 }
 
 async fn shown(client: &Client) -> Vec<i64> {
@@ -45,12 +60,8 @@ async fn what_nobody_asks_for_any_more_goes() {
 #[tokio::test]
 async fn time_in_which_the_client_does_not_run_does_not_count() {
     let (fake, device) = (Fake::new().await, Device::new());
-    let client = device.open(&fake.url()).await;
     let ttl = Duration::from_millis(1_500);
-    let notes = subscribe(&client, ttl).await;
-    let (mut session, _) = fake.welcome().await;
-    session.grant(1, table(64, "app.notes"), &[(3, row(1))]).await;
-    soon(notes.ready()).await.unwrap();
+    let (client, notes, _session) = with_note(&fake, &device, ttl).await;
     client.pause();
     drop(notes);
     soon(client.suspend(Duration::from_secs(10))).await.unwrap();
@@ -75,12 +86,8 @@ async fn time_in_which_the_client_does_not_run_does_not_count() {
 #[tokio::test]
 async fn whoever_comes_back_in_time_finds_it() {
     let (fake, device) = (Fake::new().await, Device::new());
-    let client = device.open(&fake.url()).await;
     let day = Duration::from_secs(86_400);
-    let notes = subscribe(&client, day).await;
-    let (mut session, _) = fake.welcome().await;
-    session.grant(1, table(64, "app.notes"), &[(3, row(1))]).await;
-    soon(notes.ready()).await.unwrap();
+    let (client, notes, _session) = with_note(&fake, &device, day).await;
     drop(notes);
     assert_eq!(shown(&client).await, [1]);
     // A shorter time does not make a longer one shorter.

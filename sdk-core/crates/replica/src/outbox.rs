@@ -236,7 +236,8 @@ pub(crate) fn key_of(schema: &TableSchema, operation: &Operation) -> Option<Row>
     }
 }
 
-fn decode(bytes: &[u8]) -> Result<Operation, ReplicaError> {
+/// One operation.
+pub(crate) fn decode(bytes: &[u8]) -> Result<Operation, ReplicaError> {
     codec::decode(bytes, COMMIT_BYTES_MAX).map_err(|_| ReplicaError::Damaged)
 }
 

@@ -19,7 +19,7 @@ use sdk_machine::{MutationId, Settled, StoredSubscription};
 
 use crate::error::ReplicaError;
 use crate::file::Files;
-use crate::outbox::{self, decode_content};
+use crate::outbox::{decode, decode_content};
 use crate::replica::Replica;
 use crate::rows::Left;
 use crate::{stored, writers};
@@ -171,16 +171,14 @@ impl Damaged {
 
     /// What a write does, if that is still what was written.
     fn operations(&self, id: i64, digest: [u8; 16]) -> Option<Vec<Stored>> {
-        let operations = outbox::operations(&self.0, MutationId(id)).ok()?;
-        if MutationDigest::of(&Mutation { operations }).0 != digest {
-            return None;
-        }
         let sql = "SELECT place, table_id, key, operation FROM tw_operations WHERE mutation = ?1
                    ORDER BY place";
         let mut select = self.0.prepare(sql).ok()?;
         let stored = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
-        let all: rusqlite::Result<_> = select.query_map([id], stored).ok()?.collect();
-        all.ok()
+        let all: rusqlite::Result<Vec<Stored>> = select.query_map([id], stored).ok()?.collect();
+        let all = all.ok()?;
+        let operations = all.iter().map(|(.., bytes)| decode(bytes).ok()).collect::<Option<_>>()?;
+        (MutationDigest::of(&Mutation { operations }).0 == digest).then_some(all)
     }
 
     /// Tables as the server has described them.
