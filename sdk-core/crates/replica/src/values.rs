@@ -1,6 +1,5 @@
 //! Values as SQLite stores them.
 
-use protocol::ids::ColumnId;
 use protocol::literal::{Literal, uuid_text};
 use protocol::schema::{Column, TableSchema};
 use protocol::value::{ColumnType, Row, Value, ValueRef};
@@ -116,22 +115,26 @@ pub(crate) fn shown_key(key: &Row) -> Value {
     text(serde_json::Value::from(key.iter().map(json).collect::<Vec<_>>()).to_string())
 }
 
-/// The key of which [`shown_key`] gives this, its values as SQLite has them.
+/// The key of which [`shown_key`] gives this.
 pub(crate) fn key_of_shown(schema: &TableSchema, shown: &Value) -> Option<Row> {
-    if let [_] = schema.primary_key[..] {
-        return Some(Row(vec![shown.clone()]));
+    let types = schema.primary_key.iter().map(|id| Some(schema.column(*id)?.column_type));
+    let types: Vec<ColumnType> = types.collect::<Option<_>>()?;
+    // As a column of the type has it: a row that the server says has the same key.
+    let of_type = |(of, value): (&ColumnType, Value)| typed(*of, (&owned(value)).into()).ok();
+    if let [of] = types[..] {
+        return Some(Row(vec![of_type((&of, shown.clone()))?]));
     }
     let Value::Text(json) = shown else { return None };
     let values: Vec<serde_json::Value> = serde_json::from_str(json).ok()?;
-    let column = |id| schema.column(id).map(|column| column.column_type);
-    let plain = |(id, value): (&ColumnId, serde_json::Value)| match (column(*id)?, value) {
+    let plain = |(of, value): (&ColumnType, serde_json::Value)| match (of, value) {
         (ColumnType::Double, value) => Value::double(value.as_f64()?).ok(),
         (ColumnType::Bytes, value) => bytes_of_hex(value.as_str()?).map(Value::Bytes),
         (_, serde_json::Value::String(text)) => Value::text(text).ok(),
         (_, value) => value.as_i64().map(Value::Integer),
     };
-    let is_whole = values.len() == schema.primary_key.len();
-    is_whole.then(|| schema.primary_key.iter().zip(values).map(plain).collect()).flatten()
+    let value = |(of, value)| of_type((of, plain((of, value))?));
+    let is_whole = values.len() == types.len();
+    is_whole.then(|| types.iter().zip(values).map(value).collect()).flatten()
 }
 
 fn bytes_of_hex(hex: &str) -> Option<Vec<u8>> {
