@@ -50,7 +50,7 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn new(name: usize) -> Self {
         let mut replica = MemoryReplica::new(ClientId::from_bytes([name as u8; 16]));
-        let machine = Machine::new(Config { servers: 1 }, replica.load());
+        let machine = Machine::new(Config { servers: 1, verify_every_ms: None }, replica.load());
         Self {
             name,
             machine,
@@ -199,7 +199,8 @@ impl Client {
     pub(crate) fn crash(&mut self, nodes: &mut [Node]) {
         self.cut(nodes);
         self.platform.clear();
-        self.machine = Machine::new(Config { servers: 1 }, self.replica.load());
+        self.machine =
+            Machine::new(Config { servers: 1, verify_every_ms: None }, self.replica.load());
         self.event(Event::Resume, 0, nodes);
     }
 

@@ -14,5 +14,6 @@ mod spec;
 mod statements;
 mod table_of_phases;
 mod table_of_subscriptions;
+mod verifying;
 mod violations;
 mod writing;
