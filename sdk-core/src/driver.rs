@@ -13,6 +13,7 @@
 mod follow;
 mod token;
 mod undecided;
+mod verifying;
 mod waiting;
 mod watches;
 mod writing;
@@ -33,6 +34,8 @@ use tokio::time::{Instant, sleep_until};
 
 use self::token::{TokenAnswer, TokenOutcome};
 use self::undecided::Mutations;
+pub(crate) use self::verifying::Found;
+use self::verifying::Verifying;
 use self::waiting::Waiting;
 use self::watches::{Finished, Watches};
 use crate::command::{Command, Shown};
@@ -71,6 +74,8 @@ pub(crate) struct ShownOfAll {
     pub(crate) synced_at: watch::Receiver<Option<i64>>,
     /// The place of the last rejection.
     pub(crate) rejections: watch::Receiver<i64>,
+    /// What comparing has found.
+    pub(crate) found: watch::Receiver<Found>,
 }
 
 pub(crate) struct Driver {
@@ -93,6 +98,7 @@ pub(crate) struct Driver {
     subscriptions: HashMap<SubscriptionId, watch::Sender<Shown>>,
     watches: Watches,
     waiting: Waiting,
+    verifying: Verifying,
     mutations: Mutations,
     /// Something that was written does not wait any longer, and not everybody knows of it yet.
     has_settled: bool,
@@ -139,8 +145,7 @@ impl Driver {
         mut replica: Replica,
         readers: Readers,
     ) -> Result<Self, Error> {
-        let servers = config.servers.len();
-        let machine = Machine::new(sdk_machine::Config { servers }, replica.load()?);
+        let machine = Machine::new(config.machine(), replica.load()?);
         let (finished, reads) = mpsc::unbounded_channel();
         let (token_answers, tokens) = mpsc::unbounded_channel();
         let next_expiry = replica.next_expiry()?;
@@ -164,6 +169,7 @@ impl Driver {
             reads,
             subscriptions: HashMap::new(),
             waiting: Waiting::default(),
+            verifying: Verifying::default(),
             mutations: Mutations::default(),
             has_settled: true,
             rejections: watch::Sender::new(last_rejected),
@@ -198,6 +204,7 @@ impl Driver {
             progress: self.progress.subscribe(),
             synced_at: self.synced_at.subscribe(),
             rejections: self.rejections.subscribe(),
+            found: self.verifying.found.subscribe(),
         }
     }
 
@@ -224,6 +231,7 @@ impl Driver {
         self.event(Event::Close);
         self.readers.close();
         self.waiting.close();
+        self.verifying.close();
         self.show_status();
         // The file is free before anybody hears of the end.
         drop(self);
@@ -279,6 +287,10 @@ impl Driver {
             Command::Unsubscribe(id) => self.wish(Event::Unsubscribe(id)),
             Command::LoadOlder(id, rows) => self.wish(Event::LoadOlder(id, rows)),
             Command::Reset(id) => self.wish(Event::Reset(id)),
+            Command::Verify(id, done) => {
+                self.verifying.add(id, done);
+                self.wish(Event::Verify(id));
+            }
             Command::Watch { sql, params, results } => self.watches.add(sql, params, results),
             Command::Write { work, options, waited, done } => {
                 let _ = done.send(self.write(&work, options, &waited));
