@@ -34,7 +34,6 @@ impl Files {
         }
     }
 
-
     /// A damaged one, on its way to be replaced.
     pub(crate) fn damaged(&self) -> PathBuf {
         beside(&self.path, ".damaged")

@@ -21,6 +21,7 @@
 
 mod again;
 mod capture;
+mod digest;
 mod error;
 mod expect;
 mod file;
@@ -37,8 +38,8 @@ mod pending;
 mod reader;
 mod rebase;
 mod rejected;
-mod rescue;
 mod replica;
+mod rescue;
 mod rows;
 mod said;
 mod sending;
@@ -62,10 +63,10 @@ pub use options::{Expect, OnReject, WriteOptions};
 pub use pending::PendingMutation;
 pub use reader::{QueryResult, Reader};
 pub use rejected::RejectedMutation;
-pub use rescue::Rescued;
 #[cfg(feature = "testing")]
 pub use replica::can_be_had_alone;
 pub use replica::{Changed, Replica};
+pub use rescue::Rescued;
 pub use said::subscribed_table;
 pub use sdk_machine::MutationId;
 pub use typed::Change;

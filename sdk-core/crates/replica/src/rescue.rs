@@ -63,10 +63,7 @@ impl Replica {
     ///
     /// # Errors
     /// As [`Replica::open`].
-    pub fn rebuild(
-        path: &Path,
-        fresh: ClientId,
-    ) -> Result<(Self, Rescued), ReplicaError> {
+    pub fn rebuild(path: &Path, fresh: ClientId) -> Result<(Self, Rescued), ReplicaError> {
         let files = Files::lock(path)?;
         files.put_away()?;
         let mut rebuilt = Self::at(&files.rebuilt(), None, fresh)?;
@@ -110,10 +107,8 @@ impl Damaged {
     fn rescue(&self, into: &mut Replica) -> Result<Rescued, ReplicaError> {
         let (written, has_all_written) = self.by_id(UNDECIDED, &WRITTEN, written);
         let (rejected, has_all_rejected) = self.by_id("tw_rejected", &REJECTED, columns);
-        let mut rescued = Rescued {
-            may_miss_some: !has_all_written || !has_all_rejected,
-            ..Rescued::default()
-        };
+        let mut rescued =
+            Rescued { may_miss_some: !has_all_written || !has_all_rejected, ..Rescued::default() };
         self.tables(into)?;
         self.subscriptions(into)?;
         self.notes(into, &written)?;
@@ -219,11 +214,7 @@ impl Damaged {
     }
 
     /// What else is known, and numbers that are not to be given twice.
-    fn notes(
-        &self,
-        into: &Replica,
-        written: &BTreeMap<i64, Written>,
-    ) -> Result<(), ReplicaError> {
+    fn notes(&self, into: &Replica, written: &BTreeMap<i64, Written>) -> Result<(), ReplicaError> {
         let sql = "SELECT synced_at, clock_ahead, last_mutation, last_rejected FROM tw_replica";
         let notes = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
         let notes: (Option<i64>, Option<i64>, i64, i64) =

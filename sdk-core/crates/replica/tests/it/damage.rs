@@ -32,7 +32,10 @@ impl Damaged {
         };
         let refused = insert(&mut replica, 10);
         let sent: Vec<_> = (11..14).map(|id| insert(&mut replica, id)).collect();
-        apply(&mut replica, vec![settle(refused, rejected()), Write::PutWriter(Box::new(writer(sent[2].0)))]);
+        apply(
+            &mut replica,
+            vec![settle(refused, rejected()), Write::PutWriter(Box::new(writer(sent[2].0)))],
+        );
         let mut unsent: Vec<_> = (14..60).map(|id| insert(&mut replica, id)).collect();
         let taken = insert(&mut replica, 60);
         replica.cancel(taken).unwrap().unwrap();
