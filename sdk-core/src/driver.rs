@@ -555,7 +555,9 @@ impl Driver {
         });
         let flush = self.flush_at.filter(|_| self.machine.has_to_send(self.moment().now));
         let overdue = self.until_overdue().map(|left| Instant::now() + left);
-        let waits = [self.waiting.wakes_at(), self.mutations.wakes_at(), self.idle_wakes_at()];
+        // They are looked at when the machine begins anew.
+        let online = self.mutations.wakes_at().filter(|_| !self.is_stale);
+        let waits = [self.waiting.wakes_at(), online, self.idle_wakes_at()];
         let all = [machine, trouble, expiry, flush, overdue].into_iter().chain(waits);
         all.flatten().min()
     }

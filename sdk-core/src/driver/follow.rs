@@ -158,6 +158,11 @@ impl Driver {
         let dropped = std::mem::replace(&mut self.machine, fresh);
         self.machine.take_over(dropped);
         self.is_stale = false;
+        // What was to be looked at may have been lost with the machine.
+        self.has_settled = true;
+        // If it cannot be read, whatever comes next fails, too.
+        let _ = self.load_online();
+        self.note_overdue();
         let mut ids: Vec<SubscriptionId> = self.subscriptions.keys().copied().collect();
         ids.sort_unstable();
         for id in ids {
@@ -201,8 +206,8 @@ impl Driver {
     /// Tells everybody who is concerned, once for all that has happened.
     pub(super) fn tell(&mut self) {
         self.look_at_rescued();
-        self.look_at_settled();
         self.look_at_online();
+        self.look_at_settled();
         let changed = std::mem::take(&mut self.changed);
         if !changed.tables.is_empty() || changed.schema {
             if let Ok(next) = self.replica.get().and_then(Replica::next_expiry) {

@@ -67,7 +67,7 @@ impl Driver {
         let counted = replica
             .pending()
             .map(|it| it.len())
-            .and_then(|waiting| Ok((waiting, replica.rejections(0)?.len())));
+            .and_then(|waiting| Ok((waiting, replica.rejections(0, usize::MAX)?.len())));
         if was_suspended {
             self.replica.close();
         }

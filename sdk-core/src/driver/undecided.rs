@@ -6,7 +6,7 @@ use std::time::Duration;
 use protocol::error_code::ErrorCode;
 use protocol::mutation::Rejection as Verdict;
 use sdk_machine::{Event, MutationProgress, Phase, Settled, Step, Write};
-use sdk_replica::{MutationId, Replica};
+use sdk_replica::{LET_GO_AT_ONCE_MAX, MutationId, Replica};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -18,6 +18,9 @@ use crate::written::{MutationState, Pending, PendingMutation, Wrote};
 
 /// When it is tried again to take back what could not be.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+/// How many rejections are read at once: each may be large.
+pub(crate) const REJECTIONS_AT_ONCE: usize = 32;
 
 /// Why what is not to wait for a connection was not written, or not sent.
 const OFFLINE: &str =
@@ -151,13 +154,18 @@ impl Driver {
     /// Something was settled, discarded or taken back: others may have waited for it, and somebody may
     /// want to hear of it.
     pub(super) fn look_at_settled(&mut self) {
-        if !std::mem::take(&mut self.has_settled) || self.is_stale {
+        // It is looked at when there is no trouble any more; another failure would only make that later.
+        if self.is_stale || self.trouble.is_some() || !std::mem::take(&mut self.has_settled) {
             return;
         }
         match self.replica.get_mut().and_then(Replica::let_go) {
-            Ok(free) => free.into_iter().for_each(|stored| {
-                self.event(Event::Wrote(stored));
-            }),
+            Ok(free) => {
+                // The rest has its turn with whatever comes next: the least is that these are sent.
+                self.has_settled = free.len() >= LET_GO_AT_ONCE_MAX;
+                for stored in free {
+                    self.event(Event::Wrote(stored));
+                }
+            }
             Err(error) => self.fail(error),
         }
         if let Ok(last) = self.replica.get().and_then(Replica::last_rejected) {
@@ -172,7 +180,8 @@ impl Driver {
 
     /// Takes back what was not to wait for a connection, and would.
     pub(super) fn look_at_online(&mut self) {
-        if self.is_suspended() {
+        // What the machine says then is not how it is; it is looked at when it begins anew.
+        if self.is_suspended() || self.is_stale {
             return;
         }
         let (is_online, now) = (self.is_online(), Instant::now());
@@ -211,9 +220,11 @@ impl Driver {
     pub(super) fn until_overdue(&self) -> Option<Duration> {
         let can_be_done = self.trouble.is_none() && self.replica.is_open();
         let at = self.mutations.next_overdue.filter(|_| can_be_done)?;
-        let left = at.saturating_sub(self.writer().now).max(0);
-        // The clock may be put right meanwhile.
-        let left = Duration::from_micros(left.unsigned_abs()).min(Duration::from_secs(60));
+        // As with rows that expire: a clock of the device may be wrong by years. Before a server has
+        // told the time nothing is sent, either.
+        let left = at.saturating_sub(self.server_micros()?).max(0);
+        // As far as the clock can count.
+        let left = Duration::from_micros(left.unsigned_abs()).min(Duration::from_secs(3_600));
         let pause = self
             .mutations
             .overdue_not_before
@@ -223,7 +234,7 @@ impl Driver {
 
     /// Takes back what has expired before it was sent.
     pub(super) fn expire_writes(&mut self) {
-        let now = self.writer().now;
+        let Some(now) = self.server_micros() else { return };
         let is_early = self.until_overdue().is_none_or(|left| !left.is_zero());
         if is_early || self.mutations.next_overdue.is_none_or(|at| at > now) {
             return;
@@ -273,7 +284,10 @@ impl Driver {
     /// One that waits or did not happen, by its id.
     pub(super) fn mutation(&mut self, id: MutationId) -> Result<Option<Wrote>, Error> {
         let replica = self.replica.get()?;
-        let state = if replica.mutation(id)?.is_some() {
+        // What was taken back before it was sent is decided.
+        let is_undecided = replica.is_waiting(id)?
+            && (!replica.is_taken_back(id)? || self.machine.is_sent(id) == Some(true));
+        let state = if is_undecided {
             self.mutations.follow(id, self.state_of(id))
         } else {
             let Some(kept) = replica.rejected(id)? else { return Ok(None) };
@@ -283,10 +297,11 @@ impl Driver {
         Ok(Some(Wrote { id: Some(id), rows_affected: 0, rows: Rows::default(), state }))
     }
 
-    /// What did not happen and was not dealt with, from a place on; with the place of each.
+    /// What did not happen and was not dealt with, behind a place, [`REJECTIONS_AT_ONCE`] of it; with the
+    /// place of each.
     pub(super) fn rejections(&self, after: i64) -> Result<Vec<(i64, Rejection)>, Error> {
         let replica = self.replica.get()?;
-        let kept = replica.rejections(after)?;
+        let kept = replica.rejections(after, REJECTIONS_AT_ONCE)?;
         let named = |one: sdk_replica::RejectedMutation| {
             let uncertain = || MutationState::Uncertain;
             let state = one.rejection.as_ref().map_or_else(uncertain, |it| self.rejected(it));

@@ -37,6 +37,8 @@ impl Driver {
         options: WriteOptions,
         waited: &Waited,
     ) -> Result<Wrote, Error> {
+        // A queue may have waited for what is dealt with so.
+        let replaces = options.replaces.is_some();
         let is_wanted = self.readers.wanted(waited);
         let (writer, online) = (self.writer(), self.online(&options)?);
         let mut transaction = self.replica.get_mut()?.begin(writer)?;
@@ -50,6 +52,7 @@ impl Driver {
             all.rows = outcome.rows;
         }
         let committed = transaction.commit()?;
+        self.has_settled |= replaces;
         Ok(self.wrote(all, committed, online))
     }
 
@@ -76,6 +79,7 @@ impl Driver {
                 return;
             }
         };
+        let replaces = options.replaces.is_some();
         let begun = (self.writer(), options);
         let answer = match self.replica.get_mut() {
             Ok(replica) => serve(replica, begun, &self.readers, &mut calls).await,
@@ -84,6 +88,7 @@ impl Driver {
         let answer =
             answer.map(|done| done.map(|(all, committed)| self.wrote(all, committed, online)));
         if let Some(answer) = answer {
+            self.has_settled |= replaces && answer.is_ok();
             // Whoever wanted it may be gone.
             let _ = done.send(answer);
         }
@@ -123,6 +128,12 @@ impl Driver {
 
     /// Sends what was written.
     pub(super) fn flush(&mut self) {
+        // After a while without a connection, or suspended, much may have expired; not all of it goes at
+        // once.
+        self.expire_writes();
+        if self.until_overdue().is_some_and(|left| left.is_zero()) {
+            return;
+        }
         self.flush_at = None;
         self.event(Event::Flush);
     }

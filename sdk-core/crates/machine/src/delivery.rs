@@ -7,7 +7,8 @@
 
 use crate::time::Millis;
 
-/// A connection that ends within this time may have ended because of what was sent.
+/// A connection that ends within this time, and what the network takes for it, may have ended because of
+/// what was sent.
 const TRIAL_MS: u64 = 10_000;
 
 /// From how many such ends on the first goes alone, and from how many on it is stuck.
@@ -23,8 +24,8 @@ const PARKED_MS: u64 = 5 * 60 * 1_000;
 /// What is known of the way of the first that waits.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Delivery {
-    /// When something was sent over this connection.
-    pub(crate) posted_at: Option<Millis>,
+    /// Until when an end of the connection is taken to be because of what is on its way.
+    on_trial_until: Option<Millis>,
     /// How many connections in a row may have ended because of it.
     ends: u32,
     /// How long servers have put it off, in all.
@@ -39,6 +40,7 @@ impl Delivery {
     /// Some time has passed.
     pub(crate) fn pass(&mut self, now: Millis) {
         self.parked_until = self.parked_until.filter(|at| now < *at);
+        self.on_trial_until = self.on_trial_until.filter(|at| now < *at);
     }
 
     /// Whether the first goes alone.
@@ -46,9 +48,19 @@ impl Delivery {
         self.ends >= ALONE_FROM
     }
 
+    /// Something was sent, and the network takes so long for all that is on its way.
+    pub(crate) fn post(&mut self, now: Millis, on_the_way_ms: u64) {
+        self.on_trial_until = Some(now.after(TRIAL_MS + on_the_way_ms));
+    }
+
+    /// The connection is gone.
+    pub(crate) fn disconnect(&mut self) {
+        (self.on_trial_until, self.sent_again) = (None, 0);
+    }
+
     /// Until when an end of the connection is taken to be because of what is on its way.
     pub(crate) fn on_trial_until(&self) -> Option<Millis> {
-        self.posted_at.map(|at| at.after(TRIAL_MS))
+        self.on_trial_until
     }
 
     /// It is sent again, since nothing came of it.
@@ -59,11 +71,6 @@ impl Delivery {
     /// How often it was, over this connection.
     pub(crate) fn sent_again(&self) -> u32 {
         self.sent_again
-    }
-
-    /// The connection is over.
-    pub(crate) fn disconnect(&mut self) {
-        (self.posted_at, self.sent_again) = (None, 0);
     }
 
     /// A connection has ended because of it, it seems. Says whether that is enough to be stuck.

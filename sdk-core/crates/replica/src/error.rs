@@ -67,6 +67,12 @@ pub enum ReplicaError {
     /// There is no such rejected write.
     #[error("there is no rejected write of this id: it was retried or discarded already")]
     NoSuchRejection,
+    /// What was rejected is about a table that is gone.
+    #[error(
+        "the table of this write is not here any more, so it is not written again: subscribe to it \
+         first, or discard the write"
+    )]
+    TableGone,
     /// A write that is not to wait would have to.
     #[error(
         "this write is not to wait, but a write before it is held back: retry or discard what was \
@@ -131,7 +137,7 @@ impl ReplicaError {
             Self::TwoLanes { .. } | Self::NothingExpected(_) => ErrorCode::InvalidRequest,
             Self::Suspended | Self::RolledBack => ErrorCode::Cancelled,
             Self::Sql(_) | Self::Value { .. } => ErrorCode::InvalidRequest,
-            Self::NoSuchTable(_) | Self::NoSuchRejection => ErrorCode::NotFound,
+            Self::NoSuchTable(_) | Self::TableGone | Self::NoSuchRejection => ErrorCode::NotFound,
             Self::WouldWait => ErrorCode::Conflict,
             Self::Refused(_) => ErrorCode::Unsupported,
             Self::Interrupted => ErrorCode::Cancelled,

@@ -58,7 +58,7 @@ mod writing;
 pub use error::ReplicaError;
 pub use functions::Writer;
 pub use idle::Idle;
-pub use limits::{OUTBOX_BYTES_MAX, OUTBOX_MUTATIONS_MAX};
+pub use limits::{LET_GO_AT_ONCE_MAX, OUTBOX_BYTES_MAX, OUTBOX_MUTATIONS_MAX, OVERDUE_AT_ONCE_MAX};
 pub use options::{Expect, OnReject, WriteOptions};
 pub use pending::PendingMutation;
 pub use reader::{QueryResult, Reader};

@@ -277,11 +277,17 @@ impl Replica {
         let _ = self.connection.query_row(&limit, [], |_| Ok(()));
     }
 
+    /// How many bytes are counted of what waits and of what was rejected.
+    #[cfg(feature = "testing")]
+    pub fn outbox_bytes(&self) -> i64 {
+        self.outbox.bytes
+    }
+
     /// Spoils what a mutation does, as a disk may that goes bad.
     #[cfg(feature = "testing")]
     pub fn spoil(&self, id: sdk_machine::MutationId) {
         let sql = "UPDATE tw_operations SET operation = (SELECT operation FROM tw_operations
-                   WHERE mutation <> ?1) WHERE mutation = ?1";
+                   WHERE mutation <> ?1 LIMIT 1) WHERE mutation = ?1";
         // It is a test that finds out.
         let _ = self.connection.execute(sql, [id.0]);
     }

@@ -1,7 +1,8 @@
 //! Values as SQLite stores them.
 
+use protocol::ids::ColumnId;
 use protocol::literal::{Literal, uuid_text};
-use protocol::schema::Column;
+use protocol::schema::{Column, TableSchema};
 use protocol::value::{ColumnType, Row, Value, ValueRef};
 use rusqlite::ToSql;
 use rusqlite::types::{ToSqlOutput, ValueRef as Sqlite};
@@ -113,6 +114,30 @@ pub(crate) fn shown_key(key: &Row) -> Value {
         Value::Null | Value::Boolean(_) | Value::Uuid(_) => serde_json::Value::Null,
     };
     text(serde_json::Value::from(key.iter().map(json).collect::<Vec<_>>()).to_string())
+}
+
+/// The key of which [`shown_key`] gives this, its values as SQLite has them.
+pub(crate) fn key_of_shown(schema: &TableSchema, shown: &Value) -> Option<Row> {
+    if let [_] = schema.primary_key[..] {
+        return Some(Row(vec![shown.clone()]));
+    }
+    let Value::Text(json) = shown else { return None };
+    let values: Vec<serde_json::Value> = serde_json::from_str(json).ok()?;
+    let column = |id| schema.column(id).map(|column| column.column_type);
+    let plain = |(id, value): (&ColumnId, serde_json::Value)| match (column(*id)?, value) {
+        (ColumnType::Double, value) => Value::double(value.as_f64()?).ok(),
+        (ColumnType::Bytes, value) => bytes_of_hex(value.as_str()?).map(Value::Bytes),
+        (_, serde_json::Value::String(text)) => Value::text(text).ok(),
+        (_, value) => value.as_i64().map(Value::Integer),
+    };
+    let is_whole = values.len() == schema.primary_key.len();
+    is_whole.then(|| schema.primary_key.iter().zip(values).map(plain).collect()).flatten()
+}
+
+fn bytes_of_hex(hex: &str) -> Option<Vec<u8>> {
+    let digits = hex.as_bytes().chunks(2);
+    let byte = |two: &[u8]| u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok();
+    digits.map(byte).collect()
 }
 
 fn text(text: String) -> Value {

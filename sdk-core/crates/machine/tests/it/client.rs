@@ -71,7 +71,15 @@ impl Client {
 
     pub(crate) fn after(&mut self, milliseconds: u64) -> Vec<Instruction> {
         self.now = self.now.after(milliseconds);
-        self.event(Event::Tick)
+        let wanted = self.event(Event::Tick);
+        self.sleeps();
+        wanted
+    }
+
+    /// After a tick nothing more is due: a host that follows `wakes_at` would never rest.
+    pub(crate) fn sleeps(&self) {
+        let wakes = self.machine.wakes_at();
+        assert!(wakes.is_none_or(|at| at > self.now), "{wakes:?} at {:?}", self.now);
     }
 
     pub(crate) fn token(&mut self) -> Vec<Instruction> {

@@ -7,6 +7,7 @@ mod backoff;
 mod client;
 mod crashes;
 mod delivery;
+mod delivery_histories;
 mod histories;
 mod merging;
 mod replicas;

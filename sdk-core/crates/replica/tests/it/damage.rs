@@ -69,7 +69,7 @@ impl Damaged {
     fn check(&self, replica: &Replica, rescued: &Rescued) -> usize {
         let pending = replica.pending().unwrap();
         let waiting: BTreeSet<MutationId> = pending.iter().map(|it| it.id).collect();
-        let kept = replica.rejections(0).unwrap();
+        let kept = replica.rejections(0, usize::MAX).unwrap();
         let uncertain = kept.iter().filter(|it| it.rejection.is_none());
         let uncertain: BTreeSet<MutationId> = uncertain.map(|it| it.id).collect();
         assert!(self.sent.iter().all(|id| !waiting.contains(id)), "it would be sent twice");

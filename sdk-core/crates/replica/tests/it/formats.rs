@@ -108,7 +108,7 @@ fn a_file_of_the_fifth_format_has_what_is_held_back_and_what_was_rejected() {
     let waits = "SELECT key, mutation, state FROM tw_pending ORDER BY mutation";
     assert_eq!(rows(&replica, waits), ["1 1 stuck", "2 3 sent", "3 4 queued", "7 6 queued"]);
     assert_eq!(replica.load().unwrap().writers[0].stuck, Some(MutationId(1)));
-    let rejections = replica.rejections(0).unwrap();
+    let rejections = replica.rejections(0, 9).unwrap();
     assert_eq!((rejections.len(), rejections[0].id), (1, MutationId(5)));
     assert_eq!(replica.let_go().unwrap(), []);
     assert!(replica.discard(MutationId(5)).unwrap());
@@ -123,7 +123,7 @@ fn a_file_of_the_sixth_format_knows_what_nobody_asks_for() {
     let place = Place::new();
     let replica = opened(&place, 6);
     assert_eq!(replica.idle().unwrap(), [idle()]);
-    assert_eq!(replica.rejections(0).unwrap().len(), 1);
+    assert_eq!(replica.rejections(0, usize::MAX).unwrap().len(), 1);
     drop(replica);
     is_whole(&place);
     let place = Place::new();

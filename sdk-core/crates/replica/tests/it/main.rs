@@ -18,4 +18,5 @@ mod reading;
 mod rejections;
 mod schema;
 mod sending;
+mod unreadable;
 mod writing;
