@@ -8,6 +8,7 @@ mod capture;
 mod captures;
 mod crashes;
 mod cuts;
+mod digests;
 mod expecting;
 mod formats;
 mod histories;
