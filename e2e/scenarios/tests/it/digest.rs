@@ -107,9 +107,10 @@ async fn what_is_wrong_in_a_file_is_found_told_and_mended() {
         .await;
         assert_eq!(soon(subscription.verify()).await, Ok(Verdict::Equal { rows: all }));
         let columns = if sql == some { "id, body" } else { "id, room, body, extra" };
-        let shown = rows(&client, &format!("SELECT {columns} FROM app.notes ORDER BY id")).await;
-        let there = client.remote(&format!("SELECT {columns} FROM app.notes ORDER BY id"), &[]);
-        let there = crate::sdk::texts(&soon(there).await.unwrap().rows);
+        let compared = format!("SELECT {columns} FROM app.notes ORDER BY id");
+        let shown = rows(&client, &compared).await;
+        let there = soon(client.remote(&compared, &[])).await.unwrap();
+        let there = crate::sdk::texts(&there.rows);
         assert!(shown.iter().all(|row| there.contains(row)), "{shown:?}");
         soon(client.close()).await;
     }

@@ -178,6 +178,7 @@ fn name(frame: &ServerFrame) -> &'static str {
         ServerFrame::Refused(_) => "refused",
         ServerFrame::Reset(_) => "reset",
         ServerFrame::InitialDataBatch(_) => "batch",
+        ServerFrame::Digest(_) => "digest",
         ServerFrame::Delta(_) => "delta",
         ServerFrame::CatchUp(_) => "catch_up",
         ServerFrame::Frontier(_) => "frontier",
