@@ -239,6 +239,7 @@ impl Machine {
         if !quiet || self.phase() != Phase::Open {
             self.look_at_checks(moment, &mut out);
             self.tell(&mut out);
+            self.note_behind(moment.now);
         }
         out
     }

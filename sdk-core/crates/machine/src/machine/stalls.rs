@@ -23,8 +23,17 @@ const SENT_AGAIN_MAX: u32 = 3;
 impl Machine {
     /// When it is to be looked whether something moves.
     pub(super) fn looks_at(&self) -> Option<Millis> {
+        self.connection.look.next
+    }
+
+    /// Looking begins when something is behind, and ends when nothing is.
+    pub(super) fn note_behind(&mut self, now: Millis) {
         let is_behind = self.told.status.word == StatusWord::Behind;
-        is_behind.then(|| self.connection.look.next.unwrap_or_default())
+        match self.connection.look.next {
+            None if is_behind => self.connection.look.next = Some(now.after(LOOK_MS)),
+            Some(_) if !is_behind => self.connection.look = Look::default(),
+            None | Some(_) => {}
+        }
     }
 
     /// Looks at what the server owes. Says what does not move.
