@@ -1,5 +1,6 @@
 //! The client: what applications call.
 
+mod mismatches;
 mod rejections;
 mod writes;
 

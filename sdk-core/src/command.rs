@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::readers::Waited;
 use crate::rejection::Rejection;
 use crate::transaction::{Call, Statement};
+use crate::verify::Verdict;
 use crate::watch::WatchResult;
 use crate::written::{Pending, Wrote};
 
@@ -35,6 +36,7 @@ pub(crate) enum Command {
     Unsubscribe(SubscriptionId),
     LoadOlder(SubscriptionId, u64),
     Reset(SubscriptionId),
+    Verify(SubscriptionId, oneshot::Sender<Result<Verdict, Error>>),
     Watch {
         sql: String,
         params: Vec<Value>,

@@ -17,6 +17,7 @@ mod incidents;
 mod suspending;
 mod token;
 mod undecided;
+mod verifying;
 mod waiting;
 mod watches;
 mod writing;
@@ -39,6 +40,8 @@ pub(crate) use self::file::ReplicaFile;
 use self::idle::IdleTimes;
 use self::token::{TokenAnswer, TokenOutcome};
 use self::undecided::Mutations;
+pub(crate) use self::verifying::Found;
+use self::verifying::Verifying;
 use self::waiting::Waiting;
 use self::watches::{Finished, Watches};
 use crate::command::{Command, Shown, SignOut};
@@ -86,6 +89,8 @@ pub(crate) struct ShownOfAll {
     /// The place of the last rejection.
     pub(crate) rejections: watch::Receiver<i64>,
     pub(crate) incidents: watch::Receiver<Incidents>,
+    /// What comparing has found.
+    pub(crate) found: watch::Receiver<Found>,
 }
 
 pub(crate) struct Driver {
@@ -108,6 +113,7 @@ pub(crate) struct Driver {
     subscriptions: HashMap<SubscriptionId, watch::Sender<Shown>>,
     watches: Watches,
     waiting: Waiting,
+    verifying: Verifying,
     mutations: Mutations,
     incidents: watch::Sender<Incidents>,
     /// What does not move, as it was told.
@@ -158,9 +164,8 @@ impl Driver {
         mut file: ReplicaFile,
         readers: Readers,
     ) -> Result<Self, Error> {
-        let servers = config.servers.len();
         let replica = file.get_mut()?;
-        let machine = Machine::new(sdk_machine::Config { servers }, replica.load()?);
+        let machine = Machine::new(config.machine(), replica.load()?);
         let (finished, reads) = mpsc::unbounded_channel();
         let (token_answers, tokens) = mpsc::unbounded_channel();
         let next_expiry = replica.next_expiry()?;
@@ -185,6 +190,7 @@ impl Driver {
             reads,
             subscriptions: HashMap::new(),
             waiting: Waiting::default(),
+            verifying: Verifying::default(),
             mutations: Mutations::default(),
             incidents: watch::Sender::default(),
             told_stall: None,
@@ -223,6 +229,7 @@ impl Driver {
             synced_at: self.synced_at.subscribe(),
             rejections: self.rejections.subscribe(),
             incidents: self.incidents.subscribe(),
+            found: self.verifying.found.subscribe(),
         }
     }
 
@@ -263,6 +270,7 @@ impl Driver {
         self.event(Event::Close);
         self.readers.end(Ending::ForEver);
         self.waiting.close();
+        self.verifying.close();
         self.show_status();
         let Self { replica, .. } = self;
         // The file is free, or gone, before anybody hears of the end.
@@ -327,6 +335,10 @@ impl Driver {
             Command::Unsubscribe(id) => self.wish(Event::Unsubscribe(id)),
             Command::LoadOlder(id, rows) => self.wish(Event::LoadOlder(id, rows)),
             Command::Reset(id) => self.wish(Event::Reset(id)),
+            Command::Verify(id, done) => {
+                self.verifying.add(id, done);
+                self.wish(Event::Verify(id));
+            }
             Command::Watch { sql, params, results } => self.watches.add(sql, params, results),
             Command::Write { work, options, waited, done } => {
                 let _ = done.send(self.write(&work, options, &waited));

@@ -2,7 +2,7 @@
 //!
 //! | to find | look in |
 //! | --- | --- |
-//! | what applications call | `client.rs`, `subscription.rs`, `watch.rs`, `mutation.rs`, `written.rs`, `rejection.rs`, `transaction.rs`, `rows.rs` |
+//! | what applications call | `client.rs`, `subscription.rs`, `watch.rs`, `mutation.rs`, `written.rs`, `rejection.rs`, `transaction.rs`, `rows.rs`, `verify.rs` |
 //! | how a client is set up, and how it is | `config.rs`, `status.rs`, `error.rs` |
 //! | the loop behind it | `driver.rs` and below; what it is told: `command.rs` |
 //! | local queries | `readers.rs`, `driver/watches.rs` |
@@ -25,6 +25,7 @@ mod status;
 mod subscription;
 mod transaction;
 mod transport;
+mod verify;
 mod watch;
 mod written;
 
@@ -44,5 +45,6 @@ pub use sdk_replica::{Change, Expect, MutationId, OnReject, Rescued, WriteOption
 pub use status::{ResultState, Status, StatusReason, StatusWord};
 pub use subscription::{Progress, SubscribeOptions, Subscription};
 pub use transaction::Transaction;
+pub use verify::{Mismatch, Verdict, Verifications};
 pub use watch::{Watch, WatchResult};
 pub use written::{MutationState, Pending, PendingMutation};

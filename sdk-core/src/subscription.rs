@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use protocol::error_code::ErrorCode;
 use sdk_machine::{SubscriptionId, SubscriptionState, SubscriptionView};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::command::{Command, Shown};
 use crate::error::Error;
+use crate::verify::Verdict;
 
 /// How something is subscribed to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -150,6 +151,22 @@ impl Subscription {
         self.tell(Command::Reset);
     }
 
+    /// Compares what is here with what the server has, both as of the same moment, and says what came of
+    /// it. What is different is loaded anew by itself. It waits until the subscription is live and has
+    /// all its rows, so offline it waits for a connection: give it up when you like.
+    ///
+    /// # Errors
+    /// Why the server refuses it; [`Error::Asked`] with `not_found` when it has ended; [`Error::Closed`].
+    ///
+    /// # Cancel safety
+    /// When it is dropped the rows are compared all the same, and a difference is reported by
+    /// [`Client::mismatches`](crate::Client::mismatches).
+    pub async fn verify(&self) -> Result<Verdict, Error> {
+        let (done, answer) = oneshot::channel();
+        self.tell(|id| Command::Verify(id, done));
+        answer.await.map_err(|_| Error::Closed)?
+    }
+
     /// Ends it. Its rows leave the device, but for those that another subscription has.
     pub fn unsubscribe(self) {
         self.tell(Command::Unsubscribe);
@@ -162,7 +179,7 @@ impl Subscription {
     }
 }
 
-fn refusal(view: SubscriptionView) -> Error {
+pub(crate) fn refusal(view: SubscriptionView) -> Error {
     let refused = view.refusal.map(Error::from);
     refused.unwrap_or_else(|| Error::Server {
         code: ErrorCode::Unknown,

@@ -11,6 +11,7 @@ use crate::config::LogLevel;
 use crate::error::Error;
 use crate::status::{Status, StatusReason, StatusWord};
 use crate::subscription::Progress;
+use crate::verify::{Mismatch, Verdict};
 
 impl Driver {
     /// Tells the machine that something has happened, and does what it wants. Says whether that was
@@ -35,7 +36,7 @@ impl Driver {
     /// Does one after the other. Where a step cannot be done, the rest is dropped. Says whether all
     /// were done.
     pub(super) fn follow(&mut self, instructions: Vec<Instruction>) -> bool {
-        let mut unreadable = Vec::new();
+        let (mut unreadable, mut compared) = (Vec::new(), Vec::new());
         for instruction in instructions {
             match instruction {
                 Instruction::AskToken { attempt } => {
@@ -72,10 +73,34 @@ impl Driver {
                     self.waiting.ended(id, answer.map_err(Error::from));
                 }
                 Instruction::MutationChanged(id, progress) => self.mutation_changed(id, progress),
+                Instruction::Compare(of) => {
+                    match self.replica.get().and_then(|replica| replica.digest(&of)) {
+                        Ok(ours) => compared.push(Event::Compared(of, ours)),
+                        Err(error) => {
+                            self.fail(error);
+                            return false;
+                        }
+                    }
+                }
+                Instruction::Verified(id, verdict) => self.verified(id, verdict.into()),
                 Instruction::Same { asked, is } => self.same(asked, is),
             }
         }
-        unreadable.into_iter().all(|id| self.event(Event::Unreadable(id)))
+        let events = unreadable.into_iter().map(Event::Unreadable).chain(compared);
+        events.into_iter().all(|event| self.event(event))
+    }
+
+    fn verified(&mut self, id: SubscriptionId, verdict: Verdict) {
+        if let Verdict::Different(Mismatch { table, from, below, .. }) = &verdict {
+            self.log(LogLevel::Warn, || {
+                let below = below.map_or_else(|| "the last one".to_owned(), |it| it.to_string());
+                format!(
+                    "rows of {table} born from {from} to {below} were not as the server has them, and \
+                     are loaded anew"
+                )
+            });
+        }
+        self.verifying.verified(id, &verdict);
     }
 
     fn apply(&mut self, step: &Step) -> Result<Changed, ReplicaError> {
@@ -129,8 +154,7 @@ impl Driver {
     }
 
     fn begin_anew(&mut self, stored: Stored) {
-        let servers = self.config.servers.len();
-        let fresh = Machine::new(sdk_machine::Config { servers }, stored);
+        let fresh = Machine::new(self.config.machine(), stored);
         let dropped = std::mem::replace(&mut self.machine, fresh);
         self.machine.take_over(dropped);
         self.is_stale = false;
@@ -202,6 +226,7 @@ impl Driver {
             self.watches.run(&self.machine);
         }
         self.waiting.look_at(&self.machine);
+        self.verifying.look_at(&self.machine);
         self.show_status();
     }
 
@@ -225,6 +250,7 @@ impl Driver {
 
     /// Two subscriptions have turned out to be one.
     fn same(&mut self, asked: SubscriptionId, is: SubscriptionId) {
+        self.verifying.same(asked, is);
         let Some(gone) = self.subscriptions.remove(&asked) else { return };
         let Some(view) = self.machine.subscription(is) else { return };
         gone.send_replace((is, view.clone()));

@@ -20,6 +20,7 @@
 //! read its tables.
 
 mod backoff;
+mod check;
 mod connection;
 mod delivery;
 mod event;
@@ -37,6 +38,7 @@ mod violation;
 #[cfg(feature = "testing")]
 pub mod replica;
 
+pub use check::{Comparison, Mismatch, Verdict};
 pub use event::{Ask, AskError, Attempt, Config, Event};
 pub use instruction::{Instruction, MutationProgress, Outgoing, Staged, Step, Write};
 pub use machine::{Machine, Phase};

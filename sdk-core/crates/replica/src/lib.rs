@@ -21,6 +21,7 @@
 
 mod again;
 mod capture;
+mod digest;
 mod error;
 mod expect;
 mod file;

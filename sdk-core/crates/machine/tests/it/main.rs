@@ -16,5 +16,6 @@ mod stalls;
 mod statements;
 mod table_of_phases;
 mod table_of_subscriptions;
+mod verifying;
 mod violations;
 mod writing;

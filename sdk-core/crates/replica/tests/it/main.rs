@@ -9,6 +9,7 @@ mod captures;
 mod crashes;
 mod cuts;
 mod damage;
+mod digests;
 mod expecting;
 mod formats;
 mod histories;
