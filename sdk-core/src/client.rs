@@ -1,6 +1,5 @@
 //! The client: what applications call.
 
-mod mismatches;
 mod rejections;
 mod writes;
 
@@ -28,6 +27,7 @@ use crate::rows::Rows;
 use crate::status::Status;
 use crate::subscription::{Progress, SubscribeOptions, Subscription};
 use crate::transport::native::Native;
+use crate::verify::Verifications;
 use crate::watch::Watch;
 
 /// How long a statement for the server is waited for, unless it is said otherwise.
@@ -282,6 +282,11 @@ impl Client {
             }
         });
         Box::pin(stream)
+    }
+
+    /// What came of comparing subscriptions with the server since the client was opened.
+    pub fn verifications(&self) -> Verifications {
+        *self.inner.shown.verifications.borrow()
     }
 
     /// Ends the connection until [`Client::resume`]. Reading goes on.

@@ -40,7 +40,6 @@ pub(crate) use self::file::ReplicaFile;
 use self::idle::IdleTimes;
 use self::token::{TokenAnswer, TokenOutcome};
 use self::undecided::Mutations;
-pub(crate) use self::verifying::Found;
 use self::verifying::Verifying;
 use self::waiting::Waiting;
 use self::watches::{Finished, Watches};
@@ -52,6 +51,7 @@ use crate::ports::{Socket, SocketEvent, Transport};
 use crate::readers::{Ending, Readers};
 use crate::status::{Status, StatusReason, StatusWord};
 use crate::subscription::Progress;
+use crate::verify::Verifications;
 
 /// How many frames wait between the socket and this loop.
 const FRAMES_WAITING_MAX: usize = 16;
@@ -89,8 +89,7 @@ pub(crate) struct ShownOfAll {
     /// The place of the last rejection.
     pub(crate) rejections: watch::Receiver<i64>,
     pub(crate) incidents: watch::Receiver<Incidents>,
-    /// What comparing has found.
-    pub(crate) found: watch::Receiver<Found>,
+    pub(crate) verifications: watch::Receiver<Verifications>,
 }
 
 pub(crate) struct Driver {
@@ -229,7 +228,7 @@ impl Driver {
             synced_at: self.synced_at.subscribe(),
             rejections: self.rejections.subscribe(),
             incidents: self.incidents.subscribe(),
-            found: self.verifying.found.subscribe(),
+            verifications: self.verifying.counts.subscribe(),
         }
     }
 

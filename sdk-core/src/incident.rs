@@ -5,6 +5,8 @@ use std::fmt;
 
 use sdk_replica::Rescued;
 
+use crate::verify::Mismatch;
+
 /// Something that should not happen, and what was done about it. Nothing has to be done but to know of
 /// it: [`Client::incidents`](crate::Client::incidents).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +20,8 @@ pub enum Incident {
         /// What did not come: the SQL of a subscription, or the lane in which something was written.
         of: StalledPart,
     },
+    /// Rows were not as the server had them. They are loaded anew.
+    Mismatched(Mismatch),
 }
 
 /// What does not move.
@@ -39,6 +43,13 @@ impl fmt::Display for Incident {
                 f,
                 "nothing was said of what was written in {lane}: the connection is made anew"
             ),
+            Self::Mismatched(Mismatch { table, from, below, .. }) => {
+                write!(f, "rows of {table} born from {from} ")?;
+                if let Some(below) = below {
+                    write!(f, "to {below} ")?;
+                }
+                f.write_str("on were not as the server has them: they are loaded anew")
+            }
             Self::Rebuilt(rescued) => {
                 let Rescued { waiting, uncertain, rejections, lost, .. } = rescued;
                 write!(

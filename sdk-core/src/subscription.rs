@@ -160,7 +160,7 @@ impl Subscription {
     ///
     /// # Cancel safety
     /// When it is dropped the rows are compared all the same, and a difference is reported by
-    /// [`Client::mismatches`](crate::Client::mismatches).
+    /// [`Client::incidents`](crate::Client::incidents).
     pub async fn verify(&self) -> Result<Verdict, Error> {
         let (done, answer) = oneshot::channel();
         self.tell(|id| Command::Verify(id, done));

@@ -9,9 +9,10 @@ use tokio::time::Instant;
 use super::{Driver, FRAMES_WAITING_MAX, TRY_AGAIN, TRY_AGAIN_MAX, token};
 use crate::config::LogLevel;
 use crate::error::Error;
+use crate::incident::Incident;
 use crate::status::{Status, StatusReason, StatusWord};
 use crate::subscription::Progress;
-use crate::verify::{Mismatch, Verdict};
+use crate::verify::Verdict;
 
 impl Driver {
     /// Tells the machine that something has happened, and does what it wants. Says whether that was
@@ -91,14 +92,8 @@ impl Driver {
     }
 
     fn verified(&mut self, id: SubscriptionId, verdict: Verdict) {
-        if let Verdict::Different(Mismatch { table, from, below, .. }) = &verdict {
-            self.log(LogLevel::Warn, || {
-                let below = below.map_or_else(|| "the last one".to_owned(), |it| it.to_string());
-                format!(
-                    "rows of {table} born from {from} to {below} were not as the server has them, and \
-                     are loaded anew"
-                )
-            });
+        if let Verdict::Different(mismatch) = &verdict {
+            self.incident(Incident::Mismatched(mismatch.clone()));
         }
         self.verifying.verified(id, &verdict);
     }

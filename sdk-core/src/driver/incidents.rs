@@ -38,7 +38,7 @@ impl Driver {
         self.incident(Incident::Stalled { of });
     }
 
-    fn incident(&self, incident: Incident) {
+    pub(super) fn incident(&self, incident: Incident) {
         self.log(LogLevel::Warn, || incident.to_string());
         self.incidents.send_modify(|incidents| incidents.add(incident));
     }

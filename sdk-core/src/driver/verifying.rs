@@ -1,6 +1,6 @@
 //! Who waits to hear whether a subscription is as the server has it, and what was found.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use protocol::error_code::ErrorCode;
 use sdk_machine::{Machine, SubscriptionId, SubscriptionState};
@@ -8,24 +8,13 @@ use tokio::sync::{oneshot, watch};
 
 use crate::error::Error;
 use crate::subscription::refusal;
-use crate::verify::{Mismatch, Verdict, Verifications};
-
-/// How many mismatches are kept for who hears of them late.
-const MISMATCHES_MAX: usize = 100;
-
-/// What was found since the client was opened.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Found {
-    pub(crate) counts: Verifications,
-    /// The last of what was different.
-    pub(crate) mismatches: VecDeque<Mismatch>,
-}
+use crate::verify::{Verdict, Verifications};
 
 /// Everybody who waits.
 #[derive(Default)]
 pub(super) struct Verifying {
     waiting: BTreeMap<SubscriptionId, Vec<oneshot::Sender<Result<Verdict, Error>>>>,
-    pub(super) found: watch::Sender<Found>,
+    pub(super) counts: watch::Sender<Verifications>,
 }
 
 impl Verifying {
@@ -39,19 +28,10 @@ impl Verifying {
 
     /// A subscription was compared.
     pub(super) fn verified(&mut self, id: SubscriptionId, verdict: &Verdict) {
-        self.found.send_if_modified(|found| {
-            match verdict {
-                Verdict::Equal { .. } => found.counts.equal += 1,
-                Verdict::Different(mismatch) => {
-                    found.counts.different += 1;
-                    found.mismatches.push_back(mismatch.clone());
-                    if found.mismatches.len() > MISMATCHES_MAX {
-                        found.mismatches.pop_front();
-                    }
-                }
-                Verdict::Expiring => return false,
-            }
-            true
+        self.counts.send_modify(|counts| match verdict {
+            Verdict::Equal { .. } => counts.equal += 1,
+            Verdict::Different(_) => counts.different += 1,
+            Verdict::Expiring => {}
         });
         self.answer(id, &Ok(verdict.clone()));
     }

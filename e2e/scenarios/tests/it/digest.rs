@@ -3,7 +3,7 @@
 
 use futures::StreamExt;
 use rusqlite::Connection;
-use sdk_core::{Client, SubscribeOptions, Subscription, Verdict, Verifications};
+use sdk_core::{Client, Incident, SubscribeOptions, Subscription, Verdict, Verifications};
 
 use crate::sdk::{World, rows, soon, tick};
 
@@ -75,7 +75,7 @@ async fn what_is_wrong_in_a_file_is_found_told_and_mended() {
 
         world.proxy.close();
         let client = world.client_of("ann", &device).await;
-        let mut mismatches = client.mismatches();
+        let mut incidents = client.incidents();
         assert_ne!(rows(&client, "SELECT * FROM app.notes ORDER BY id").await, before);
         client
             .execute("UPDATE app.notes SET body = body || '!' WHERE id % 5 = 3 AND id <> 8", &[])
@@ -89,7 +89,7 @@ async fn what_is_wrong_in_a_file_is_found_told_and_mended() {
         let Ok(Verdict::Different(mismatch)) = soon(verdict).await.unwrap() else {
             panic!("{damaged} is not found")
         };
-        assert_eq!(soon(mismatches.next()).await.as_ref(), Some(&mismatch));
+        assert_eq!(soon(incidents.next()).await, Some(Incident::Mismatched(mismatch.clone())));
         assert_eq!(
             (&*mismatch.table, &*mismatch.sql, mismatch.rows_there),
             ("app.notes", sql, all)
@@ -148,10 +148,9 @@ async fn it_is_compared_while_others_write() {
     let subscription = subscribed(&client, ALL, SubscribeOptions::default()).await;
     let verify = subscription.clone();
     let verdict = tokio::spawn(async move { verify.verify().await });
-    let (mut written, mut slowest) = (0, std::time::Duration::ZERO);
+    let mut written = 0;
     while !verdict.is_finished() {
         let id = (written * 7_919) % 50_000;
-        let begun = std::time::Instant::now();
         let sql = match written % 3 {
             0 => format!("UPDATE app.notes SET body = 'w{written}' WHERE id = {id}"),
             1 => format!("DELETE FROM app.notes WHERE id = {id}"),
@@ -159,10 +158,9 @@ async fn it_is_compared_while_others_write() {
         };
         let answer = soon(client.remote(&sql, &[])).await.unwrap();
         soon(client.wait_for(&answer.positions)).await.unwrap();
-        (written, slowest) = (written + 1, slowest.max(begun.elapsed()));
+        written += 1;
     }
     let verdict = soon(verdict).await.unwrap();
     assert!(matches!(verdict, Ok(Verdict::Equal { .. })), "{verdict:?}");
     assert!(written > 3, "{written} were written meanwhile");
-    assert!(slowest < std::time::Duration::from_secs(5), "one took {slowest:?}");
 }
