@@ -6,7 +6,7 @@ mod name;
 mod position;
 
 pub use identity::{
-    Basis, ClientId, ContentHash, Epoch, ParseIdentityError, RequestId, SchemaHash,
+    Basis, ClientId, ContentHash, Epoch, ParseIdentityError, RequestId, RowsSum, SchemaHash,
 };
 pub use name::{Lane, Name, NameError, TableName, TenantId, TenantIdError};
 pub use position::{Birth, Floor, MutationNumber, PositionError, SeqId};

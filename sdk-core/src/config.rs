@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use protocol::ids::TenantId;
@@ -33,6 +34,9 @@ pub enum LogLevel {
     Debug,
 }
 
+/// How often each subscription is compared with the server, unless it is said otherwise.
+const VERIFY_EVERY: Duration = Duration::from_secs(24 * 3_600);
+
 /// How a client is set up.
 #[derive(Clone)]
 pub struct Config {
@@ -43,6 +47,7 @@ pub struct Config {
     pub(crate) token: TokenCallback,
     pub(crate) log: Option<LogCallback>,
     pub(crate) roots: Vec<Vec<u8>>,
+    pub(crate) verify_every: Option<Duration>,
     pub(crate) app_version: u32,
 }
 
@@ -67,6 +72,7 @@ impl Config {
             token: Arc::new(move || Box::pin(token())),
             log: None,
             roots: Vec::new(),
+            verify_every: Some(VERIFY_EVERY),
             app_version: 0,
         }
     }
@@ -101,6 +107,15 @@ impl Config {
         self
     }
 
+    /// How often each subscription is compared with the server by itself, in time that the client is open;
+    /// 24 hours without. `None`, or no time at all, is never:
+    /// [`Subscription::verify`](crate::Subscription::verify) does it at any time.
+    #[must_use]
+    pub fn with_verification(mut self, every: Option<Duration>) -> Self {
+        self.verify_every = every.filter(|every| !every.is_zero());
+        self
+    }
+
     /// How new the code of the application is: a number that grows with each release that needs other
     /// tables than the one before. A server can be set up to serve no old code any more
     /// (`live.app_version_min`); then the status is
@@ -114,7 +129,12 @@ impl Config {
 
     /// How the machine is set up.
     pub(crate) fn machine(&self) -> sdk_machine::Config {
-        sdk_machine::Config { servers: self.servers.len(), app_version: self.app_version }
+        let millis = |every: Duration| u64::try_from(every.as_millis()).unwrap_or(u64::MAX).max(1);
+        sdk_machine::Config {
+            servers: self.servers.len(),
+            verify_every_ms: self.verify_every.map(millis),
+            app_version: self.app_version,
+        }
     }
 
     /// The user, if it can be one.

@@ -2,7 +2,7 @@
 //!
 //! | to find | look in |
 //! | --- | --- |
-//! | what applications call | `client.rs`, `subscription.rs`, `watch.rs`, `mutation.rs`, `written.rs`, `rejection.rs`, `transaction.rs`, `rows.rs` |
+//! | what applications call | `client.rs`, `subscription.rs`, `watch.rs`, `mutation.rs`, `written.rs`, `rejection.rs`, `transaction.rs`, `rows.rs`, `verify.rs` |
 //! | how a client is set up, and how it is | `config.rs`, `status.rs`, `error.rs` |
 //! | the loop behind it | `driver.rs` and below; what it is told: `command.rs` |
 //! | local queries | `readers.rs`, `driver/watches.rs` |
@@ -15,6 +15,7 @@ mod command;
 mod config;
 mod driver;
 mod error;
+mod incident;
 mod mutation;
 mod ports;
 mod readers;
@@ -24,12 +25,15 @@ mod status;
 mod subscription;
 mod transaction;
 mod transport;
+mod verify;
 mod watch;
 mod written;
 
 pub use client::{Client, RemoteAnswer, RemoteOptions};
+pub use command::SignOut;
 pub use config::{Config, LogLevel, TokenError, TokenFuture};
 pub use error::Error;
+pub use incident::{Incident, StalledPart};
 pub use mutation::Mutation;
 pub use protocol::error_code::ErrorCode;
 pub use protocol::frame::v1::{Position, SqlColumn};
@@ -37,9 +41,10 @@ pub use protocol::value::{ColumnType, Value};
 pub use rejection::{OperationKind, RejectedOperation, Rejection, ServerRow};
 pub use rows::{FromValue, Row, Rows};
 pub use sdk_machine::SubscriptionState;
-pub use sdk_replica::{Change, Expect, MutationId, OnReject, WriteOptions};
+pub use sdk_replica::{Change, Expect, MutationId, OnReject, Rescued, WriteOptions};
 pub use status::{ResultState, Status, StatusReason, StatusWord};
 pub use subscription::{Progress, SubscribeOptions, Subscription};
 pub use transaction::Transaction;
+pub use verify::{Mismatch, Verdict, Verifications};
 pub use watch::{Watch, WatchResult};
 pub use written::{MutationState, Pending, PendingMutation};

@@ -73,6 +73,13 @@ impl Watches {
         self.states_changed = true;
     }
 
+    /// What was being read is read again: nobody reads it any more.
+    pub(super) fn read_again(&mut self) {
+        for watched in self.all.values_mut() {
+            (watched.is_dirty, watched.is_read) = (true, false);
+        }
+    }
+
     /// Reads what is dirty.
     pub(super) fn run(&mut self, machine: &Machine) {
         self.all.retain(|_, watched| !watched.results.is_closed());
@@ -106,12 +113,18 @@ impl Watches {
         });
     }
 
-    /// Tells what was read.
-    pub(super) fn finished(&mut self, Finished { results, then }: Finished, machine: &Machine) {
+    /// Tells what was read. Says whether the file has turned out to be damaged.
+    pub(super) fn finished(
+        &mut self,
+        Finished { results, then }: Finished,
+        machine: &Machine,
+    ) -> bool {
+        let mut is_damaged = false;
         let (now, awaits_tables) = (Freshness::of(machine), awaits_tables(machine));
         for (id, result) in results {
             let Some(watched) = self.all.get_mut(&id) else { continue };
             watched.is_read = false;
+            is_damaged |= matches!(result, Err(ReplicaError::Damaged));
             // Its table may have come since, and then it is read again.
             if watched.is_dirty && matches!(result, Err(ReplicaError::NoSuchTable(_))) {
                 continue;
@@ -120,6 +133,7 @@ impl Watches {
             let freshness = if watched.is_dirty { &then } else { &now };
             watched.take(result, freshness, awaits_tables);
         }
+        is_damaged
     }
 }
 

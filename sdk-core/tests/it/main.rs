@@ -5,8 +5,10 @@
 mod fake;
 
 mod connecting;
+mod idle;
 mod rejections;
 mod sending;
 mod statements;
+mod suspending;
 mod watching;
 mod writing;

@@ -5,11 +5,10 @@
 //! lane sends; after some more it is stuck. What is stuck is tried again from time to time, since a
 //! network can look the same.
 
-use crate::outgoing::Outgoing;
-use crate::stored::MutationId;
 use crate::time::Millis;
 
-/// A connection that ends within this time may have ended because of what was sent.
+/// A connection that ends within this time, and what the network takes for it, may have ended because of
+/// what was sent.
 const TRIAL_MS: u64 = 10_000;
 
 /// From how many such ends on the first goes alone, and from how many on it is stuck.
@@ -25,81 +24,75 @@ const PARKED_MS: u64 = 5 * 60 * 1_000;
 /// What is known of the way of the first that waits.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Delivery {
-    /// When something was sent over this connection.
-    pub(crate) posted_at: Option<Millis>,
+    /// Until when an end of the connection is taken to be because of what is on its way.
+    on_trial_until: Option<Millis>,
     /// How many connections in a row may have ended because of it.
     ends: u32,
     /// How long servers have put it off, in all.
     put_off_ms: u64,
     /// It is not tried before.
     parked_until: Option<Millis>,
+    /// How often it was sent again over this connection.
+    sent_again: u32,
 }
 
 impl Delivery {
     /// Some time has passed.
     pub(crate) fn pass(&mut self, now: Millis) {
         self.parked_until = self.parked_until.filter(|at| now < *at);
+        self.on_trial_until = self.on_trial_until.filter(|at| now < *at);
     }
-}
 
-impl Outgoing {
     /// Whether the first goes alone.
     pub(crate) fn is_suspect(&self) -> bool {
-        self.delivery.ends >= ALONE_FROM || self.is_stuck()
+        self.ends >= ALONE_FROM
     }
 
-    fn is_stuck(&self) -> bool {
-        self.writer.stuck.is_some() && self.writer.stuck == self.front()
+    /// Something was sent, and the network takes so long for all that is on its way.
+    pub(crate) fn post(&mut self, now: Millis, on_the_way_ms: u64) {
+        self.on_trial_until = Some(now.after(TRIAL_MS + on_the_way_ms));
+    }
+
+    /// The connection is gone.
+    pub(crate) fn disconnect(&mut self) {
+        (self.on_trial_until, self.sent_again) = (None, 0);
     }
 
     /// Until when an end of the connection is taken to be because of what is on its way.
     pub(crate) fn on_trial_until(&self) -> Option<Millis> {
-        let posted_at = self.delivery.posted_at.filter(|_| self.posted > self.writer.settled);
-        posted_at.map(|at| at.after(TRIAL_MS))
+        self.on_trial_until
     }
 
-    pub(crate) fn is_on_trial(&self, now: Millis) -> bool {
-        self.on_trial_until().is_some_and(|until| now < until)
+    /// It is sent again, since nothing came of it.
+    pub(crate) fn send_again(&mut self) {
+        self.sent_again += 1;
     }
 
-    /// The connection has ended, which was nobody's wish. Says what is stuck because of that, if it
-    /// was not before.
-    pub(crate) fn connection_ended(&mut self, now: Millis) -> Option<MutationId> {
-        if !self.is_on_trial(now) {
-            return None;
-        }
-        self.delivery.ends = self.delivery.ends.saturating_add(1);
-        if self.delivery.ends < STUCK_FROM && !self.is_stuck() {
-            return None;
-        }
-        self.delivery.parked_until = Some(now.after(PARKED_MS));
-        self.set_stuck(self.front())
+    /// How often it was, over this connection.
+    pub(crate) fn sent_again(&self) -> u32 {
+        self.sent_again
     }
 
-    /// A server does not decide what is on its way for now. It is asked as often as it wants, so that
-    /// what was stuck goes on as soon as it can. Says what is stuck, as above.
-    pub(crate) fn put_off(&mut self, wait_ms: u64) -> Option<MutationId> {
-        if self.posted > self.writer.settled {
-            self.delivery.put_off_ms = self.delivery.put_off_ms.saturating_add(wait_ms);
-        }
-        let is_stuck = self.delivery.put_off_ms >= PUT_OFF_MS_MAX;
-        is_stuck.then(|| self.set_stuck(self.front())).flatten()
+    /// A connection has ended because of it, it seems. Says whether that is enough to be stuck.
+    pub(crate) fn ended(&mut self) -> bool {
+        self.ends = self.ends.saturating_add(1);
+        self.ends >= STUCK_FROM
     }
 
-    /// Says what is stuck, if it was not before.
-    pub(crate) fn set_stuck(&mut self, stuck: Option<MutationId>) -> Option<MutationId> {
-        let was = std::mem::replace(&mut self.writer.stuck, stuck);
-        stuck.filter(|_| was != stuck)
+    /// What is stuck is not tried for a while.
+    pub(crate) fn park(&mut self, now: Millis) {
+        self.parked_until = Some(now.after(PARKED_MS));
     }
 
-    /// What is stuck was taken back, and goes as that.
-    pub(crate) fn set_free(&mut self) {
-        (self.writer.stuck, self.delivery) = (None, Delivery::default());
-        self.posted = self.writer.settled;
+    /// A server has put it off. Says whether that is enough to be stuck.
+    pub(crate) fn put_off(&mut self, wait_ms: u64) -> bool {
+        self.sent_again = 0;
+        self.put_off_ms = self.put_off_ms.saturating_add(wait_ms);
+        self.put_off_ms >= PUT_OFF_MS_MAX
     }
 
     /// When what is stuck is tried again.
     pub(crate) fn parked_until(&self) -> Option<Millis> {
-        self.delivery.parked_until
+        self.parked_until
     }
 }

@@ -25,10 +25,13 @@ pub enum ReplicaError {
         /// The last format that is known here.
         known: i64,
     },
+    /// The file is closed for now.
+    #[error("the client is suspended: resume it first")]
+    Suspended,
     /// The file is damaged.
     #[error(
-        "the replica is damaged: remove its file, and everything but what was never sent is loaded \
-         again"
+        "the replica is damaged: it is set aside, and another one is made of what can be read; \
+         everything else is loaded again"
     )]
     Damaged,
     /// There is no room.
@@ -135,7 +138,7 @@ impl ReplicaError {
             Self::TooLarge(_) => ErrorCode::TooLarge,
             Self::NotWritable(_) => ErrorCode::Forbidden,
             Self::TwoLanes { .. } | Self::NothingExpected(_) => ErrorCode::InvalidRequest,
-            Self::RolledBack => ErrorCode::Cancelled,
+            Self::Suspended | Self::RolledBack => ErrorCode::Cancelled,
             Self::Sql(_) | Self::Value { .. } => ErrorCode::InvalidRequest,
             Self::NoSuchTable(_) | Self::Gone(_) | Self::NoSuchRejection => ErrorCode::NotFound,
             Self::WouldWait => ErrorCode::Conflict,
@@ -159,6 +162,8 @@ impl From<rusqlite::Error> for ReplicaError {
     fn from(error: rusqlite::Error) -> Self {
         use rusqlite::ErrorCode as Sqlite;
         match error.sqlite_error_code() {
+            // A full-text index of the application is damaged, and nothing else.
+            Some(Sqlite::DatabaseCorrupt) if is_of_a_module(&error) => Self::of_sql(&error),
             Some(Sqlite::DiskFull) => Self::DiskFull,
             Some(Sqlite::DatabaseCorrupt | Sqlite::NotADatabase) => Self::Damaged,
             Some(Sqlite::OperationInterrupted) => Self::Interrupted,
@@ -173,6 +178,11 @@ impl From<rusqlite::Error> for ReplicaError {
             _ => Self::of_sql(&error),
         }
     }
+}
+
+fn is_of_a_module(error: &rusqlite::Error) -> bool {
+    let extended = error.sqlite_error().map(|error| error.extended_code);
+    extended == Some(rusqlite::ffi::SQLITE_CORRUPT_VTAB)
 }
 
 impl ReplicaError {

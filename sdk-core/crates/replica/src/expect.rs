@@ -7,7 +7,7 @@ use crate::error::ReplicaError;
 use crate::outbox::Draft;
 use crate::typed::key_of;
 use crate::values::owned;
-use crate::writing::{Transaction, check_table};
+use crate::writing::Transaction;
 
 impl Transaction<'_> {
     /// The transaction is to happen only where the server has a row with this key, and these values in
@@ -29,33 +29,10 @@ impl Transaction<'_> {
             let value = table.typed(column, &owned(value.clone()))?;
             expected.push(ColumnValue(column.id, value));
         }
-        check_table(&self.replica.allowed, &table, &self.writer, &mut self.lane)?;
         let action = Action::Patch { key: key.clone(), changes: Vec::new() };
         let mut draft = Draft::new(&table, key, action);
         draft.operation.guard = Some(Guard::Values(expected));
-        self.expected.push(draft);
-        Ok(())
+        // Noted so, it goes with its savepoint.
+        self.note(&table, &draft)
     }
-}
-
-/// Puts what is expected of rows to the first operation on each; in front of all others, as an operation
-/// that changes nothing, where there is none or it expects something already. Where nothing is
-/// written, there is nothing to expect.
-pub(crate) fn guard(drafts: &mut Vec<Draft>, expected: &[Draft]) {
-    if drafts.is_empty() {
-        return;
-    }
-    let mut in_front = Vec::new();
-    for wanted in expected {
-        let table = wanted.operation.table;
-        let first =
-            drafts.iter_mut().find(|it| it.operation.table == table && it.key == wanted.key);
-        match first {
-            Some(first) if first.operation.guard.is_none() => {
-                first.operation.guard.clone_from(&wanted.operation.guard);
-            }
-            _ => in_front.push(wanted.clone()),
-        }
-    }
-    drafts.splice(0..0, in_front);
 }

@@ -22,11 +22,14 @@
 
 mod again;
 mod capture;
+mod digest;
 mod error;
 mod expect;
+mod file;
 mod functions;
 mod guard;
 mod hold;
+mod idle;
 mod limits;
 mod local;
 mod names;
@@ -37,6 +40,7 @@ mod reader;
 mod rebase;
 mod rejected;
 mod replica;
+mod rescue;
 mod rows;
 mod said;
 mod schema;
@@ -55,12 +59,16 @@ mod writing;
 
 pub use error::ReplicaError;
 pub use functions::Writer;
-pub use limits::{OUTBOX_BYTES_MAX, OUTBOX_MUTATIONS_MAX};
+pub use idle::Idle;
+pub use limits::{LET_GO_AT_ONCE_MAX, OUTBOX_BYTES_MAX, OUTBOX_MUTATIONS_MAX, OVERDUE_AT_ONCE_MAX};
 pub use options::{Expect, OnReject, WriteOptions};
 pub use pending::PendingMutation;
 pub use reader::{QueryResult, Reader};
 pub use rejected::RejectedMutation;
+#[cfg(feature = "testing")]
+pub use replica::can_be_had_alone;
 pub use replica::{Changed, Replica};
+pub use rescue::Rescued;
 pub use said::subscribed_table;
 pub use sdk_machine::MutationId;
 pub use typed::Change;

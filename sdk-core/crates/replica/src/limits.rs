@@ -5,3 +5,9 @@ pub const OUTBOX_MUTATIONS_MAX: i64 = 100_000;
 
 /// Most bytes of their operations.
 pub const OUTBOX_BYTES_MAX: i64 = 64 * 1024 * 1024;
+
+/// Most writes that are let go at once: whoever waits for the writer has its turn between.
+pub const LET_GO_AT_ONCE_MAX: usize = 256;
+
+/// Most writes that are said at once to have expired.
+pub const OVERDUE_AT_ONCE_MAX: usize = 100;

@@ -3,6 +3,7 @@
 use protocol::ids::Lane;
 
 use super::{Machine, apply};
+use crate::delivery::Delivery;
 use crate::instruction::{Instruction, MutationProgress, Write};
 use crate::outgoing::Outgoing;
 use crate::stored::MutationId;
@@ -54,7 +55,8 @@ impl Machine {
 
     /// Whether a mutation could not be delivered, and its lane waits for it.
     pub fn is_stuck(&self, id: MutationId) -> bool {
-        self.outgoing.values().any(|outgoing| outgoing.writer.stuck == Some(id))
+        let is_stuck = |it: &Outgoing| it.writer.stuck == Some(id) || it.cannot_be_read(id);
+        self.outgoing.values().any(is_stuck)
     }
 
     /// The connection has ended, and nobody wanted it to.
@@ -69,6 +71,56 @@ impl Machine {
             outgoing.unreadable(id);
             tell_stuck(outgoing.set_stuck(Some(id)), outgoing, out);
         }
+    }
+}
+
+impl Outgoing {
+    /// Whether the first goes alone.
+    pub(crate) fn is_suspect(&self) -> bool {
+        self.delivery.is_suspect() || self.is_stuck()
+    }
+
+    fn is_stuck(&self) -> bool {
+        self.writer.stuck.is_some() && self.writer.stuck == self.front()
+    }
+
+    /// Until when an end of the connection is taken to be because of what is on its way.
+    pub(super) fn on_trial_until(&self) -> Option<Millis> {
+        self.delivery.on_trial_until().filter(|_| self.posted > self.writer.settled)
+    }
+
+    fn is_on_trial(&self, now: Millis) -> bool {
+        self.on_trial_until().is_some_and(|until| now < until)
+    }
+
+    /// The connection has ended, which was nobody's wish. Says what is stuck because of that, if it
+    /// was not before.
+    fn connection_ended(&mut self, now: Millis) -> Option<MutationId> {
+        if !self.is_on_trial(now) || !(self.delivery.ended() || self.is_stuck()) {
+            return None;
+        }
+        self.delivery.park(now);
+        self.set_stuck(self.front())
+    }
+
+    /// A server does not decide what is on its way for now. It is asked as often as it wants, so that
+    /// what was stuck goes on as soon as it can. Says what is stuck, as above.
+    pub(super) fn put_off(&mut self, wait_ms: u64) -> Option<MutationId> {
+        let wait_ms = if self.posted > self.writer.settled { wait_ms } else { 0 };
+        let is_stuck = self.delivery.put_off(wait_ms);
+        is_stuck.then(|| self.set_stuck(self.front())).flatten()
+    }
+
+    /// Says what is stuck, if it was not before.
+    fn set_stuck(&mut self, stuck: Option<MutationId>) -> Option<MutationId> {
+        let was = std::mem::replace(&mut self.writer.stuck, stuck);
+        stuck.filter(|_| was != stuck)
+    }
+
+    /// What is stuck was taken back, and goes as that.
+    pub(super) fn set_free(&mut self) {
+        (self.writer.stuck, self.delivery) = (None, Delivery::default());
+        self.posted = self.writer.settled;
     }
 }
 

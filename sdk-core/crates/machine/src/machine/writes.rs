@@ -121,7 +121,7 @@ impl Machine {
         outgoing.is_open
             && !outgoing.hushed
             && outgoing.not_before.is_none_or(|at| now >= at)
-            && outgoing.parked_until().is_none_or(|at| now >= at)
+            && outgoing.delivery.parked_until().is_none_or(|at| now >= at)
             && known.is_some_and(|epoch| outgoing.is_of(epoch))
     }
 
@@ -248,8 +248,7 @@ impl Machine {
                 out.push(Instruction::MutationChanged(entry.id, MutationProgress::Sent));
             }
         }
-        outgoing.delivery.posted_at = Some(now);
-        outgoing.wait(now);
+        outgoing.on_its_way(now);
     }
 
     /// When something is to be sent again, or may be sent at last.
@@ -257,7 +256,7 @@ impl Machine {
         let has_suspect = self.has_suspect();
         let at = |it: &Outgoing| {
             let trial = it.on_trial_until().filter(|_| has_suspect);
-            [it.not_before, it.not_opened_before, it.again_at, it.parked_until(), trial]
+            [it.not_before, it.not_opened_before, it.again_at, it.delivery.parked_until(), trial]
         };
         self.outgoing.values().filter(|it| !it.is_empty()).flat_map(at).flatten().min()
     }
@@ -271,6 +270,7 @@ impl Machine {
             outgoing.delivery.pass(now);
             if outgoing.again_at.is_some_and(|at| now >= at) {
                 (outgoing.posted, outgoing.again_at) = (outgoing.writer.settled, None);
+                outgoing.delivery.send_again();
             }
         }
     }

@@ -1,13 +1,13 @@
 //! Files as each released format has left them are opened, with all that is in them.
 
 use std::path::Path;
+use std::time::Duration;
 
 use protocol::frame::v1::AllowedTable;
 use protocol::ids::{ContentHash, Epoch, MutationNumber, SchemaHash};
 use protocol::mutation::MutationDigest;
-use sdk_machine::{MutationId, StoredSchema, StoredWriter, Write};
-use sdk_replica::{OnReject, WriteOptions};
-use sdk_replica::{Replica, ReplicaError};
+use sdk_machine::{MutationId, StoredSchema, StoredWriter, SubscriptionId, Write};
+use sdk_replica::{Idle, OnReject, Replica, ReplicaError, WriteOptions};
 
 use crate::sending::{rejected, settle};
 use crate::world::{CLIENT, Place, execute, lane, posts, rows, step, with, write};
@@ -110,7 +110,7 @@ fn a_file_of_the_fifth_format_has_what_is_held_back_and_what_was_rejected() {
     assert_eq!(rows(&replica, waits), ["1 1 stuck", "2 3 sent", "3 4 queued", "7 6 queued"]);
     let stored = replica.load().unwrap();
     assert_eq!((stored.writers[0].stuck, stored.schema), (Some(MutationId(1)), None));
-    let rejections = replica.rejections(0).unwrap();
+    let rejections = replica.rejections(0, 9).unwrap();
     assert_eq!((rejections.len(), rejections[0].id), (1, MutationId(5)));
     assert_eq!(replica.let_go().unwrap(), []);
     assert!(replica.discard(MutationId(5)).unwrap());
@@ -121,9 +121,26 @@ fn a_file_of_the_fifth_format_has_what_is_held_back_and_what_was_rejected() {
 }
 
 #[test]
-fn a_file_of_the_sixth_format_has_the_tables_of_the_server() {
+fn a_file_of_the_sixth_format_knows_what_nobody_asks_for() {
     let place = Place::new();
-    let mut replica = opened(&place, 6);
+    let replica = opened(&place, 6);
+    assert_eq!(replica.idle().unwrap(), [idle()]);
+    assert_eq!(replica.rejections(0, usize::MAX).unwrap().len(), 1);
+    drop(replica);
+    is_whole(&place);
+    let place = Place::new();
+    let before = opened(&place, 5).idle().unwrap();
+    assert_eq!((before[0].ttl, before[0].idle), (None, Duration::ZERO));
+}
+
+fn idle() -> Idle {
+    let (ttl, idle) = (Some(Duration::from_secs(60)), Duration::from_millis(1_500));
+    Idle { id: SubscriptionId(1), ttl, idle }
+}
+#[test]
+fn a_file_of_the_seventh_format_has_the_tables_of_the_server() {
+    let place = Place::new();
+    let mut replica = opened(&place, 7);
     assert_eq!(replica.load().unwrap().schema, Some(SCHEMA));
     let all = "SELECT body, _seq FROM chat.messages ORDER BY id";
     assert_eq!(rows(&replica, all), ["mine 5", "new NULL", "held NULL"]);
@@ -176,6 +193,7 @@ fn the_fixture_is_made_so() {
     let writes =
         vec![settle(rejected_one, settled), Write::PutWriter(Box::new(stuck)), Write::PutSince(77)];
     replica.apply(&step(writes)).unwrap();
+    replica.note_idle(&[idle()]).unwrap();
     let tables = vec![AllowedTable { table: posts(), writable: true }];
     replica.apply(&step(vec![Write::PutSchema { schema: SCHEMA, tables }])).unwrap();
     drop(replica);
