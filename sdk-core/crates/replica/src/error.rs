@@ -87,8 +87,8 @@ pub enum ReplicaError {
     NotWritable(String),
     /// A table is not there any more, or not for this user.
     #[error(
-        "{0} is not there any more, or its user may not read it any more: drop this write, or ask for \
-         the right"
+        "{0} is not there any more, or its user may not read it any more: discard this write, or ask \
+         for the right"
     )]
     Gone(String),
     /// A write is about tables that no transaction joins.

@@ -16,8 +16,7 @@ use proptest::test_runner::TestCaseError;
 use protocol::ids::Epoch;
 use sdk_machine::replica::{Key, Spoiling};
 use sdk_machine::{
-    Event, Instruction, Machine, Moment, Phase, Reason, SubscriptionId, SubscriptionState,
-    Verdict,
+    Event, Instruction, Machine, Moment, Phase, Reason, SubscriptionId, SubscriptionState, Verdict,
 };
 
 use crate::client::{CONFIG, Client, EPOCH, ask, birth, key, lane};

@@ -6,9 +6,9 @@ use protocol::schema::TableKind;
 use sdk_machine::replica::Spoiling;
 use sdk_machine::{Config, Event, Instruction, Machine, SubscriptionId, Verdict};
 
-use crate::client::{CONFIG, 
-    Client, EPOCH, altered, batch, born, delta, digest, frontier, kinds, last_four, messages,
-    subscribed,
+use crate::client::{
+    CONFIG, Client, EPOCH, altered, batch, born, delta, digest, frontier, kinds, last_four,
+    messages, subscribed,
 };
 
 /// What the server is asked.

@@ -205,7 +205,7 @@ fn a_table_takes_a_name_when_nothing_waits_for_the_one_that_had_it() {
     let mut replica = place.open();
     let changed = replica.apply(&step(vec![settle(waits, rejected())])).unwrap();
     assert!(changed.schema);
-    assert_eq!(replica.rejections(0).unwrap().len(), 1);
+    assert_eq!(replica.rejections(0, usize::MAX).unwrap().len(), 1);
     assert_eq!(rows(&replica, ALL), [""; 0]);
     write(&mut replica, INSERT).unwrap();
     let operations = replica.pending().unwrap();
