@@ -30,6 +30,10 @@
 //!   ├──────────────────────────────────────────────────►│
 //!   │                              digest {rows, sum}   │  as of the frontier that it brings
 //!   │◄──────────────────────────────────────────────────┤
+//!   │ sync {request}                                    │
+//!   ├──────────────────────────────────────────────────►│
+//!   │                              synced {positions}   │  what to wait for
+//!   │◄──────────────────────────────────────────────────┤
 //! ```
 //!
 //! `docs/PROTOCOL.md` says what each end may rely on. A released version is never edited: the next

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::error::Error;
 use crate::readers::Waited;
 use crate::rejection::Rejection;
+use crate::sync::Woken;
 use crate::transaction::{Call, Statement};
 use crate::verify::Verdict;
 use crate::watch::WatchResult;
@@ -71,6 +72,14 @@ pub(crate) enum Command {
         within: Duration,
         done: oneshot::Sender<Result<(), Error>>,
     },
+    WaitForSync {
+        within: Duration,
+        done: oneshot::Sender<Result<(), Error>>,
+    },
+    /// Goes on for a while.
+    Wake(oneshot::Sender<Woken>),
+    /// The while is over.
+    Rest(Woken, std::sync::mpsc::Sender<()>),
     Pause,
     /// Told when no lock is held any more.
     Suspend(std::sync::mpsc::Sender<()>),

@@ -15,6 +15,7 @@ mod follow;
 mod idle;
 mod incidents;
 mod suspending;
+mod syncing;
 mod token;
 mod undecided;
 mod verifying;
@@ -38,6 +39,7 @@ use tokio::time::{Instant, sleep_until};
 
 pub(crate) use self::file::ReplicaFile;
 use self::idle::IdleTimes;
+use self::syncing::Syncing;
 use self::token::{TokenAnswer, TokenOutcome};
 use self::undecided::Mutations;
 use self::verifying::Verifying;
@@ -113,6 +115,7 @@ pub(crate) struct Driver {
     watches: Watches,
     waiting: Waiting,
     verifying: Verifying,
+    syncing: Syncing,
     mutations: Mutations,
     incidents: watch::Sender<Incidents>,
     /// What does not move, as it was told.
@@ -141,6 +144,8 @@ pub(crate) struct Driver {
     idle: IdleTimes,
     /// The application does not want to be connected for now.
     is_paused: bool,
+    /// How often the application has resumed it.
+    resumed: u64,
     /// The machine has something in mind that could not be stored. There is none to replace it yet.
     is_stale: bool,
     /// A step could not be done: why, and when it is tried again.
@@ -190,6 +195,7 @@ impl Driver {
             subscriptions: HashMap::new(),
             waiting: Waiting::default(),
             verifying: Verifying::default(),
+            syncing: Syncing::default(),
             mutations: Mutations::default(),
             incidents: watch::Sender::default(),
             told_stall: None,
@@ -207,6 +213,7 @@ impl Driver {
             synced_at_stored,
             idle,
             is_paused: false,
+            resumed: 0,
             is_stale: false,
             trouble: None,
             pause: TRY_AGAIN,
@@ -270,6 +277,7 @@ impl Driver {
         self.readers.end(Ending::ForEver);
         self.waiting.close();
         self.verifying.close();
+        self.syncing.close();
         self.show_status();
         let Self { replica, .. } = self;
         // The file is free, or gone, before anybody hears of the end.
@@ -370,17 +378,18 @@ impl Driver {
             Command::WaitFor { positions, within, done } => {
                 self.waiting.add_positions(positions, Instant::now() + within, done);
             }
-            Command::Pause => {
-                self.is_paused = true;
-                self.event(Event::Pause);
+            Command::WaitForSync { within, done } => self.wait_for_sync(within, done),
+            Command::Wake(done) => {
+                let _ = done.send(self.wake_for_sync());
             }
+            Command::Rest(woken, done) => {
+                self.rest(woken);
+                let _ = done.send(());
+            }
+            Command::Pause => self.pause(),
             Command::Resume => {
-                self.is_paused = false;
-                if self.is_suspended() {
-                    self.try_again();
-                } else if self.trouble.is_none() {
-                    self.event(Event::Resume);
-                }
+                self.resumed += 1;
+                self.resume();
             }
             Command::Suspend(done) => {
                 self.suspend();
@@ -556,7 +565,8 @@ impl Driver {
         let overdue = self.until_overdue().map(|left| Instant::now() + left);
         // They are looked at when the machine begins anew.
         let online = self.mutations.wakes_at().filter(|_| !self.is_stale);
-        let waits = [self.waiting.wakes_at(), online, self.idle_wakes_at()];
+        let asked = [self.waiting.wakes_at(), self.syncing.wakes_at()];
+        let waits = asked.into_iter().chain([online, self.idle_wakes_at()]);
         let all = [machine, trouble, expiry, flush, overdue].into_iter().chain(waits);
         all.flatten().min()
     }

@@ -10,10 +10,10 @@ mod writing;
 use super::{expect, predicate, row, table, text};
 use crate::error_code::ErrorCode;
 use crate::frame::v1::{
-    AllowedTable, AskDigest, CatchUp, ClientFrame, Delta, Digest, Frontier, Goodbye, Held, Hello,
-    InitialDataBatch, LaneCursor, LanePosition, LoadOlder, Position, Progress, Refused, Reset,
-    RowChange, Schema, ServerFrame, Sql, SqlColumn, SqlDone, SqlFailed, SqlOutcome, SqlResult,
-    SqlRows, Subscribe, Subscribed, Token, Unsubscribe, Welcome,
+    AllowedTable, AskDigest, AskSync, CatchUp, ClientFrame, Delta, Digest, Frontier, Goodbye, Held,
+    Hello, InitialDataBatch, LaneCursor, LanePosition, LoadOlder, Position, Progress, Refused,
+    Reset, RowChange, Schema, ServerFrame, Sql, SqlColumn, SqlDone, SqlFailed, SqlOutcome,
+    SqlResult, SqlRows, Subscribe, Subscribed, Synced, Token, Unsubscribe, Welcome,
 };
 use crate::ids::{
     Basis, Birth, ClientId, ColumnId, Epoch, Floor, Lane, QueryNumber, RequestId, RequestNumber,
@@ -33,6 +33,7 @@ pub fn client_frame() -> BoxedStrategy<ClientFrame> {
         1 => (request(), option::of(seq())).prop_map(|(request, below)| {
             ClientFrame::Digest(AskDigest { request, below: below.map(Birth) })
         }),
+        1 => request().prop_map(|request| ClientFrame::Sync(AskSync { request })),
         1 => sql().prop_map(ClientFrame::Sql),
         1 => writing::open_lane(),
         2 => writing::mutate(),
@@ -48,7 +49,7 @@ pub fn server_frame() -> BoxedStrategy<ServerFrame> {
         ServerFrame::Frontier(Frontier { lane, epoch: Epoch::from_bytes(epoch), seq, writer })
     });
     let position = (lane(), seq()).prop_map(|(lane, seq)| LanePosition(lane, seq));
-    let progress = vec(position, 0..3);
+    let progress = vec(position(), 0..3);
     let catch_up = (query(), changes());
     prop_oneof![
         1 => welcome(),
@@ -58,6 +59,9 @@ pub fn server_frame() -> BoxedStrategy<ServerFrame> {
         1 => reset,
         2 => batch(),
         1 => digest(),
+        1 => (request(), vec(position(), 0..3), any::<bool>()).prop_map(
+            |(request, positions, later)| ServerFrame::Synced(Synced { request, positions, later })
+        ),
         2 => delta(),
         2 => catch_up
             .prop_map(|(query, changes)| ServerFrame::CatchUp(CatchUp { query, changes })),
@@ -122,6 +126,12 @@ fn sql() -> BoxedStrategy<Sql> {
         .boxed()
 }
 
+fn position() -> BoxedStrategy<Position> {
+    (lane(), bytes(), seq())
+        .prop_map(|(lane, epoch, seq)| Position { lane, epoch: Epoch::from_bytes(epoch), seq })
+        .boxed()
+}
+
 fn sql_outcome() -> BoxedStrategy<SqlOutcome> {
     let columns = table().columns.into_iter().map(|column| SqlColumn {
         name: column.name.as_str().to_owned(),
@@ -130,12 +140,8 @@ fn sql_outcome() -> BoxedStrategy<SqlOutcome> {
     let columns = prop_oneof![Just(Vec::new()), Just(columns.collect())];
     let rows = (columns, vec(row(&table()), 0..3))
         .prop_map(|(columns, rows)| SqlOutcome::Rows(SqlRows { columns, rows }));
-    let position = (lane(), bytes(), seq()).prop_map(|(lane, epoch, seq)| {
-        let epoch = Epoch::from_bytes(epoch);
-        Position { lane, epoch, seq }
-    });
     let done =
-        (option::of(number()), vec(position, 0..3)).prop_map(|(rows_affected, positions)| {
+        (option::of(number()), vec(position(), 0..3)).prop_map(|(rows_affected, positions)| {
             SqlOutcome::Done(SqlDone { rows_affected, positions })
         });
     let failed =

@@ -9,10 +9,10 @@ use proptest::prelude::*;
 use protocol::codec::{DecodeError, Malformation, encode};
 use protocol::error_code::ErrorCode;
 use protocol::frame::v1::{
-    AskDigest, CatchUp, ClientFrame, Delta, Digest, Frontier, Goodbye, Held, Hello,
+    AskDigest, AskSync, CatchUp, ClientFrame, Delta, Digest, Frontier, Goodbye, Held, Hello,
     InitialDataBatch, LaneCursor, LanePosition, LoadOlder, MESSAGE_NAME_BYTES_MAX, Position,
     Progress, Received, Refused, Reset, RowChange, ServerFrame, Sql, SqlColumn, SqlDone, SqlFailed,
-    SqlOutcome, SqlResult, SqlRows, Subscribe, Subscribed, Token, Unsubscribe, Welcome,
+    SqlOutcome, SqlResult, SqlRows, Subscribe, Subscribed, Synced, Token, Unsubscribe, Welcome,
     read_client, read_server,
 };
 use protocol::ids::{
@@ -117,6 +117,7 @@ fn client_frames() -> Vec<(&'static str, ClientFrame)> {
         ("load-older", ClientFrame::LoadOlder(LoadOlder { request, rows: 50 })),
         ("digest", ClientFrame::Digest(AskDigest { request, below: None })),
         ("digest-below", ClientFrame::Digest(AskDigest { request, below: Some(Birth(seq(12))) })),
+        ("sync", ClientFrame::Sync(AskSync { request })),
         ("sql", ClientFrame::Sql(sql())),
         ("sql-all", ClientFrame::Sql(sql_all())),
     ];
@@ -147,8 +148,7 @@ fn sql_results() -> Vec<(&'static str, ServerFrame)> {
     let columns = vec![column("id", ColumnType::BigInt), column("body", ColumnType::Text)];
     let first = SqlRows { columns, rows: vec![row(1, "a"), row(2, "b")] };
     let next = SqlRows { columns: vec![], rows: vec![row(3, "c")] };
-    let (lane, epoch, seq) = (alice(), Epoch::from_bytes([0xee; 16]), seq(13));
-    let positions = vec![Position { lane, epoch, seq }];
+    let positions = vec![position()];
     let failed = SqlFailed {
         code: ErrorCode::Overloaded,
         message: "come back".to_owned(),
@@ -218,6 +218,14 @@ fn batch() -> InitialDataBatch {
     }
 }
 
+fn position() -> Position {
+    Position { lane: alice(), epoch: Epoch::from_bytes([0xee; 16]), seq: seq(13) }
+}
+
+fn synced(positions: Vec<Position>, later: bool) -> Synced {
+    Synced { request: RequestNumber(300), positions, later }
+}
+
 fn digest(below: Option<Birth>) -> Digest {
     let (query, floor, sum) = (QueryNumber(9), Floor(seq(7)), RowsSum::from_bytes([0x5a; 16]));
     Digest { query, seq: seq(12), floor, below, rows: 2, sum }
@@ -281,6 +289,8 @@ fn server_frames() -> Vec<(&'static str, ServerFrame)> {
         ("initial-data-batch-expiring", ServerFrame::InitialDataBatch(expiring)),
         ("digest", ServerFrame::Digest(digest(None))),
         ("digest-below", ServerFrame::Digest(digest(Some(birth(12))))),
+        ("synced", ServerFrame::Synced(synced(vec![position()], false))),
+        ("synced-later", ServerFrame::Synced(synced(vec![], true))),
         ("delta-empty", delta(vec![], true)),
         ("delta-all", delta(all.clone(), false)),
         ("catch-up", ServerFrame::CatchUp(CatchUp { query, changes: all })),
@@ -357,6 +367,7 @@ fn what_is_known_and_wrong_is_not_taken_for_unknown() {
         "unsubscribe",
         "load_older",
         "digest",
+        "sync",
         "sql",
         "open_lane",
         "mutate",
@@ -500,9 +511,11 @@ fn lists_of_a_server_are_bounded() {
     is_bounded(SQL_RESULT_ROWS_MAX, read_server, |count| {
         result(SqlOutcome::Rows(SqlRows { columns: vec![], rows: vec![key(1); count] }))
     });
-    let position = Position { lane: alice(), epoch: Epoch::from_bytes([1; 16]), seq: seq(1) };
     is_bounded(CONNECTION_LANES_MAX, read_server, |count| {
-        let positions = vec![position.clone(); count];
+        ServerFrame::Synced(synced(vec![position(); count], false))
+    });
+    is_bounded(CONNECTION_LANES_MAX, read_server, |count| {
+        let positions = vec![position(); count];
         result(SqlOutcome::Done(SqlDone { rows_affected: None, positions }))
     });
 }

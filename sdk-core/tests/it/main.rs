@@ -10,5 +10,6 @@ mod rejections;
 mod sending;
 mod statements;
 mod suspending;
+mod syncing;
 mod watching;
 mod writing;

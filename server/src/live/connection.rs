@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use protocol::error_code::ErrorCode;
 use protocol::frame::v1::{
-    AskDigest, Goodbye, LaneCursor, LaneWriter, LoadOlder, Mutate, OpenLane, Refused, ServerFrame,
-    Subscribe, Unsubscribe,
+    AskDigest, AskSync, Goodbye, LaneCursor, LaneWriter, LoadOlder, Mutate, OpenLane, Position,
+    Refused, ServerFrame, Subscribe, Synced, Unsubscribe,
 };
 use protocol::ids::{Lane, RequestNumber, SchemaHash};
 use protocol::schema::TableSchema;
@@ -167,6 +167,25 @@ impl Connection {
         Ok(())
     }
 
+    /// Where its lanes are by now; `None` where that is not known of one of them. What concerns the
+    /// client up to there is in its queue then, where it is not behind.
+    async fn positions(&self) -> Option<Vec<Position>> {
+        let id = self.id;
+        let (mut positions, mut entries) = (Vec::new(), BTreeMap::new());
+        for lane in self.tell(|done| Message::Lanes { id, done }).await? {
+            let shard = self.live.node.placement().shard(&lane);
+            let (at, index) = self.live.reads.leader(shard, lane.clone()).await?;
+            positions.push(Position { lane, epoch: at.epoch, seq: at.seq });
+            entries.insert(shard, index);
+        }
+        for (shard, index) in entries {
+            while self.tell(|done| Message::Handled { shard, done }).await? < index {
+                sleep(TOLD_POLL).await;
+            }
+        }
+        Some(positions)
+    }
+
     /// Ends the connection where its caller may not write at all.
     fn enter(&self, lane: &Lane) -> Result<(), Ended> {
         self.uploads.may_enter(lane).map_err(|goodbye| {
@@ -228,6 +247,18 @@ impl LiveConnection for Connection {
         let (id, AskDigest { request, below }) = (self.id, digest);
         Box::pin(async move {
             self.tell(|done| Message::Digest { id, request, below, done }).await;
+        })
+    }
+
+    fn sync(&self, sync: AskSync) -> LiveFuture<'_> {
+        Box::pin(async move {
+            let positions = self.positions().await;
+            let (request, later) = (sync.request, positions.is_none());
+            let positions = positions.unwrap_or_default();
+            let synced = ServerFrame::Synced(Synced { request, positions, later });
+            self.queue.push(synced.encode().into());
+            // What concerned somebody else moves its lanes, too.
+            self.live.worker_of(self.id).tell(Message::Progress(self.id));
         })
     }
 
@@ -297,6 +328,10 @@ impl LiveConnection for NotStarted {
     }
 
     fn digest(&self, _: AskDigest) -> LiveFuture<'_> {
+        Box::pin(async {})
+    }
+
+    fn sync(&self, _: AskSync) -> LiveFuture<'_> {
         Box::pin(async {})
     }
 

@@ -73,6 +73,10 @@ pub(super) enum Message {
         below: Option<Birth>,
         done: oneshot::Sender<()>,
     },
+    /// In which lanes does a connection have a subscription?
+    Lanes { id: ConnectionId, done: oneshot::Sender<Vec<Lane>> },
+    /// How far has it come in a shard?
+    Handled { shard: ShardNumber, done: oneshot::Sender<u64> },
     /// There is room for a connection again.
     Drained(ConnectionId),
     /// A sign of life is due.
@@ -309,6 +313,12 @@ impl Task {
                 self.worker.digest(id, request, below);
                 drop(done);
             }
+            Message::Lanes { id, done } => {
+                let _ = done.send(self.worker.lanes(id));
+            }
+            Message::Handled { shard, done } => {
+                let _ = done.send(self.handled.get(&shard).copied().unwrap_or(0));
+            }
             Message::Drained(id) => {
                 self.describe(id);
                 self.worker.drained(id);
@@ -363,7 +373,7 @@ impl Task {
                     Message::Read(id, answer)
                 }
                 Action::AskLeader { connection, shard, lane } => {
-                    let leader = reads.leader(shard, lane.clone()).await;
+                    let leader = reads.leader(shard, lane.clone()).await.map(|(lane, _)| lane);
                     Message::Leader(connection, lane, leader)
                 }
             };

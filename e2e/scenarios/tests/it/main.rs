@@ -19,5 +19,6 @@ mod sdk;
 mod sdk_faults;
 mod sdk_writes;
 mod sockets;
+mod syncing;
 mod tenants;
 mod writes;

@@ -99,7 +99,7 @@ impl Client {
                 Instruction::Verified(_, Verdict::Different(what)) => {
                     assert!(self.is_spoilt, "client {}: a false alarm: {what:?}", self.name);
                 }
-                Instruction::Verified(..) => {}
+                Instruction::Verified(..) | Instruction::ServerIs(..) => {}
                 Instruction::AskToken { attempt } => self.platform.push(Platform::Token(attempt)),
                 Instruction::Dial { attempt, .. } => self.platform.push(Platform::Dial(attempt)),
                 Instruction::Send(frame) => {

@@ -244,7 +244,7 @@ impl Node {
         };
         match frame {
             ClientFrame::Hello(hello) => self.hello(connection, hello),
-            ClientFrame::Token(_) | ClientFrame::Sql(_) => {}
+            ClientFrame::Token(_) | ClientFrame::Sql(_) | ClientFrame::Sync(_) => {}
             ClientFrame::OpenLane(open) => {
                 let at = open.at.map(|at| Cursor { epoch: at.epoch, seq: at.seq, cut: 0 });
                 let LaneWriter { lane, client, confirmed } = open.writer;

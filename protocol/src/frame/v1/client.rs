@@ -33,6 +33,8 @@ pub enum ClientFrame {
     LoadOlder(LoadOlder),
     /// Asks how the rows of a subscription are at the server.
     Digest(AskDigest),
+    /// Asks where the lanes are that are subscribed to.
+    Sync(AskSync),
     /// Has a statement run.
     Sql(Sql),
     /// The client writes in a lane, or has to hear anew what was decided of what it wrote there.
@@ -50,6 +52,7 @@ impl ClientFrame {
         "unsubscribe",
         "load_older",
         "digest",
+        "sync",
         "sql",
         "open_lane",
         "mutate",
@@ -173,6 +176,13 @@ pub struct LoadOlder {
     pub request: RequestNumber,
     /// How many more rows.
     pub rows: u64,
+}
+
+/// Asks where the lanes are in which the connection has a subscription. It is answered by a `synced`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskSync {
+    /// To tell the answers apart.
+    pub request: RequestNumber,
 }
 
 /// Asks for the digest of a part of a subscription. It is answered by a `digest` between the commits of

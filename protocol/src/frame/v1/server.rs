@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::schema::Schema;
-use super::sql::SqlResult;
+use super::sql::{Position, SqlResult};
 use crate::bounded;
 use crate::codec;
 use crate::error_code::ErrorCode;
@@ -16,7 +16,7 @@ use crate::limits::{
 };
 use crate::mutation::Verdict;
 use crate::predicate::Predicate;
-use crate::schema::TableSchema;
+use crate::schema::{TableSchema, is_false};
 use crate::value::Row;
 
 /// A frame from a server.
@@ -38,6 +38,8 @@ pub enum ServerFrame {
     InitialDataBatch(InitialDataBatch),
     /// How rows of a subscription are at the server.
     Digest(Digest),
+    /// Answers `sync`.
+    Synced(Synced),
     /// What a commit means for one query.
     Delta(Delta),
     /// A piece of what was missed. It becomes visible with the next `frontier` of its lane.
@@ -73,6 +75,7 @@ impl ServerFrame {
         "reset",
         "initial_data_batch",
         "digest",
+        "synced",
         "delta",
         "catch_up",
         "frontier",
@@ -176,6 +179,20 @@ pub struct InitialDataBatch {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[serde(deserialize_with = "bounded::vec::<_, _, BATCH_ROWS_MAX>")]
     pub expiries: Vec<i64>,
+}
+
+/// Where the lanes in which a connection has a subscription were when it asked, or later.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Synced {
+    /// Of the question.
+    pub request: RequestNumber,
+    /// None lies before anything that was acknowledged to anybody before the question came.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "bounded::vec::<_, _, CONNECTION_LANES_MAX>")]
+    pub positions: Vec<Position>,
+    /// The server does not know all of them now: ask again a little later.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub later: bool,
 }
 
 /// How many rows of a query were born from `floor` on and before `below` in the lane's state at `seq`,

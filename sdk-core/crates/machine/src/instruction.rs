@@ -1,6 +1,6 @@
 //! What a machine wants done.
 
-use protocol::frame::v1::{AllowedTable, ClientFrame, RowChange, SqlFailed, TableNow};
+use protocol::frame::v1::{AllowedTable, ClientFrame, Position, RowChange, SqlFailed, TableNow};
 use protocol::ids::{Birth, ClientId, ContentHash, Epoch, Lane, MutationNumber};
 use protocol::value::Row;
 
@@ -10,6 +10,7 @@ use crate::statement::{SqlAnswer, StatementId};
 use crate::stored::{
     MutationId, Settled, StoredLane, StoredSchema, StoredSubscription, StoredWriter, SubscriptionId,
 };
+use crate::sync::SyncId;
 
 /// Something to be done. The host does one after the other, in their order.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,6 +46,9 @@ pub enum Instruction {
     SubscriptionChanged(SubscriptionId),
     /// A statement was answered, or will not be.
     StatementEnded(StatementId, Box<Result<SqlAnswer, SqlFailed>>),
+    /// Where the server is in each lane that is subscribed to, when it was asked or later. Positions that
+    /// came before for the same question are of another connection.
+    ServerIs(SyncId, Vec<Position>),
     /// It is otherwise with a mutation now.
     MutationChanged(MutationId, MutationProgress),
     /// Have the replica say how it has these rows, as it is right now, and answer at once with

@@ -32,6 +32,7 @@ mod statement;
 mod status;
 mod stored;
 mod subscription;
+mod sync;
 mod time;
 mod violation;
 
@@ -48,5 +49,6 @@ pub use stored::{
     Known, MutationId, Place, Settled, SqlText, Stored, StoredLane, StoredMutation, StoredSchema,
     StoredSubscription, StoredWriter, SubscriptionId,
 };
+pub use sync::SyncId;
 pub use time::{Millis, Moment};
 pub use violation::ProtocolViolation;

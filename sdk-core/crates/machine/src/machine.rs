@@ -18,6 +18,7 @@ mod phases;
 mod schema;
 mod stalls;
 mod statements;
+mod syncs;
 mod turns;
 mod writes;
 
@@ -38,6 +39,7 @@ use crate::statement::Statements;
 use crate::status::{Reason, Status, StatusWord, SubscriptionState, SubscriptionView};
 use crate::stored::{Stored, StoredLane, StoredSchema, StoredSubscription, SubscriptionId};
 use crate::subscription::Subscription;
+use crate::sync::Syncs;
 use crate::time::{Millis, Moment};
 
 /// The sync logic of one client.
@@ -54,6 +56,7 @@ pub struct Machine {
     /// The last number that a subscription was given.
     last_id: u32,
     statements: Statements,
+    syncs: Syncs,
     verify_every_ms: Option<u64>,
     /// How it is with comparing each subscription.
     checks: BTreeMap<SubscriptionId, Check>,
@@ -167,6 +170,7 @@ impl Machine {
             last_id: subscriptions.keys().next_back().map_or(0, |id| id.0),
             subscriptions,
             statements: Statements::default(),
+            syncs: Syncs::default(),
             verify_every_ms: config.verify_every_ms,
             checks: BTreeMap::new(),
             since,
@@ -216,6 +220,7 @@ impl Machine {
             Event::Verify(id) => self.verify(id),
             Event::Compared(of, ours) => self.compared(&of, ours, moment.now, &mut out),
             Event::ForgetStatement(id) => self.forget_statement(id),
+            Event::ForgetSync(id) => self.forget_sync(id),
             Event::Wrote(stored) => self.wrote(&stored),
             Event::TakenBack(id) => self.taken_back(id, &mut out),
             Event::Unreadable(id) => self.unreadable(id, &mut out),
@@ -245,6 +250,7 @@ impl Machine {
         }
         if !quiet || self.phase() != Phase::Open {
             self.look_at_checks(moment, &mut out);
+            self.send_syncs(moment.now, &mut out);
             self.tell(&mut out);
             self.note_behind(moment.now);
         }
@@ -266,11 +272,9 @@ impl Machine {
                     Renewal::Asked { until, .. } => Some(until),
                 };
                 let dead = open.heard.after(open.silence_ms_max);
-                [renewal, self.sends_again_at(), self.looks_at(), self.checks_at()]
-                    .into_iter()
-                    .flatten()
-                    .chain([dead])
-                    .min()
+                let due = [self.sends_again_at(), self.looks_at(), self.checks_at()];
+                let due = due.into_iter().chain([renewal, self.syncs.again_at()]).flatten();
+                due.chain([dead]).min()
             }
         }
     }

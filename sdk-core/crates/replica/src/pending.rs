@@ -100,6 +100,20 @@ impl Replica {
         Ok(self.connection.prepare_cached(sql)?.exists([id.0])?)
     }
 
+    /// The last mutation that was written here.
+    pub fn last_mutation(&self) -> MutationId {
+        self.outbox.last
+    }
+
+    /// How many mutations wait, of those up to this one.
+    ///
+    /// # Errors
+    /// [`ReplicaError`] when the file cannot be read.
+    pub fn undecided(&self, last: MutationId) -> Result<u64, ReplicaError> {
+        let sql = "SELECT count(*) FROM tw_outbox WHERE id <= ?1";
+        Ok(self.connection.prepare_cached(sql)?.query_row([last.0], |row| row.get(0))?)
+    }
+
     /// Whether a mutation was taken back, and its number is not decided.
     ///
     /// # Errors

@@ -200,6 +200,7 @@ impl Machine {
     fn hello(&mut self, token: Token, out: &mut Vec<Instruction>) -> Hello {
         self.connection = Connection::default();
         self.statements.begin_anew();
+        self.syncs.begin_anew();
         let writers = self.open_writers(out);
         let mut lanes = Vec::new();
         for stored in self.lanes.values() {
@@ -270,6 +271,7 @@ impl Machine {
             ServerFrame::Reset(reset) => self.reset(&reset, out),
             ServerFrame::InitialDataBatch(batch) => self.batch(batch, out),
             ServerFrame::Digest(digest) => self.digest(&digest, out),
+            ServerFrame::Synced(synced) => self.synced(synced, moment.now, out),
             ServerFrame::Delta(delta) => self.delta(delta, out),
             ServerFrame::CatchUp(piece) => self.catch_up(piece, out),
             ServerFrame::Frontier(frontier) => self.frontier(frontier, out),
@@ -347,6 +349,7 @@ fn name(frame: &ServerFrame) -> &'static str {
         ServerFrame::Reset(_) => "reset",
         ServerFrame::InitialDataBatch(_) => "initial_data_batch",
         ServerFrame::Digest(_) => "digest",
+        ServerFrame::Synced(_) => "synced",
         ServerFrame::Delta(_) => "delta",
         ServerFrame::CatchUp(_) => "catch_up",
         ServerFrame::Frontier(_) => "frontier",

@@ -327,6 +327,7 @@ pub(crate) fn kinds(instructions: &[Instruction]) -> Vec<&'static str> {
         Instruction::Send(ClientFrame::Unsubscribe(_)) => Some("unsubscribe"),
         Instruction::Send(ClientFrame::LoadOlder(_)) => Some("load_older"),
         Instruction::Send(ClientFrame::Digest(_)) => Some("digest"),
+        Instruction::Send(ClientFrame::Sync(_)) => Some("sync"),
         Instruction::Send(ClientFrame::Sql(_)) => Some("sql"),
         Instruction::Send(ClientFrame::OpenLane(_)) => Some("open_lane"),
         Instruction::Send(ClientFrame::Mutate(_)) => None,
@@ -339,6 +340,7 @@ pub(crate) fn kinds(instructions: &[Instruction]) -> Vec<&'static str> {
         | Instruction::SubscriptionChanged(_)
         | Instruction::Same { .. }
         | Instruction::Compare(_)
+        | Instruction::ServerIs(..)
         | Instruction::Verified(..) => None,
     };
     instructions.iter().filter_map(kind).collect()

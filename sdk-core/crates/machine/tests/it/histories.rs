@@ -269,7 +269,7 @@ impl World {
                     compared.push(Event::Compared(of, ours));
                 }
                 Instruction::Verified(_, Verdict::Different(_)) => self.found += 1,
-                Instruction::Verified(..) => {}
+                Instruction::Verified(..) | Instruction::ServerIs(..) => {}
                 Instruction::AskToken { attempt } => {
                     self.client.attempt = attempt;
                     let token = protocol::frame::v1::Token("token".to_owned());

@@ -15,6 +15,7 @@ mod schemas;
 mod spec;
 mod stalls;
 mod statements;
+mod syncs;
 mod table_of_phases;
 mod table_of_subscriptions;
 mod verifying;

@@ -34,6 +34,7 @@ const EVENTS: &[&str] = &[
     "run",
     "sql_result",
     "forget",
+    "sync",
     "schema",
 ];
 
@@ -129,6 +130,10 @@ fn happen(client: &mut Client, id: SubscriptionId, event: &str) -> Vec<Instructi
         "load_older" => client.event(Event::LoadOlder(id, 2)),
         "reset" => client.event(Event::Reset(id)),
         "run" => run(client).map_or_else(Vec::new, |(_, instructions)| instructions),
+        "sync" => {
+            let now = client.now;
+            client.machine.sync(now).map_or_else(|_| Vec::new(), |(_, instructions)| instructions)
+        }
         "sql_result" => {
             // On an open connection it answers something.
             let asked = run(client);

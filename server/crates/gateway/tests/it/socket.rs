@@ -8,8 +8,8 @@ use futures::{SinkExt, StreamExt};
 use protocol::codec;
 use protocol::error_code::ErrorCode;
 use protocol::frame::v1::{
-    AskDigest, ClientFrame, Goodbye, Hello, LaneCursor, LaneWriter, LoadOlder, Mutate, OpenLane,
-    Progress, Received, ServerFrame, Subscribe, Token, Unsubscribe, Welcome, read_server,
+    AskDigest, AskSync, ClientFrame, Goodbye, Hello, LaneCursor, LaneWriter, LoadOlder, Mutate,
+    OpenLane, Progress, Received, ServerFrame, Subscribe, Token, Unsubscribe, Welcome, read_server,
 };
 use protocol::ids::{ClientId, RequestNumber, SchemaHash};
 use server_gateway::{Caller, Limits, LiveConnection, LiveFuture, SendQueue, SubscriptionPort};
@@ -29,6 +29,7 @@ pub(crate) enum Told {
     Unsubscribed(Unsubscribe),
     Older(LoadOlder),
     Digest(AskDigest),
+    Sync(AskSync),
     LaneOpened(OpenLane),
     Mutated(Box<Mutate>, usize),
     Drained,
@@ -102,6 +103,11 @@ impl LiveConnection for FakeConnection {
 
     fn digest(&self, digest: AskDigest) -> LiveFuture<'_> {
         self.tell(Told::Digest(digest));
+        Box::pin(async {})
+    }
+
+    fn sync(&self, sync: AskSync) -> LiveFuture<'_> {
+        self.tell(Told::Sync(sync));
         Box::pin(async {})
     }
 

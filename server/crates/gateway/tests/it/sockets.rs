@@ -8,8 +8,8 @@ use futures::{SinkExt, StreamExt};
 use protocol::codec;
 use protocol::error_code::ErrorCode;
 use protocol::frame::v1::{
-    AskDigest, ClientFrame, Goodbye, Hello, LaneAt, LaneCursor, LaneWriter, LoadOlder, Mutate,
-    OpenLane, Progress, Received, ServerFrame, Token, Unsubscribe, Written, read_server,
+    AskDigest, AskSync, ClientFrame, Goodbye, Hello, LaneAt, LaneCursor, LaneWriter, LoadOlder,
+    Mutate, OpenLane, Progress, Received, ServerFrame, Token, Unsubscribe, Written, read_server,
 };
 use protocol::ids::{
     Birth, ClientId, ContentHash, Epoch, MutationNumber, RequestNumber, SchemaHash, SeqId,
@@ -57,6 +57,8 @@ async fn who_says_hello_is_welcome_and_heard() {
     live.send(ClientFrame::LoadOlder(older.clone())).await;
     let digest = AskDigest { request: RequestNumber(2), below: Some(Birth(SeqId::MAX)) };
     live.send(ClientFrame::Digest(digest.clone())).await;
+    let sync = AskSync { request: RequestNumber(3) };
+    live.send(ClientFrame::Sync(sync)).await;
     let end = Unsubscribe { request: RequestNumber(2) };
     live.send(ClientFrame::Unsubscribe(end.clone())).await;
     world.live.until(1, |told| matches!(told, Told::Unsubscribed(_))).await;
@@ -72,6 +74,7 @@ async fn who_says_hello_is_welcome_and_heard() {
             Told::Subscribed(subscribe(2)),
             Told::Older(older),
             Told::Digest(digest),
+            Told::Sync(sync),
             Told::Unsubscribed(end),
             Told::Closed,
         ]
