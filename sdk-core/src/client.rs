@@ -1,5 +1,6 @@
 //! The client: what applications call.
 
+mod diagnosing;
 mod rejections;
 mod syncing;
 mod writes;

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::error::Error;
 use crate::readers::Waited;
 use crate::rejection::Rejection;
+use crate::storage::Subscribed;
 use crate::sync::Woken;
 use crate::transaction::{Call, Statement};
 use crate::verify::Verdict;
@@ -72,6 +73,8 @@ pub(crate) enum Command {
         within: Duration,
         done: oneshot::Sender<Result<(), Error>>,
     },
+    Subscribed(oneshot::Sender<Vec<Subscribed>>),
+    Diagnose(oneshot::Sender<serde_json::Value>),
     WaitForSync {
         within: Duration,
         done: oneshot::Sender<Result<(), Error>>,

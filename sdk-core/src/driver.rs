@@ -10,6 +10,7 @@
 //! When a step cannot be done, everything stops there: a new machine begins on what is stored, and
 //! connects after a pause.
 
+mod diagnosing;
 mod file;
 mod follow;
 mod idle;
@@ -27,7 +28,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::frame::v1::{ServerFrame, Token};
+use protocol::frame::v1::ServerFrame;
 use protocol::ids::TenantId;
 use sdk_machine::{
     Ask, Attempt, Event, Machine, Millis, Moment, Stall, StatusWord as Word, SubscriptionId,
@@ -378,7 +379,22 @@ impl Driver {
             Command::WaitFor { positions, within, done } => {
                 self.waiting.add_positions(positions, Instant::now() + within, done);
             }
+            Command::Subscribed(done) => {
+                let _ = done.send(self.subscribed());
+            }
+            Command::Diagnose(done) => {
+                let _ = done.send(self.diagnosis());
+            }
             Command::WaitForSync { within, done } => self.wait_for_sync(within, done),
+            Command::Damaged(opening) => self.found_damage(opening),
+            Command::LookAtIdle => self.count_idle(),
+            command => self.run_or_rest(command),
+        }
+    }
+
+    /// The application is in front or goes, and the network comes and goes.
+    fn run_or_rest(&mut self, command: Command) {
+        match command {
             Command::Wake(done) => {
                 let _ = done.send(self.wake_for_sync());
             }
@@ -398,10 +414,8 @@ impl Driver {
             Command::Nudge => {
                 self.event(Event::Nudge);
             }
-            Command::LookAtIdle => self.count_idle(),
-            Command::Damaged(opening) => self.found_damage(opening),
             // Handled in the loop.
-            Command::Transact { .. } | Command::SignOut { .. } | Command::Close(_) => {}
+            _ => {}
         }
     }
 
@@ -463,22 +477,6 @@ impl Driver {
                 self.store_idle();
                 self.log(LogLevel::Info, || format!("disconnected: {why}"));
                 self.event(Event::Disconnected { attempt });
-            }
-        }
-    }
-
-    fn token(&mut self, attempt: Attempt, outcome: TokenOutcome) {
-        self.is_wrong_user = matches!(outcome, TokenOutcome::WrongUser);
-        match outcome {
-            TokenOutcome::Token(token) => {
-                self.no_token = None;
-                self.event(Event::TokenReady { attempt, token: Token(token) });
-            }
-            TokenOutcome::WrongUser | TokenOutcome::Failed(_) => {
-                let reason = outcome.reason();
-                self.log(LogLevel::Warn, || reason.message.clone());
-                self.no_token = Some(reason);
-                self.event(Event::TokenFailed { attempt });
             }
         }
     }

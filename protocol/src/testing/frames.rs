@@ -48,8 +48,8 @@ pub fn server_frame() -> BoxedStrategy<ServerFrame> {
     let frontier = (lane(), bytes(), seq(), writer).prop_map(|(lane, epoch, seq, writer)| {
         ServerFrame::Frontier(Frontier { lane, epoch: Epoch::from_bytes(epoch), seq, writer })
     });
-    let position = (lane(), seq()).prop_map(|(lane, seq)| LanePosition(lane, seq));
-    let progress = vec(position(), 0..3);
+    let lane_position = (lane(), seq()).prop_map(|(lane, seq)| LanePosition(lane, seq));
+    let progress = vec(lane_position, 0..3);
     let catch_up = (query(), changes());
     prop_oneof![
         1 => welcome(),

@@ -1,5 +1,6 @@
 //! The messages of a connection: their exact bytes, and what is said to bytes that are none.
 
+mod comparing;
 mod schema;
 mod writing;
 
@@ -9,15 +10,14 @@ use proptest::prelude::*;
 use protocol::codec::{DecodeError, Malformation, encode};
 use protocol::error_code::ErrorCode;
 use protocol::frame::v1::{
-    AskDigest, AskSync, CatchUp, ClientFrame, Delta, Digest, Frontier, Goodbye, Held, Hello,
-    InitialDataBatch, LaneCursor, LanePosition, LoadOlder, MESSAGE_NAME_BYTES_MAX, Position,
-    Progress, Received, Refused, Reset, RowChange, ServerFrame, Sql, SqlColumn, SqlDone, SqlFailed,
-    SqlOutcome, SqlResult, SqlRows, Subscribe, Subscribed, Synced, Token, Unsubscribe, Welcome,
-    read_client, read_server,
+    CatchUp, ClientFrame, Delta, Frontier, Goodbye, Held, Hello, InitialDataBatch, LaneCursor,
+    LanePosition, LoadOlder, MESSAGE_NAME_BYTES_MAX, Progress, Received, Refused, Reset, RowChange,
+    ServerFrame, Sql, SqlColumn, SqlDone, SqlFailed, SqlOutcome, SqlResult, SqlRows, Subscribe,
+    Subscribed, Token, Unsubscribe, Welcome, read_client, read_server,
 };
 use protocol::ids::{
     Basis, Birth, ClientId, ColumnId, Epoch, Floor, Lane, Name, QueryNumber, RequestId,
-    RequestNumber, RowsSum, SchemaVersion, SeqId, TableId,
+    RequestNumber, SchemaVersion, SeqId, TableId,
 };
 use protocol::limits::{
     BATCH_ROWS_MAX, CHANGES_MAX, CLIENT_FRAME_BYTES_MAX, COLUMNS_MAX, CONNECTION_LANES_MAX,
@@ -29,6 +29,7 @@ use protocol::schema::{Column, MergeRule, TableKind, TableSchema};
 use protocol::testing;
 use protocol::value::{ColumnType, Row, Value};
 
+use self::comparing::position;
 use super::golden::Golden;
 
 fn seq(number: u64) -> SeqId {
@@ -115,12 +116,10 @@ fn client_frames() -> Vec<(&'static str, ClientFrame)> {
         ("subscribe-all", ClientFrame::Subscribe(subscribe_all())),
         ("unsubscribe", ClientFrame::Unsubscribe(Unsubscribe { request })),
         ("load-older", ClientFrame::LoadOlder(LoadOlder { request, rows: 50 })),
-        ("digest", ClientFrame::Digest(AskDigest { request, below: None })),
-        ("digest-below", ClientFrame::Digest(AskDigest { request, below: Some(Birth(seq(12))) })),
-        ("sync", ClientFrame::Sync(AskSync { request })),
         ("sql", ClientFrame::Sql(sql())),
         ("sql-all", ClientFrame::Sql(sql_all())),
     ];
+    frames.extend(comparing::client_frames());
     frames.extend(writing::client_frames());
     frames
 }
@@ -218,19 +217,6 @@ fn batch() -> InitialDataBatch {
     }
 }
 
-fn position() -> Position {
-    Position { lane: alice(), epoch: Epoch::from_bytes([0xee; 16]), seq: seq(13) }
-}
-
-fn synced(positions: Vec<Position>, later: bool) -> Synced {
-    Synced { request: RequestNumber(300), positions, later }
-}
-
-fn digest(below: Option<Birth>) -> Digest {
-    let (query, floor, sum) = (QueryNumber(9), Floor(seq(7)), RowsSum::from_bytes([0x5a; 16]));
-    Digest { query, seq: seq(12), floor, below, rows: 2, sum }
-}
-
 /// A change of each kind.
 fn changes() -> [(&'static str, RowChange); 4] {
     [
@@ -287,10 +273,6 @@ fn server_frames() -> Vec<(&'static str, ServerFrame)> {
         ("initial-data-batch", ServerFrame::InitialDataBatch(batch())),
         ("initial-data-batch-empty", ServerFrame::InitialDataBatch(empty)),
         ("initial-data-batch-expiring", ServerFrame::InitialDataBatch(expiring)),
-        ("digest", ServerFrame::Digest(digest(None))),
-        ("digest-below", ServerFrame::Digest(digest(Some(birth(12))))),
-        ("synced", ServerFrame::Synced(synced(vec![position()], false))),
-        ("synced-later", ServerFrame::Synced(synced(vec![], true))),
         ("delta-empty", delta(vec![], true)),
         ("delta-all", delta(all.clone(), false)),
         ("catch-up", ServerFrame::CatchUp(CatchUp { query, changes: all })),
@@ -299,6 +281,7 @@ fn server_frames() -> Vec<(&'static str, ServerFrame)> {
         ("progress", ServerFrame::Progress(Progress { lanes })),
     ]);
     frames.extend(sql_results());
+    frames.extend(comparing::server_frames());
     frames.extend(writing::server_frames());
     frames.extend(schema::server_frames());
     frames
@@ -512,7 +495,7 @@ fn lists_of_a_server_are_bounded() {
         result(SqlOutcome::Rows(SqlRows { columns: vec![], rows: vec![key(1); count] }))
     });
     is_bounded(CONNECTION_LANES_MAX, read_server, |count| {
-        ServerFrame::Synced(synced(vec![position(); count], false))
+        ServerFrame::Synced(comparing::synced(vec![position(); count], false))
     });
     is_bounded(CONNECTION_LANES_MAX, read_server, |count| {
         let positions = vec![position(); count];

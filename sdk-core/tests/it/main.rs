@@ -5,6 +5,7 @@
 mod fake;
 
 mod connecting;
+mod diagnosing;
 mod idle;
 mod rejections;
 mod sending;

@@ -189,6 +189,12 @@ enum Told {
 }
 
 impl Served {
+    /// The client has said what it holds.
+    fn holds(&mut self, held: Option<SchemaHash>, schemas: &Schemas) {
+        self.schema = Told::Is(held);
+        self.describe(schemas);
+    }
+
     /// Describes the tables, if they are not as the client was told. Whoever reads slowly is told how
     /// they are when there is room, however often they have changed until then.
     fn describe(&mut self, schemas: &Schemas) {
@@ -280,13 +286,10 @@ impl Task {
             Message::Open { id, actor, queue } => self.open(id, actor, queue),
             Message::Schema { id, held } => {
                 if let Some(served) = self.connections.get_mut(&id) {
-                    served.schema = Told::Is(held);
+                    served.holds(held, &self.schemas);
                 }
-                self.describe(id);
             }
-            Message::SchemaChanged => {
-                self.connections.values_mut().for_each(|served| served.describe(&self.schemas));
-            }
+            Message::SchemaChanged => self.describe_all(),
             Message::Resume { id, shard, lane, cursor, subscriptions, writer, done } => {
                 self.describe(id);
                 let is_open = self.worker.resume(id, shard, &lane, cursor, subscriptions, writer);
@@ -354,6 +357,10 @@ impl Task {
         if let Some(served) = self.connections.get_mut(&id) {
             served.describe(&self.schemas);
         }
+    }
+
+    fn describe_all(&mut self) {
+        self.connections.values_mut().for_each(|served| served.describe(&self.schemas));
     }
 
     fn list(&self, of: Option<&TenantId>) -> Vec<(TenantId, Listed)> {

@@ -337,6 +337,16 @@ impl Machine {
         self.lanes.get(lane)
     }
 
+    /// How far it is in each lane.
+    pub fn lanes(&self) -> impl Iterator<Item = &StoredLane> {
+        self.lanes.values()
+    }
+
+    /// Which description of the tables is stored.
+    pub fn held_schema(&self) -> Option<StoredSchema> {
+        self.schema
+    }
+
     fn state_of(&self, subscription: &Subscription) -> SubscriptionState {
         let stored = &subscription.stored;
         let is_live = || {

@@ -18,6 +18,7 @@
 //! | writing: SQL; by key; what a transaction has done; defaults | `writing.rs`, `options.rs`, `typed.rs`, `capture.rs`, `functions.rs` |
 //! | what waits to be sent, what is held back, and what is shown meanwhile | `outbox.rs`, `pending.rs`, `hold.rs`, `rebase.rs` |
 //! | what is sent of it, and what becomes of it; how far that is | `sending.rs`, `rejected.rs`; `writers.rs` |
+//! | how much room it takes | `storage.rs` |
 //! | what can go wrong | `error.rs` |
 
 mod again;
@@ -47,6 +48,7 @@ mod schema;
 mod sending;
 mod sets;
 mod step;
+mod storage;
 mod stored;
 mod surroundings;
 mod table;
@@ -62,14 +64,15 @@ pub use functions::Writer;
 pub use idle::Idle;
 pub use limits::{LET_GO_AT_ONCE_MAX, OUTBOX_BYTES_MAX, OUTBOX_MUTATIONS_MAX, OVERDUE_AT_ONCE_MAX};
 pub use options::{Expect, OnReject, WriteOptions};
-pub use pending::PendingMutation;
+pub use pending::{PendingMutation, Waiting};
 pub use reader::{QueryResult, Reader};
 pub use rejected::RejectedMutation;
 #[cfg(feature = "testing")]
 pub use replica::can_be_had_alone;
 pub use replica::{Changed, Replica};
 pub use rescue::Rescued;
-pub use said::subscribed_table;
+pub use said::{subscribed_table, without_values};
 pub use sdk_machine::MutationId;
+pub use storage::{Held, Storage, TableStorage};
 pub use typed::Change;
 pub use writing::{Committed, Executed, Transaction};

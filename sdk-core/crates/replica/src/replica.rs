@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use protocol::ids::{ClientId, TableId};
 use protocol::schema::TableSchema;
 use rusqlite::{Connection, OptionalExtension};
-use sdk_machine::{Known, Stored, StoredSubscription, SubscriptionId};
+use sdk_machine::{Known, Stored, StoredSubscription, StoredWriter, SubscriptionId};
 
 use crate::error::ReplicaError;
 use crate::file::{Files, private_if_new};
@@ -222,6 +222,22 @@ impl Replica {
                 outbox: writers::outbox(connection)?,
             })
         })
+    }
+
+    /// The format of the files that this code writes.
+    pub const FORMAT: usize = MIGRATIONS.len();
+
+    /// The version of SQLite.
+    pub fn sqlite_version() -> &'static str {
+        rusqlite::version()
+    }
+
+    /// How far what was written has come, in each lane.
+    ///
+    /// # Errors
+    /// [`ReplicaError`] when the file cannot be read.
+    pub fn writers(&self) -> Result<Vec<StoredWriter>, ReplicaError> {
+        writers::writers(&self.connection)
     }
 
     /// A replicated table, as the server has described it last.

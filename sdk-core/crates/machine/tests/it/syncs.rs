@@ -4,7 +4,7 @@ use protocol::frame::v1::{AskSync, ClientFrame, Position, ServerFrame, Synced};
 use protocol::ids::RequestNumber;
 use sdk_machine::{Event, Instruction, Millis, SyncId};
 
-use crate::client::{Client, EPOCH, frontier, lane, seq, subscribed};
+use crate::client::{Client, EPOCH, frontier, lane, seq, subscribed, welcome};
 
 fn asked(instructions: &[Instruction]) -> Vec<u64> {
     let of = |instruction: &Instruction| match instruction {
@@ -31,7 +31,8 @@ fn synced(request: u64, later: bool) -> ServerFrame {
 /// Opens the next connection, and says what was asked on it.
 fn reopened(client: &mut Client) -> Vec<u64> {
     client.event(Event::Pause);
-    let mut all = client.open();
+    client.greet();
+    let mut all = client.frame(welcome());
     all.extend(client.frame(subscribed(1, 1)));
     all.extend(client.frame(frontier(EPOCH, 10)));
     asked(&all)

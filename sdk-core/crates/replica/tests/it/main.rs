@@ -20,5 +20,6 @@ mod reading;
 mod rejections;
 mod schema;
 mod sending;
+mod storage;
 mod unreadable;
 mod writing;
