@@ -242,7 +242,7 @@ impl Driver {
 
     /// Runs until it is closed, or nobody could command it any more.
     pub(crate) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
-        self.event(Event::Resume);
+        self.try_again();
         let end = loop {
             self.tell();
             match self.next(&mut commands).await {

@@ -33,6 +33,9 @@ struct Shared {
     is_over: AtomicBool,
     /// Bytes are read and thrown away, and nobody is told.
     swallows: AtomicBool,
+    /// Nothing goes in a direction.
+    holds_up: AtomicBool,
+    holds_down: AtomicBool,
     delay_ms: AtomicU64,
     /// Bytes a second towards the clients; 0 is as fast as it goes.
     bytes_per_second: AtomicU64,
@@ -107,6 +110,17 @@ impl Proxy {
     /// Swallows what comes from either side, or not any more.
     pub fn swallow(&self, swallows: bool) {
         self.shared.swallows.store(swallows, Ordering::SeqCst);
+    }
+
+    /// Nothing goes towards the server until it may again, and then all of it, as with a network that is
+    /// broken in one direction.
+    pub fn hold_up(&self, holds: bool) {
+        self.shared.holds_up.store(holds, Ordering::SeqCst);
+    }
+
+    /// The same, towards the clients.
+    pub fn hold_down(&self, holds: bool) {
+        self.shared.holds_down.store(holds, Ordering::SeqCst);
     }
 
     /// Holds every piece back for so long.
@@ -225,6 +239,10 @@ fn copy(mut from: TcpStream, mut to: TcpStream, direction: Direction, shared: &S
         };
         if shared.swallows.load(Ordering::SeqCst) {
             continue;
+        }
+        let holds = if direction == Direction::Up { &shared.holds_up } else { &shared.holds_down };
+        while holds.load(Ordering::SeqCst) && !shared.is_over.load(Ordering::SeqCst) {
+            thread::sleep(LOOK_EVERY);
         }
         let delay = shared.delay_ms.load(Ordering::SeqCst);
         if delay > 0 {

@@ -174,6 +174,10 @@ impl Driver {
                 Err(error) => return self.fail(error),
             }
         }
+        // What somebody writes has the first of the room that there is.
+        if let Ok(Err(ReplicaError::DiskFull)) = self.replica.get().map(Replica::keep_reserve) {
+            return self.fail(ReplicaError::DiskFull);
+        }
         self.trouble = None;
         if !self.is_paused {
             self.event(Event::Resume);

@@ -50,6 +50,8 @@ impl Driver {
         self.time_at_begin = None;
         // The machine that goes on is one of what is stored then.
         self.is_stale = true;
+        // Whoever has suspended it looks at it.
+        self.show_status();
     }
 
     /// Nobody reads any more. What was being read is read when the file is opened again.

@@ -30,19 +30,37 @@ const ONLINE: Duration = Duration::from_secs(10);
 const CLOCK_STORED_FROM: i64 = 1_000_000;
 
 impl Driver {
-    /// Does these statements together.
+    /// Does these statements together. On a full disk they take what is reserved for them.
     pub(super) fn write(
         &mut self,
         work: &[Statement],
         options: WriteOptions,
         waited: &Waited,
     ) -> Result<Wrote, Error> {
+        let online = self.online(&options)?;
         // A queue may have waited for what is dealt with so.
         let replaces = options.replaces.is_some();
+        let done = match self.run_all(work, &options, waited) {
+            Err(ReplicaError::DiskFull) if self.take_reserve() => {
+                self.run_all(work, &options, waited)
+            }
+            done => done,
+        };
+        let (all, committed) = done?;
+        self.has_settled |= replaces;
+        Ok(self.wrote(all, committed, online))
+    }
+
+    fn run_all(
+        &mut self,
+        work: &[Statement],
+        options: &WriteOptions,
+        waited: &Waited,
+    ) -> Result<(Outcome, Committed), ReplicaError> {
         let is_wanted = self.readers.wanted(waited);
-        let (writer, online) = (self.writer(), self.online(&options)?);
+        let writer = self.writer();
         let mut transaction = self.replica.get_mut()?.begin(writer)?;
-        transaction.set_options(options)?;
+        transaction.set_options(options.clone())?;
         transaction.end_with_a_failure();
         let mut all = Outcome::default();
         transaction.while_wanted(is_wanted);
@@ -51,9 +69,18 @@ impl Driver {
             all.rows_affected += outcome.rows_affected;
             all.rows = outcome.rows;
         }
-        let committed = transaction.commit()?;
-        self.has_settled |= replaces;
-        Ok(self.wrote(all, committed, online))
+        Ok((all, transaction.commit()?))
+    }
+
+    /// Takes what is reserved, if it is there. What the server has waits until there is room again.
+    fn take_reserve(&mut self) -> bool {
+        let was_there = self.replica.get().is_ok_and(Replica::give_reserve);
+        if was_there {
+            self.fail(ReplicaError::DiskFull);
+            // Whoever has written looks at it.
+            self.show_status();
+        }
+        was_there
     }
 
     /// How long a write may wait to be sent, if it is not to wait for a connection.
@@ -85,6 +112,12 @@ impl Driver {
             Ok(replica) => serve(replica, begun, &self.readers, &mut calls).await,
             Err(error) => Some(Err(error.into())),
         };
+        if let Some(Err(error)) = &answer
+            && *error == Error::from(ReplicaError::DiskFull)
+        {
+            // It cannot be done once more by itself. The next one has room.
+            self.take_reserve();
+        }
         let answer =
             answer.map(|done| done.map(|(all, committed)| self.wrote(all, committed, online)));
         if let Some(answer) = answer {

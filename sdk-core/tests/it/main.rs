@@ -6,6 +6,7 @@ mod fake;
 
 mod connecting;
 mod diagnosing;
+mod full_disk;
 mod idle;
 mod rejections;
 mod sending;

@@ -2,32 +2,23 @@
 //! write: no device shows what never was, and in the end each has what the server has (INV-8).
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use e2e_harness::{Client as Http, Home, Role};
 use sdk_core::{Client, Config, ResultState, Rows, StatusWord, SubscribeOptions, Value, Watch};
 use tokio::select;
-use tokio::sync::mpsc;
 
 use crate::kills::Dice;
+use crate::processes::{Process, WITHIN, be, heard, program, say};
 use crate::sdk::texts;
-
-/// How a device is told what it is: user, number, server, token, directory.
-const DEVICE: &str = "TIDEWIRE_DEVICE";
 
 /// Pairs of rows; the two of a pair are always written together.
 const PAIRS: u64 = 40;
 
 /// All devices are live so long after the last fault, at the latest.
 const READY_WITHIN: Duration = Duration::from_secs(30);
-
-/// Longer than any wait. What takes longer hangs.
-const WITHIN: Duration = Duration::from_secs(120);
 
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -85,12 +76,10 @@ fn digest(pairs: &[String], notes: &[String]) -> u64 {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "how a device is told what it is")]
 fn what_never_was_is_noticed() {
     // A device comes here, and stays.
-    if let Ok(device) = std::env::var(DEVICE) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.unwrap().block_on(Device::run(&device));
+    if let Some(device) = program() {
+        be(Device::run(&device));
     }
     let row = |id, n, tag: &str| (id, n, tag.to_owned());
     let good = [
@@ -122,7 +111,8 @@ struct Device {
 }
 
 impl Device {
-    async fn run(device: &str) -> ! {
+    /// It is told: user, number, server, token, directory.
+    async fn run(device: &str) {
         let [user, number, server, token, directory] =
             *device.split(' ').collect::<Vec<_>>().as_slice()
         else {
@@ -149,7 +139,6 @@ impl Device {
             }
             () = device.obey() => {}
         }
-        std::process::exit(0)
     }
 
     /// Looks at all results, until one is wrong.
@@ -169,14 +158,7 @@ impl Device {
 
     /// Writes until it is told to stop, and then says what it has whenever it is asked.
     async fn obey(&self) {
-        let (told, mut lines) = mpsc::unbounded_channel();
-        std::thread::spawn(move || {
-            for line in std::io::stdin().lines().map_while(Result::ok) {
-                let _ = told.send(line);
-            }
-            // Whoever started it is gone.
-            std::process::exit(0);
-        });
+        let mut lines = heard();
         let mut dice = Dice::new(u64::from(std::process::id()));
         let mut round = 0;
         while lines.try_recv().is_err() {
@@ -234,78 +216,21 @@ impl Device {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "whoever started it reads that")]
-fn say(line: &str) {
-    println!("device: {line}");
-    let _ = std::io::stdout().flush();
+fn start(command: String, wrote: &Arc<AtomicU64>) -> Process {
+    Process::start("devices::what_never_was_is_noticed", command, wrote)
 }
 
-/// A device, as its parent sees it.
-struct Running {
-    command: String,
-    child: Child,
-    stdin: ChildStdin,
-    lines: Receiver<String>,
+fn number(device: &Process) -> u64 {
+    device.command.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
-impl Running {
-    fn start(command: String, wrote: &Arc<AtomicU64>) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["devices::what_never_was_is_noticed", "--exact", "--nocapture"])
-            .env(DEVICE, &command)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (told, lines) = channel();
-        let (out, wrote) = (child.stdout.take().unwrap(), Arc::clone(wrote));
-        std::thread::spawn(move || {
-            for line in BufReader::new(out).lines().map_while(Result::ok) {
-                match line.split_once("device: ") {
-                    Some((_, "wrote")) => drop(wrote.fetch_add(1, Ordering::SeqCst)),
-                    Some((_, line)) => drop(told.send(line.to_owned())),
-                    None => {}
-                }
-            }
-        });
-        let stdin = child.stdin.take().unwrap();
-        Self { command, child, stdin, lines }
-    }
-
-    fn number(&self) -> u64 {
-        self.command.split(' ').nth(1).unwrap().parse().unwrap()
-    }
-
-    fn kill(mut self) -> String {
-        self.check();
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-        std::mem::take(&mut self.command)
-    }
-
-    /// It must not have ended by itself, nor have anything to complain about.
-    fn check(&mut self) {
-        let told: Vec<_> = self.lines.try_iter().collect();
-        let ended = self.child.try_wait().unwrap();
-        assert!(told.is_empty() && ended.is_none(), "device {}: {told:?} {ended:?}", self.number());
-    }
-
-    /// Asks it what it has: whether it is live, and the digest.
-    fn ask(&mut self) -> (bool, u64) {
-        writeln!(self.stdin, "?").unwrap();
-        let line = self.lines.recv_timeout(WITHIN).expect("a device hangs");
-        let (word, digest) = line.split_once(' ').unwrap();
-        assert!(["ready", "waits"].contains(&word), "device {}: {line}", self.number());
-        (word == "ready", digest.parse().unwrap())
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may be dead.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// Asks a device what it has: whether it is live, and the digest.
+fn ask(device: &mut Process) -> (bool, u64) {
+    device.tell("?");
+    let line = device.hear();
+    let (word, digest) = line.split_once(' ').unwrap();
+    assert!(["ready", "waits"].contains(&word), "device {}: {line}", device.command);
+    (word == "ready", digest.parse().unwrap())
 }
 
 struct Numbers {
@@ -334,13 +259,13 @@ fn kills(seed: u64, numbers: &Numbers) {
     let wrote = Arc::<AtomicU64>::default();
     let user = |number: u64| format!("u{}", number % 4);
     let users: Vec<Http> = (0..4).map(|number| home.client(&user(number), Role::User)).collect();
-    let mut devices: Vec<Running> = (0..numbers.devices)
+    let mut devices: Vec<Process> = (0..numbers.devices)
         .map(|number| {
             let token = of_device(&users, number).token();
             let folder = home.folder(&format!("device-{number}"));
             let server = format!("ws://{}", admin.address());
             let device = format!("{} {number} {server} {token} {}", user(number), folder.display());
-            Running::start(device, &wrote)
+            start(device, &wrote)
         })
         .collect();
     let mut dice = Dice::new(seed);
@@ -359,8 +284,10 @@ fn kills(seed: u64, numbers: &Numbers) {
         for _ in 0..numbers.device_kills / numbers.server_kills {
             wait_for(1 + dice.below(20));
             let place = usize::try_from(dice.below(numbers.devices)).unwrap();
-            let command = devices.swap_remove(place).kill();
-            devices.push(Running::start(command, &wrote));
+            let mut device = devices.swap_remove(place);
+            device.check();
+            assert_eq!(device.kill(), [""; 0]);
+            devices.push(device.again(&wrote));
         }
         wait_for(1 + dice.below(50));
         server.kill9();
@@ -382,22 +309,22 @@ fn kills(seed: u64, numbers: &Numbers) {
 
 /// Waits until all devices are live, with what the server has.
 #[expect(clippy::disallowed_methods, reason = "how long it takes is promised")]
-fn all_the_same(users: &[Http], devices: &mut [Running]) -> Duration {
+fn all_the_same(users: &[Http], devices: &mut [Process]) -> Duration {
     let started = std::time::Instant::now();
     for device in &mut *devices {
         device.check();
         // The first line ends what it writes, as soon as that has an answer.
-        writeln!(device.stdin, "stop").unwrap();
+        device.tell("stop");
     }
     for device in &mut *devices {
-        let line = device.lines.recv_timeout(WITHIN).expect("a device hangs");
-        assert!(!line.starts_with("wrong"), "device {}: {line}", device.number());
+        let line = device.hear();
+        assert!(!line.starts_with("wrong"), "device {}: {line}", device.command);
     }
     loop {
-        let is_same = |device: &mut Running| {
-            let server = of_device(users, device.number());
+        let is_same = |device: &mut Process| {
+            let server = of_device(users, number(device));
             let expected = digest(&server.rows(PAIRS_SQL), &server.rows(NOTES_SQL));
-            device.ask() == (true, expected)
+            ask(device) == (true, expected)
         };
         if devices.iter_mut().all(is_same) {
             return started.elapsed();

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
+mod processes;
 mod raw;
 
 mod chat;
@@ -11,7 +12,9 @@ mod hostile;
 mod kills;
 mod lifecycle;
 mod live;
+mod liveness;
 mod loads;
+mod offline;
 mod outside;
 mod schema;
 mod schema_changes;
@@ -21,4 +24,5 @@ mod sdk_writes;
 mod sockets;
 mod syncing;
 mod tenants;
+mod typing;
 mod writes;

@@ -177,26 +177,26 @@ async fn two_devices_add_offline_and_both_count() {
         subscribe(client, &["SELECT * FROM app.posts"]).await;
         until(client, "SELECT likes FROM app.posts", &["0"]).await;
         client.pause();
-        for _ in 0..20 {
+        for _ in 0..100 {
             client.execute("UPDATE app.posts SET likes = likes + 1", &[]).await.unwrap();
         }
     }
     let mut watch = one.watch("SELECT likes FROM app.posts", &[]).unwrap();
     one.resume();
     all_decided(&one).await;
-    until(&one, "SELECT likes FROM app.posts", &["20"]).await;
+    until(&one, "SELECT likes FROM app.posts", &["100"]).await;
     other.resume();
     let mut seen = Vec::new();
     soon(async {
-        while seen.last() != Some(&40) {
+        while seen.last() != Some(&200) {
             let result = watch.next().await.unwrap();
             seen.push(result.rows.get(0).unwrap().get::<i64>("likes").unwrap());
         }
     })
     .await;
-    assert!(seen.is_sorted() && seen.iter().all(|likes| (20..=40).contains(likes)), "{seen:?}");
+    assert!(seen.is_sorted() && seen.iter().all(|likes| (100..=200).contains(likes)), "{seen:?}");
     all_decided(&other).await;
-    until(&other, "SELECT likes FROM app.posts", &["40"]).await;
+    until(&other, "SELECT likes FROM app.posts", &["200"]).await;
     world.server.take();
 }
 

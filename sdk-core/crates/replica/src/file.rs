@@ -91,6 +91,7 @@ impl Files {
         for path in [self.damaged(), self.rebuilt(), self.set_aside(), self.path.clone()] {
             remove(&path)?;
         }
+        if_there(fs::remove_file(beside(&self.path, ".reserve")))?;
         self.sync();
         Ok(())
     }
@@ -118,7 +119,7 @@ fn private(path: &Path) -> io::Result<File> {
     options().create(true).truncate(false).open(path)
 }
 
-fn options() -> OpenOptions {
+pub(crate) fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true);
     #[cfg(unix)]
@@ -126,7 +127,7 @@ fn options() -> OpenOptions {
     options
 }
 
-fn beside(path: &Path, end: &str) -> PathBuf {
+pub(crate) fn beside(path: &Path, end: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(end);
     name.into()
@@ -149,7 +150,7 @@ fn if_there(done: io::Result<()>) -> Result<(), ReplicaError> {
     }
 }
 
-fn failed(error: io::Error) -> ReplicaError {
+pub(crate) fn failed(error: io::Error) -> ReplicaError {
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => ReplicaError::DiskFull,
         _ => ReplicaError::File(error.to_string()),

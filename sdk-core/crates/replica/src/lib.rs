@@ -18,7 +18,7 @@
 //! | writing: SQL; by key; what a transaction has done; defaults | `writing.rs`, `options.rs`, `typed.rs`, `capture.rs`, `functions.rs` |
 //! | what waits to be sent, what is held back, and what is shown meanwhile | `outbox.rs`, `pending.rs`, `hold.rs`, `rebase.rs` |
 //! | what is sent of it, and what becomes of it; how far that is | `sending.rs`, `rejected.rs`; `writers.rs` |
-//! | how much room it takes | `storage.rs` |
+//! | how much room it takes; what is kept for a full disk | `storage.rs`; `reserve.rs` |
 //! | what can go wrong | `error.rs` |
 
 mod again;
@@ -42,6 +42,7 @@ mod rebase;
 mod rejected;
 mod replica;
 mod rescue;
+mod reserve;
 mod rows;
 mod said;
 mod schema;

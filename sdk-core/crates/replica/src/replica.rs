@@ -51,13 +51,15 @@ pub struct Replica {
     pub(crate) tables: Tables,
     pub(crate) allowed: Allowed,
     pub(crate) sets: Sets,
+    #[cfg(feature = "testing")]
+    pub(crate) feels_full: std::cell::Cell<bool>,
     pub(crate) known: HashMap<SubscriptionId, Known>,
     pub(crate) making: Making,
     pub(crate) outbox: OutboxSize,
     replicated: Arc<RwLock<BTreeSet<String>>>,
     /// The tables that were written since it was last asked.
     touched: Arc<Mutex<BTreeSet<String>>>,
-    path: PathBuf,
+    pub(crate) path: PathBuf,
     client: ClientId,
     /// As long as it is there, no other process writes.
     files: Option<Files>,
@@ -120,6 +122,8 @@ impl Replica {
             tables: Tables::default(),
             allowed: Allowed::default(),
             sets: Sets::default(),
+            #[cfg(feature = "testing")]
+            feels_full: std::cell::Cell::new(false),
             known: HashMap::new(),
             making,
             outbox: OutboxSize::default(),
@@ -319,6 +323,8 @@ impl Replica {
         work: impl FnOnce(&mut Self) -> Result<T, ReplicaError>,
     ) -> Result<T, ReplicaError> {
         self.forget_touched();
+        #[cfg(feature = "testing")]
+        self.feel_full();
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
         let done = work(self).and_then(|value| {
             self.connection.execute_batch("COMMIT")?;

@@ -83,6 +83,8 @@ impl Replica {
     /// [`ReplicaError`] when the file cannot be written.
     pub fn begin(&mut self, writer: Writer) -> Result<Transaction<'_>, ReplicaError> {
         self.forget_touched();
+        #[cfg(feature = "testing")]
+        self.feel_full();
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         self.making.begin(&writer);
         self.guard.allow_savepoints(true);

@@ -190,6 +190,7 @@ fn name(frame: &ServerFrame) -> &'static str {
         ServerFrame::UnknownClient(_) => "unknown_client",
         ServerFrame::RetryAfter(_) => "retry_after",
         ServerFrame::SqlResult(_) => "sql_result",
+        ServerFrame::Synced(_) => "synced",
         ServerFrame::Goodbye(_) => "goodbye",
     }
 }

@@ -1,0 +1,203 @@
+//! Somebody types, and the program is killed at any moment: what was typed is there, once. The power goes,
+//! too, and takes the end of the journal with it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use e2e_harness::{Client as Http, Home, Role};
+use sdk_core::{Client, Config, StatusWord, SubscribeOptions, Value, Verdict};
+
+use crate::kills::Dice;
+use crate::processes::{Process, be, heard, program, say};
+use crate::sdk::{soon, tick};
+
+const TABLES: [&str; 3] = [
+    "CREATE NAMESPACE app",
+    "CREATE USER TABLE app.notes (id BIGINT PRIMARY KEY, run BIGINT, body TEXT)",
+    "CREATE USER TABLE app.counts (id BIGINT PRIMARY KEY, typed BIGINT DEFAULT 0 MERGE ADD)",
+];
+
+/// What was typed in one life of the program is numbered from here on.
+const RUN: i64 = 1_000_000;
+
+/// Somebody who types. What is typed is a note, and one more in a sum, which would show what is twice.
+async fn typist(command: &str) {
+    let [run, server, token, directory] = *command.split(' ').collect::<Vec<_>>().as_slice() else {
+        panic!("not somebody who types: {command}");
+    };
+    let token = token.to_owned();
+    let config = Config::new(server, "ann", directory, move || {
+        let token = token.clone();
+        async move { Ok(token) }
+    });
+    let client = Client::open(config).await.unwrap();
+    for table in ["app.notes", "app.counts"] {
+        let sql = format!("SELECT * FROM {table}");
+        let subscription = client.subscribe(&sql, &[], SubscribeOptions::default()).await.unwrap();
+        // The first time there is no table before the server has said so.
+        if run == "0" {
+            soon(subscription.ready()).await.unwrap();
+        }
+    }
+    let mut lines = heard();
+    let first = run.parse::<i64>().unwrap() * RUN;
+    let mut typed = first;
+    while lines.try_recv().is_err() {
+        say(&format!("tries {typed}"));
+        let note = [Value::Integer(typed), Value::Integer(typed / RUN)];
+        let done = client.batch(&[
+            ("INSERT INTO app.notes (id, run, body) VALUES ($1, $2, 'typed')", &note[..]),
+            ("UPDATE app.counts SET typed = typed + 1 WHERE id = 1", &[]),
+        ]);
+        done.await.unwrap();
+        say(&format!("typed {typed}"));
+        typed += 1;
+    }
+    loop {
+        let pending = client.pending().await.unwrap().count();
+        let rejected = client.rejections().await.unwrap().len();
+        let is_live = client.status().word == StatusWord::Connected;
+        let mut verdicts = Vec::new();
+        for table in ["app.notes", "app.counts"] {
+            let sql = format!("SELECT * FROM {table}");
+            let again = client.subscribe(&sql, &[], SubscribeOptions::default()).await.unwrap();
+            verdicts.push(matches!(soon(again.verify()).await, Ok(Verdict::Equal { .. })));
+        }
+        say(&format!("{pending} {rejected} {is_live} {verdicts:?}"));
+        if pending == 0 {
+            break;
+        }
+        tick().await;
+    }
+    std::future::pending().await
+}
+
+/// Numbers that programs have said, by the word before them.
+fn numbers(lines: &[String], word: &str) -> Vec<i64> {
+    let of = |line: &String| line.strip_prefix(word)?.trim().parse().ok();
+    lines.iter().filter_map(of).collect()
+}
+
+/// Must show 3 of offline writes: killed at any moment. With an odd seed the last of the journal is cut off
+/// as well.
+#[test]
+fn nothing_typed_is_lost_or_doubled() {
+    if let Some(command) = program() {
+        be(typist(&command));
+    }
+    seeds::for_each("typing-kills", 2, |seed| {
+        let kills = if seed < 2 { 8 } else { 500 };
+        killed(seed, kills, seed % 2 == 1);
+    });
+}
+
+fn killed(seed: u64, kills: i64, power_cuts: bool) {
+    let home = Home::new();
+    let server = home.start();
+    let admin = home.admin();
+    TABLES.iter().for_each(|sql| drop(admin.ok(sql)));
+    let ann = home.client("ann", Role::User);
+    ann.ok("INSERT INTO app.counts (id) VALUES (1)");
+    let folder = home.folder("typist");
+    let start = |run: i64| {
+        let server = format!("ws://{}", admin.address());
+        let command = format!("{run} {server} {} {}", ann.token(), folder.display());
+        Process::start("typing::nothing_typed_is_lost_or_doubled", command, &Arc::default())
+    };
+    let mut dice = Dice::new(seed);
+    let (mut tried, mut typed) = (BTreeSet::new(), BTreeSet::new());
+    for run in 0..kills {
+        let mut typist = start(run);
+        // Somewhere in between: before it begins, too.
+        let first = if run == 0 { vec![typist.hear()] } else { Vec::new() };
+        std::thread::sleep(Duration::from_millis(dice.below(250)));
+        let lines = [first, typist.kill()].concat();
+        tried.extend(numbers(&lines, "tries"));
+        typed.extend(numbers(&lines, "typed"));
+        if power_cuts {
+            cut_journal(&folder, &mut dice);
+        }
+    }
+    let mut last = start(kills);
+    last.tell("stop");
+    let end = loop {
+        let line = last.hear();
+        let lines = [line.clone()];
+        tried.extend(numbers(&lines, "tries"));
+        typed.extend(numbers(&lines, "typed"));
+        if line.starts_with("0 ") {
+            break line;
+        }
+    };
+    assert_eq!(end, "0 0 true [true, true]", "nothing waits or was rejected, and all is as there");
+    let there = ann.rows("SELECT id FROM app.notes ORDER BY id");
+    let there: BTreeSet<i64> = there.iter().map(|id| id.parse().unwrap()).collect();
+    check(&there, &tried, &typed, power_cuts);
+    let counted = ann.rows("SELECT typed FROM app.counts");
+    assert_eq!(counted, [there.len().to_string()], "something was done twice");
+    assert!(there.len() > usize::try_from(kills).unwrap(), "{} notes", there.len());
+    drop((last, server));
+}
+
+/// What the server has is what was typed.
+fn check(there: &BTreeSet<i64>, tried: &BTreeSet<i64>, typed: &BTreeSet<i64>, power_cuts: bool) {
+    assert!(there.is_subset(tried), "{:?} were never typed", there.difference(tried));
+    if !power_cuts {
+        let lost: Vec<_> = typed.difference(there).collect();
+        assert!(lost.is_empty(), "{lost:?} were typed, and are lost");
+    }
+    // What the journal has lost is the end of a life, and never something in between.
+    let mut ends: BTreeMap<i64, i64> = BTreeMap::new();
+    for id in there {
+        ends.entry(id / RUN).and_modify(|end| *end = *id.max(end)).or_insert(*id);
+    }
+    let holes: Vec<_> = tried
+        .iter()
+        .filter(|id| ends.get(&(*id / RUN)) > Some(*id) && !there.contains(id))
+        .collect();
+    assert!(holes.is_empty(), "{holes:?} are lost, and what was typed later is not");
+}
+
+/// Takes the end of the journal away, as a power cut may: of what is not in the database yet, at any byte.
+/// (The file format of SQLite: the journal's index has the number of its frames at byte 16, and up to
+/// where they may be in the database at byte 128.)
+fn cut_journal(folder: &Path, dice: &mut Dice) {
+    let find = |end: &str| -> Option<PathBuf> {
+        let mut files = std::fs::read_dir(folder).ok()?.map(|file| file.unwrap().path());
+        files.find(|path| path.to_string_lossy().ends_with(end))
+    };
+    let (Some(journal), Some(index)) = (find("-wal"), find("-shm")) else { return };
+    let index = std::fs::read(index).unwrap();
+    let number = |at: usize| u32::from_ne_bytes(index[at..at + 4].try_into().unwrap());
+    let page = u64::from(u16::from_ne_bytes(index[14..16].try_into().unwrap()));
+    let bytes = |frames: u32| 32 + u64::from(frames) * (24 + page);
+    let (least, most) = (bytes(number(128)), bytes(number(16)));
+    let length = File::open(&journal).unwrap().metadata().unwrap().len();
+    if index.len() >= 136 && page > 1 && least < most && most <= length {
+        // Often a little of it, and sometimes all.
+        let most_cut = if dice.below(4) == 0 { most - least } else { (most - least).min(40_000) };
+        let cut = most - dice.below(most_cut + 1);
+        OpenOptions::new().write(true).open(&journal).unwrap().set_len(cut).unwrap();
+    }
+    drop(std::fs::remove_file(find("-shm").unwrap()));
+}
+
+/// What this would overlook is worth nothing.
+#[test]
+fn what_is_lost_or_doubled_is_noticed() {
+    let set = |ids: &[i64]| ids.iter().copied().collect::<BTreeSet<i64>>();
+    let (tried, typed) = (set(&[0, 1, 2, 3, RUN, RUN + 1]), set(&[0, 1, 2, RUN]));
+    let check_of = |there: &[i64], cuts| {
+        let there = set(there);
+        std::panic::catch_unwind(|| check(&there, &tried, &typed, cuts)).is_ok()
+    };
+    assert!(check_of(&[0, 1, 2, RUN], false));
+    assert!(check_of(&[0, 1, 2, 3, RUN, RUN + 1], false));
+    assert!(!check_of(&[0, 1, RUN], false), "2 is lost");
+    assert!(check_of(&[0, 1, RUN], true), "2 was the last");
+    assert!(!check_of(&[0, 2, RUN], true), "1 is lost, and 2 is there");
+    assert!(!check_of(&[0, 1, 2, RUN, RUN + 2], false), "nobody typed that");
+}

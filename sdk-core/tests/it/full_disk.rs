@@ -1,0 +1,97 @@
+//! A disk that is full: what is typed is kept, and everything else waits for room.
+
+use std::path::PathBuf;
+
+use futures::StreamExt;
+use protocol::frame::v1::{ClientFrame, Delta, RowChange, ServerFrame};
+use protocol::ids::Birth;
+use sdk_core::{Client, MutationState, StatusWord, SubscribeOptions, Value};
+use tokio::net::TcpStream;
+
+use crate::fake::{Device, Fake, Session, delta, frontier, row, seq, soon, subscribed, table};
+
+const ALL: &str = "SELECT * FROM app.notes";
+
+fn beside(device: &Device, end: &str) -> PathBuf {
+    let mut name = device.file().into_os_string();
+    name.push(end);
+    name.into()
+}
+
+async fn until(client: &Client, word: StatusWord) {
+    let mut statuses = client.statuses();
+    soon(async { while statuses.next().await.unwrap().word != word {} }).await;
+}
+
+/// Text that needs more room than a page has left.
+fn much() -> Value {
+    Value::text("x".repeat(100_000)).unwrap()
+}
+
+async fn with_notes(fake: &Fake, device: &Device) -> (Client, Session<TcpStream>) {
+    let client = device.open(&fake.url()).await;
+    let notes = client.subscribe(ALL, &[], SubscribeOptions::default()).await.unwrap();
+    let (mut session, _) = fake.welcome().await;
+    session.grant(1, table(64, "app.notes"), &[(3, row(1))]).await;
+    soon(notes.ready()).await.unwrap();
+    (client, session)
+}
+
+#[tokio::test]
+async fn what_is_typed_on_a_full_disk_is_kept_and_sent_when_there_is_room() {
+    let (fake, device) = (Fake::new().await, Device::new());
+    let (client, session) = with_notes(&fake, &device).await;
+    let reserve = beside(&device, ".reserve");
+    let reserved = std::fs::metadata(&reserve).unwrap().len();
+    std::fs::write(beside(&device, ".full"), "").unwrap();
+    let insert = "INSERT INTO app.notes VALUES ($1, $2)";
+    let written = client.execute(insert, &[Value::Integer(7), much()]).await.unwrap();
+    assert!(!reserve.exists(), "it has taken the place of the reserve");
+    assert_eq!(client.status().word, StatusWord::DiskFull);
+    let again = client.transaction(async |tx| {
+        tx.execute(insert, &[Value::Integer(8), much()]).await?;
+        Ok(())
+    });
+    again.await.unwrap();
+    drop(session);
+    // Tried again, and full again: rows of the server do not take the room.
+    until(&client, StatusWord::DiskFull).await;
+    assert_eq!(written.state(), MutationState::Queued);
+    assert_eq!(client.query(ALL, &[]).await.unwrap().len(), 3);
+
+    std::fs::remove_file(beside(&device, ".full")).unwrap();
+    let (mut session, _) = fake.welcome().await;
+    assert_eq!(std::fs::metadata(&reserve).unwrap().len(), reserved, "there is one again");
+    session.send(subscribed(1, table(64, "app.notes"))).await;
+    session.send(frontier(10)).await;
+    let mut sent = 0;
+    while sent < 2 {
+        match session.next().await {
+            ClientFrame::OpenLane(_) => session.send(frontier(10)).await,
+            ClientFrame::Mutate(mutate) => sent += mutate.mutations.len(),
+            _ => {}
+        }
+    }
+    soon(client.close()).await;
+}
+
+/// The first that meets a full disk are rows of the server: they leave the reserve alone.
+#[tokio::test]
+async fn rows_of_the_server_leave_the_reserve_to_who_writes() {
+    let (fake, device) = (Fake::new().await, Device::new());
+    let (client, mut session) = with_notes(&fake, &device).await;
+    std::fs::write(beside(&device, ".full"), "").unwrap();
+    let large = [Value::Integer(2), much()].into_iter().collect();
+    let ServerFrame::Delta(delta) = delta(10, 11, 64, 2, true) else { unreachable!() };
+    let changes = vec![RowChange::Row(Birth(seq(11)), large)];
+    session.send(ServerFrame::Delta(Delta { changes, ..delta })).await;
+    until(&client, StatusWord::DiskFull).await;
+    assert!(beside(&device, ".reserve").exists());
+    let insert = "INSERT INTO app.notes VALUES ($1, $2)";
+    client.execute(insert, &[Value::Integer(7), much()]).await.unwrap();
+    assert_eq!(client.pending().await.unwrap().count(), 1);
+    soon(client.sign_out(sdk_core::SignOut::Wipe, true)).await.unwrap();
+    let left = std::fs::read_dir(device.directory.path()).unwrap().map(|it| it.unwrap().path());
+    let left: Vec<_> = left.filter(|it| it.to_string_lossy().ends_with(".reserve")).collect();
+    assert_eq!(left, [PathBuf::new(); 0]);
+}
