@@ -131,6 +131,12 @@ pub(crate) const SOAKS: &[Soak] = &[
         about: "SQLite matches the LIKE patterns that the live engine matches",
     },
     Soak {
+        name: "liveness",
+        package: "scenarios",
+        test: "liveness::after_any_faults_all_outboxes_empty_and_all_have_the_same",
+        about: "ten devices write through broken networks, kills and pauses, and are well within 30 s",
+    },
+    Soak {
         name: "logs",
         package: "server-engine",
         test: "logs::nodes_that_apply_one_log_have_the_same_contents",
@@ -165,6 +171,12 @@ pub(crate) const SOAKS: &[Soak] = &[
         package: "sdk-machine",
         test: "statements::each_statement_is_answered_once_and_done_once",
         about: "statements through cuts and crashes are answered once and done once",
+    },
+    Soak {
+        name: "offline-devices",
+        package: "scenarios",
+        test: "offline::what_ten_devices_wrote_offline_is_decided_once_and_everywhere",
+        about: "ten devices come back at once, with 1,000 writes each after seed 0",
     },
     Soak {
         name: "overlay",
@@ -243,6 +255,12 @@ pub(crate) const SOAKS: &[Soak] = &[
         package: "server-engine",
         test: "transfer::a_shard_moves_whole_or_not_at_all",
         about: "a shard moves to another node through crashes and damage, whole or not at all",
+    },
+    Soak {
+        name: "typing-kills",
+        package: "scenarios",
+        test: "typing::nothing_typed_is_lost_or_doubled",
+        about: "who types is killed 500 times after seed 1, with power cuts at odd seeds",
     },
     Soak {
         name: "values",

@@ -275,7 +275,7 @@ impl World {
     }
 
     fn set(&self, what: &What, is_broken: bool) {
-        let signal = if is_broken { "-STOP" } else { "-CONT" };
+        let signal = if is_broken { "STOP" } else { "CONT" };
         match what {
             What::Up(place) => self.proxies[*place].hold_up(is_broken),
             What::Down(place) => self.proxies[*place].hold_down(is_broken),

@@ -99,7 +99,7 @@ impl Process {
     /// Stops it for a while, or lets it go on.
     pub(crate) fn signal(&self, signal: &str) {
         let id = self.child.id().to_string();
-        let done = Command::new("kill").args([signal, &id]).status().unwrap();
+        let done = Command::new("kill").args(["-s", signal, &id]).status().unwrap();
         assert!(done.success(), "{signal} {id}");
     }
 
