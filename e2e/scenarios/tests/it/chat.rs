@@ -88,6 +88,7 @@ fn two_people_chat_through_kills_of_everything() {
     alice.until("* offline");
     // Said without a server, it waits, and the history is there.
     alice.enter("three");
+    alice.until("* waiting: three");
     assert_eq!(alice.messages(), said(&[("alice", "one"), ("bob", "two")]));
     bob.kill9();
     let mut bob = world.open("bob", "b");
@@ -95,6 +96,7 @@ fn two_people_chat_through_kills_of_everything() {
     assert_eq!(bob.messages(), said(&[("alice", "one"), ("bob", "two")]));
     world.start();
     bob.until("[lobby] alice: three");
+    alice.until("* sent: three");
     bob.enter("/offline");
     bob.until("* paused");
     alice.until("[lobby] alice: three");
@@ -115,8 +117,47 @@ fn two_people_chat_through_kills_of_everything() {
     assert_eq!(bob.messages(), all);
     for chat in [alice, bob] {
         let told = chat.leave();
-        let is_wrong = |line: &String| line.contains("not sent") || line.contains("no table");
+        let is_wrong = |line: &String| line.contains("not said") || line.contains("no table");
         assert!(!told.iter().any(is_wrong), "{told:?}");
+    }
+}
+
+/// Must show 8: what is said offline is shown, waits through the end of the program, and is sent once.
+#[test]
+fn what_is_said_offline_waits_and_is_sent() {
+    let mut world = World::new();
+    let (mut alice, mut bob) = (world.open("alice", "a"), world.open("bob", "b"));
+    alice.until("* connected");
+    bob.until("* connected");
+    alice.enter("before");
+    alice.until("[lobby] alice: before");
+    world.kill();
+    alice.until("* offline");
+    alice.enter("one");
+    alice.until("* waiting: one");
+    alice.enter("/show");
+    alice.until("~ [lobby] alice: one");
+    alice.kill9();
+    // Another program, which has never seen a server.
+    let mut alice = world.open("alice", "a");
+    alice.until("* waiting: one");
+    alice.enter("two");
+    alice.until("* waiting: two");
+    let told = alice.leave();
+    for body in ["one", "two"] {
+        let kept = format!("* [lobby] {body}: is sent when the chat is opened again");
+        assert!(told.contains(&kept), "{told:?}");
+    }
+    world.start();
+    let mut alice = world.open("alice", "a");
+    alice.until("[lobby] alice: two");
+    bob.until("[lobby] alice: two");
+    let all = said(&[("alice", "before"), ("alice", "one"), ("alice", "two")]);
+    assert_eq!(alice.messages(), all);
+    assert_eq!(bob.messages(), all);
+    for chat in [alice, bob] {
+        let told = chat.leave();
+        assert!(!told.iter().any(|line| line.contains("waiting")), "{told:?}");
     }
 }
 
@@ -194,7 +235,17 @@ fn mentions_unread_drafts_and_who_is_typing() {
         // What is not a status or a message is something wrong.
         let told = chat.leave();
         let is_known = |line: &String| {
-            let known = ["joined", "behind", "connect", "unread", "typing", "draft", "mentioned"];
+            let known = [
+                "joined",
+                "behind",
+                "connect",
+                "unread",
+                "typing",
+                "draft",
+                "mentioned",
+                "sent",
+                "waiting",
+            ];
             line.starts_with('[') || known.iter().any(|known| line.contains(known))
         };
         assert!(told.iter().all(is_known), "{told:?}");

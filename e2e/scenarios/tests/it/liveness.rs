@@ -147,11 +147,11 @@ async fn write(client: &Client, number: i64) -> String {
         let pair = i64::try_from(2 * dice.below(20)).unwrap();
         let tag = Value::text(format!("{number}/{n}")).unwrap();
         let pair = [Value::Integer(pair), tag];
-        let written = client.batch(&[
+        let both = [
             ("UPDATE app.marks SET n = $2, saw = $3, saw_n = $4 WHERE id = $1", &values[..]),
             ("UPDATE app.pairs SET tag = $2 WHERE id IN ($1, $1 + 1)", &pair[..]),
-        ]);
-        if let Err(error) = written.await {
+        ];
+        if let Err(error) = client.batch(&both).await {
             return format!("it cannot write: {error}");
         }
         say("wrote");

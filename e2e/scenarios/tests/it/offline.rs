@@ -93,8 +93,7 @@ fn expected(all: &[Done]) -> (Vec<String>, usize) {
 /// Must show 2 of offline writes.
 #[test]
 fn what_ten_devices_wrote_offline_is_decided_once_and_everywhere() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all();
-    let runtime = { runtime }.build().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
     seeds::for_each("offline-devices", 1, |seed| {
         let writes = if seed == 0 { 60 } else { 1_000 };
         runtime.block_on(all_at_once(seed, writes));

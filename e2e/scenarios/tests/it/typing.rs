@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use e2e_harness::{Client as Http, Home, Role};
+use e2e_harness::{Home, Role};
 use sdk_core::{Client, Config, StatusWord, SubscribeOptions, Value, Verdict};
 
 use crate::kills::Dice;
@@ -48,11 +48,11 @@ async fn typist(command: &str) {
     while lines.try_recv().is_err() {
         say(&format!("tries {typed}"));
         let note = [Value::Integer(typed), Value::Integer(typed / RUN)];
-        let done = client.batch(&[
+        let both = [
             ("INSERT INTO app.notes (id, run, body) VALUES ($1, $2, 'typed')", &note[..]),
             ("UPDATE app.counts SET typed = typed + 1 WHERE id = 1", &[]),
-        ]);
-        done.await.unwrap();
+        ];
+        client.batch(&both).await.unwrap();
         say(&format!("typed {typed}"));
         typed += 1;
     }

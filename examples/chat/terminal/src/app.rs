@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use sdk_core::{Client, Error, ResultState, Status, StatusWord, WatchResult};
+use sdk_core::{
+    Client, Error, MutationState, Rejection, ResultState, Status, StatusWord, WatchResult,
+};
 use tokio::select;
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-use crate::chat::{self, Lists, RoomFeed, Write, Written};
+use crate::chat::{self, Lists, RoomFeed};
 use crate::view::{Face, Mention, Message, Room, View, Wish};
 
 /// Others are told no more often that the user is typing.
@@ -19,7 +19,7 @@ const TYPING_EVERY: Duration = Duration::from_secs(2);
 /// A draft is stored when nothing more was typed for so long.
 const DRAFT_AFTER: Duration = Duration::from_secs(1);
 
-/// Whoever leaves waits no longer for what he has said.
+/// Whoever leaves waits no longer until what he has said is sent. It is kept otherwise.
 const LEAVE_WITHIN: Duration = Duration::from_secs(10);
 
 pub(crate) struct App<F> {
@@ -29,16 +29,9 @@ pub(crate) struct App<F> {
     lists: Lists,
     feed: RoomFeed,
     statuses: BoxStream<'static, Status>,
-    writes: mpsc::UnboundedSender<Write>,
-    written: mpsc::UnboundedReceiver<Written>,
-    writer: JoinHandle<()>,
-    /// Writes that are not done.
-    waiting: usize,
+    rejected: BoxStream<'static, Rejection>,
     /// What the user is writing, and when it is stored.
     draft: Option<(String, Instant)>,
-    /// What the server was told last of the draft of this room. What the replica shows may be
-    /// older.
-    told_draft: Option<String>,
     told_typing: Option<Instant>,
     /// Up to where the room was read, as far as the server was told.
     seen: i64,
@@ -53,7 +46,7 @@ enum Happened {
     Draft(WatchResult),
     Mentions(WatchResult),
     Status(Status),
-    Written(Written),
+    Rejected(Rejection),
     DraftIsDue,
 }
 
@@ -66,9 +59,6 @@ impl<F: Face> App<F> {
     ) -> Result<Self, Error> {
         let (lists, feed) =
             (Lists::open(&client, user).await?, RoomFeed::open(&client, user, room).await?);
-        let (writes, to_write) = mpsc::unbounded_channel();
-        let (tell_written, written) = mpsc::unbounded_channel();
-        let writer = tokio::spawn(chat::write_all(client.clone(), to_write, tell_written));
         let view = View {
             user: user.to_owned(),
             status: client.status(),
@@ -79,31 +69,26 @@ impl<F: Face> App<F> {
             typing: Vec::new(),
             mentions: Vec::new(),
             draft: None,
-            unsent: Vec::new(),
             notices: Vec::new(),
         };
-        let statuses = client.statuses().boxed();
-        let mut app = Self {
+        let (statuses, rejected) = (client.statuses().boxed(), client.rejected().boxed());
+        let app = Self {
             client,
             face,
             view,
             lists,
             feed,
             statuses,
-            writes,
-            written,
-            writer,
-            waiting: 0,
+            rejected,
             draft: None,
-            told_draft: None,
             told_typing: None,
             seen: 0,
         };
-        app.write(Write::Found { room: room.to_owned() });
+        app.found(room);
         Ok(app)
     }
 
-    /// Runs until the user leaves. Gives what he has said and was not sent.
+    /// Runs until the user leaves. Gives what he has said and waits to be sent.
     pub(crate) async fn run(mut self) -> anyhow::Result<Vec<String>> {
         loop {
             self.face.show(&self.view)?;
@@ -117,7 +102,7 @@ impl<F: Face> App<F> {
                 Happened::Rooms(result) => {
                     if let Some(rooms) = self.read(&result, Room::read) {
                         self.view.rooms = rooms;
-                        self.mark_read();
+                        self.mark_read().await;
                     }
                 }
                 Happened::Messages(result) => {
@@ -125,7 +110,7 @@ impl<F: Face> App<F> {
                         self.view.messages = messages;
                         self.view.is_loading =
                             [ResultState::Loading, ResultState::Cached].contains(&result.state);
-                        self.mark_read();
+                        self.mark_read().await;
                     }
                 }
                 Happened::Typing(result) => {
@@ -144,8 +129,8 @@ impl<F: Face> App<F> {
                     }
                 }
                 Happened::Status(status) => self.view.status = status,
-                Happened::Written(written) => self.written(written),
-                Happened::DraftIsDue => self.store_draft(),
+                Happened::Rejected(rejection) => self.rejected(rejection).await,
+                Happened::DraftIsDue => self.store_draft().await,
             }
         }
         self.leave().await
@@ -166,7 +151,7 @@ impl<F: Face> App<F> {
             Some(result) = self.feed.typing.next() => Happened::Typing(result),
             Some(result) = self.feed.draft.next() => Happened::Draft(result),
             Some(status) = self.statuses.next() => Happened::Status(status),
-            Some(written) = self.written.recv() => Happened::Written(written),
+            Some(rejection) = self.rejected.next() => Happened::Rejected(rejection),
             () = draft_is_due => Happened::DraftIsDue,
         }
     }
@@ -174,16 +159,15 @@ impl<F: Face> App<F> {
     async fn wish(&mut self, wish: Wish) -> anyhow::Result<()> {
         match wish {
             Wish::Say(body) => {
-                self.view.unsent.push((self.view.room.clone(), body.clone()));
-                self.write(Write::Say { room: self.view.room.clone(), body });
+                chat::say(&self.client, &self.view.room, &body).await?;
                 self.draft = Some((String::new(), Instant::now()));
-                self.store_draft();
+                self.store_draft().await;
             }
             Wish::Write(line) => {
                 let is_typing = !line.is_empty();
                 self.draft = Some((line, Instant::now() + DRAFT_AFTER));
                 if is_typing {
-                    self.tell_typing();
+                    self.tell_typing().await;
                 }
             }
             Wish::Join(room) => self.join(room).await?,
@@ -200,71 +184,73 @@ impl<F: Face> App<F> {
         if room == self.view.room {
             return Ok(());
         }
-        self.store_draft();
+        self.store_draft().await;
         let feed = RoomFeed::open(&self.client, &self.view.user, &room).await?;
         std::mem::replace(&mut self.feed, feed).leave();
-        (self.told_typing, self.told_draft, self.seen) = (None, None, 0);
+        (self.told_typing, self.seen) = (None, 0);
         let view = &mut self.view;
         (view.messages, view.typing, view.draft) = (Vec::new(), Vec::new(), None);
         view.is_loading = true;
         if !view.rooms.iter().any(|known| known.name == room) {
-            self.write(Write::Found { room: room.clone() });
+            self.found(&room);
         }
         self.view.room = room;
         Ok(())
     }
 
+    /// Has a room founded, when there is a connection. The user is told when it cannot be.
+    fn found(&self, room: &str) {
+        let (client, room) = (self.client.clone(), room.to_owned());
+        tokio::spawn(async move { chat::found(&client, &room).await });
+    }
+
     /// The user has read what is shown of the room.
-    fn mark_read(&mut self) {
+    async fn mark_read(&mut self) {
         let room = self.view.rooms.iter().find(|room| room.name == self.view.room);
         let newest = self.view.messages.iter().map(|message| message.at).max();
         let (Some(room), Some(newest)) = (room, newest) else { return };
         if newest > room.seen.max(self.seen) {
             self.seen = newest;
-            self.write(Write::Read { room: self.view.room.clone(), seen: newest });
+            let read = chat::read_to(&self.client, &self.view.room, newest).await;
+            self.tell_if_wrong(read.err());
         }
     }
 
-    fn tell_typing(&mut self) {
+    async fn tell_typing(&mut self) {
         // Late, it would not be true any more.
         let is_heard = [StatusWord::Connected, StatusWord::Behind].contains(&self.view.status.word);
         let is_told = self.told_typing.is_some_and(|at| at.elapsed() < TYPING_EVERY);
         if is_heard && !is_told {
             self.told_typing = Some(Instant::now());
-            self.write(Write::Type { room: self.view.room.clone() });
+            // It does not matter if there was no connection any more.
+            let _ = chat::typing(&self.client, &self.view.room).await;
         }
     }
 
-    fn store_draft(&mut self) {
+    async fn store_draft(&mut self) {
         let Some((body, _)) = self.draft.take() else { return };
-        let shown = self.view.draft.as_deref().unwrap_or_default();
-        if body != self.told_draft.as_deref().unwrap_or(shown) {
-            self.told_draft = Some(body.clone());
-            self.view.draft = Some(body.clone()).filter(|body| !body.is_empty());
-            self.write(Write::Draft { room: self.view.room.clone(), body });
+        if body != self.view.draft.as_deref().unwrap_or_default() {
+            let stored = chat::draft(&self.client, &self.view.room, &body).await;
+            self.view.draft = Some(body).filter(|body| !body.is_empty());
+            self.tell_if_wrong(stored.err());
         }
     }
 
-    fn write(&mut self, write: Write) {
-        self.waiting += 1;
-        // The writer ends with this.
-        let _ = self.writes.send(write);
+    /// The server has refused something. The user is told what, and it is dealt with.
+    async fn rejected(&mut self, rejection: Rejection) {
+        let MutationState::Rejected { reason, .. } = &rejection.state else { return };
+        let said = rejection.operations.iter().filter(|it| it.table == "chat.messages");
+        let bodies = said.flat_map(|it| it.changes.iter().filter(|(name, _)| name == "body"));
+        for (_, body) in bodies {
+            self.tell(format!("not said: {body:?}: {reason}"));
+        }
+        let discarded = self.client.discard(rejection.id).await;
+        self.tell_if_wrong(discarded.err());
     }
 
-    fn written(&mut self, Written { write, outcome }: Written) {
-        self.waiting -= 1;
-        let said = match write {
-            Write::Say { body, .. } => {
-                // They are done in the order in which they were said.
-                self.view.unsent.remove(0);
-                Some(body)
-            }
-            _ => None,
-        };
-        match (outcome, said) {
-            (Err(error), Some(body)) => self.tell(format!("not sent: {body}: {error}")),
-            (Err(error), None) => self.tell(error.to_string()),
-            (Ok(()), _) => {}
+    fn tell_if_wrong(&mut self, error: Option<Error>) {
+        if let Some(error) = error {
+            self.tell(error.to_string());
         }
     }
 
@@ -284,42 +270,25 @@ impl<F: Face> App<F> {
         }
     }
 
-    /// Waits for what is not written, unless there is no network for it, or the user wants to be
-    /// gone.
+    /// Waits until what was said is sent, where there is a network for it, or the user wants to be gone.
     async fn leave(mut self) -> anyhow::Result<Vec<String>> {
-        self.store_draft();
-        let (closed, _) = mpsc::unbounded_channel();
-        // The writer ends when it has done what is left.
-        self.writes = closed;
-        let until = Instant::now() + LEAVE_WITHIN;
-        while self.is_worth_waiting() {
-            if !self.view.unsent.is_empty() {
-                self.tell("leaving, as soon as what was said is sent".to_owned());
-                self.face.show(&self.view)?;
-            }
+        self.store_draft().await;
+        self.face.show(&self.view)?;
+        if [StatusWord::Connected, StatusWord::Behind].contains(&self.client.status().word) {
+            let sent = async {
+                // What is not sent is told below.
+                let _ = self.client.wait_for_sync(LEAVE_WITHIN).await;
+            };
+            let is_gone = async { while self.face.wish().await != Some(Wish::Quit) {} };
             select! {
-                Some(written) = self.written.recv() => self.written(written),
-                Some(Wish::Quit) = self.face.wish() => break,
-                () = sleep_until(until) => break,
-                else => break,
+                () = sent => {}
+                () = is_gone => {}
             }
         }
-        self.writer.abort();
-        self.face.show(&self.view)?;
+        let waiting = chat::waiting(&self.client).await.unwrap_or_default();
         self.feed.leave();
         self.client.close().await;
-        let unsent = self.view.unsent.into_iter();
-        Ok(unsent.map(|(room, body)| format!("not sent: [{room}] {body}")).collect())
-    }
-
-    /// What was said is worth a connection that there may be soon, without anybody's help. A draft
-    /// is worth one that there is.
-    fn is_worth_waiting(&self) -> bool {
-        use StatusWord::{Behind, Connected, Connecting, Offline};
-        match self.client.status().word {
-            Connected | Behind => self.waiting > 0,
-            Connecting | Offline => !self.view.unsent.is_empty(),
-            _ => false,
-        }
+        let kept = "is sent when the chat is opened again";
+        Ok(waiting.iter().map(|(room, body)| format!("[{room}] {body}: {kept}")).collect())
     }
 }

@@ -1,18 +1,17 @@
-//! What the chat asks of the SDK: subscriptions, local queries, and statements for the server.
+//! What the chat asks of the SDK: subscriptions, local queries, and what is written.
 
 use std::time::Duration;
 
 use sdk_core::{
-    Client, Error, RemoteOptions, SubscribeOptions, Subscription, Value, Watch, WatchResult,
+    Client, Error, Mutation, RemoteOptions, SubscribeOptions, Subscription, Value, Watch,
+    WatchResult, WriteOptions,
 };
-use tokio::sync::mpsc;
 
 /// How many messages of a room come at first.
 const MESSAGES_FIRST: u64 = 50;
 
-/// What is said waits so long for a network. The SDK asks again under the same request id, so that
-/// it is said once.
-const SAY_WITHIN: Duration = Duration::from_secs(24 * 3_600);
+/// A new room waits so long for a network.
+const FOUND_WITHIN: Duration = Duration::from_secs(24 * 3_600);
 
 /// Rooms, with how much is unread of those whose messages are here.
 const ROOMS: &str = "
@@ -21,9 +20,12 @@ const ROOMS: &str = "
        WHERE m.room = r.name AND m.author <> $1 AND m.at > coalesce(k.seen, 0)) AS unread
     FROM chat.rooms r LEFT JOIN chat.read_marks k ON k.room = r.name ORDER BY r.name";
 
-/// `_seq` is when a row was born, for everybody in the same order.
-const MESSAGES: &str =
-    "SELECT id, author, body, at FROM chat.messages WHERE room = $1 ORDER BY _seq";
+/// `_seq` is when a row was born, for everybody in the same order. What is only on this device has none.
+const MESSAGES: &str = "SELECT id, author, body, at, _seq IS NULL AS is_waiting
+    FROM chat.messages WHERE room = $1 ORDER BY _seq IS NULL, _seq, at, id";
+
+/// What waits for the server, in all rooms.
+const WAITING: &str = "SELECT room, body FROM chat.messages WHERE _seq IS NULL ORDER BY at, id";
 
 const MENTIONS: &str = "SELECT message, room, author, body FROM chat.mentions ORDER BY _seq";
 
@@ -31,23 +33,6 @@ const TYPING: &str =
     "SELECT author FROM chat.typing WHERE room = $1 AND author <> $2 ORDER BY author";
 
 const DRAFT: &str = "SELECT body FROM chat.drafts WHERE room = $1";
-
-/// Something to have the server write.
-#[derive(Debug)]
-pub(crate) enum Write {
-    Found { room: String },
-    Say { room: String, body: String },
-    Type { room: String },
-    Draft { room: String, body: String },
-    Read { room: String, seen: i64 },
-}
-
-/// What became of it.
-#[derive(Debug)]
-pub(crate) struct Written {
-    pub(crate) write: Write,
-    pub(crate) outcome: Result<(), Error>,
-}
 
 /// What goes on whatever room is open.
 #[derive(Debug)]
@@ -100,53 +85,50 @@ impl RoomFeed {
     }
 }
 
-/// Does one write after the other, so that messages arrive in the order in which they were said.
-pub(crate) async fn write_all(
-    client: Client,
-    mut writes: mpsc::UnboundedReceiver<Write>,
-    written: mpsc::UnboundedSender<Written>,
-) {
-    while let Some(write) = writes.recv().await {
-        let outcome = run(&client, &write).await;
-        if written.send(Written { write, outcome }).is_err() {
-            return;
-        }
-    }
+/// Founds a room, if there is none of that name. What would be refused of a room that somebody else has
+/// founded is not for a device that does not know all of them.
+pub(crate) async fn found(client: &Client, room: &str) -> Result<(), Error> {
+    let options = RemoteOptions { timeout: Some(FOUND_WITHIN), ..RemoteOptions::default() };
+    let found = "INSERT INTO chat.rooms (name) VALUES ($1) ON CONFLICT DO NOTHING";
+    client.remote_with(found, &[text(room)?], options).await.map(drop)
 }
 
-async fn run(client: &Client, write: &Write) -> Result<(), Error> {
-    let options = RemoteOptions { timeout: Some(SAY_WITHIN), ..RemoteOptions::default() };
-    let (sql, params) = match write {
-        Write::Found { room } => {
-            ("INSERT INTO chat.rooms (name) VALUES ($1) ON CONFLICT DO NOTHING", vec![text(room)?])
-        }
-        Write::Say { room, body } => (
-            "INSERT INTO chat.messages (room, body) VALUES ($1, $2)",
-            vec![text(room)?, text(body)?],
-        ),
-        Write::Type { room } => (
-            "INSERT INTO chat.typing (room, at) VALUES ($1, NOW())
-             ON CONFLICT (room, author) DO UPDATE SET at = NOW()",
-            vec![text(room)?],
-        ),
-        Write::Draft { room, body } if body.is_empty() => {
-            ("DELETE FROM chat.drafts WHERE room = $1", vec![text(room)?])
-        }
-        Write::Draft { room, body } => (
-            "INSERT INTO chat.drafts (room, body) VALUES ($1, $2)
-             ON CONFLICT (room) DO UPDATE SET body = $2",
-            vec![text(room)?, text(body)?],
-        ),
-        Write::Read { room, seen } => {
-            let params = [text(room)?, Value::Integer(*seen)];
-            let mark = "INSERT INTO chat.read_marks (room, seen) VALUES ($1, $2)
-                        ON CONFLICT DO NOTHING";
-            client.remote_with(mark, &params, options).await?;
-            // Another device may have come further.
-            ("UPDATE chat.read_marks SET seen = $2 WHERE room = $1 AND seen < $2", params.to_vec())
-        }
-    };
-    client.remote_with(sql, &params, options).await.map(drop)
+/// Says something: it is stored on the device, and sent when there is a connection.
+pub(crate) async fn say(client: &Client, room: &str, body: &str) -> Result<Mutation, Error> {
+    let say = "INSERT INTO chat.messages (room, body) VALUES ($1, $2)";
+    client.execute(say, &[text(room)?, text(body)?]).await
+}
+
+/// Tells others that the user is typing: now, or not at all.
+pub(crate) async fn typing(client: &Client, room: &str) -> Result<Mutation, Error> {
+    let typing = "INSERT INTO chat.typing (room, at) VALUES ($1, NOW())
+                  ON CONFLICT (room, author) DO UPDATE SET at = NOW()";
+    let options = WriteOptions { online: true, ..WriteOptions::default() };
+    client.execute_with(typing, &[text(room)?], options).await
+}
+
+/// Keeps what is written and not said.
+pub(crate) async fn draft(client: &Client, room: &str, body: &str) -> Result<Mutation, Error> {
+    let room = text(room)?;
+    if body.is_empty() {
+        return client.execute("DELETE FROM chat.drafts WHERE room = $1", &[room]).await;
+    }
+    let draft = "INSERT INTO chat.drafts (room, body) VALUES ($1, $2)
+                 ON CONFLICT (room) DO UPDATE SET body = $2";
+    client.execute(draft, &[room, text(body)?]).await
+}
+
+/// Notes up to where a room was read. Another device may have come further.
+pub(crate) async fn read_to(client: &Client, room: &str, seen: i64) -> Result<Mutation, Error> {
+    let mark = "INSERT INTO chat.read_marks (room, seen) VALUES ($1, $2)
+                ON CONFLICT (room) DO UPDATE SET seen = max(seen, $2)";
+    client.execute(mark, &[text(room)?, Value::Integer(seen)]).await
+}
+
+/// What waits for the server: rooms, and what was said in them.
+pub(crate) async fn waiting(client: &Client) -> Result<Vec<(String, String)>, Error> {
+    let rows = client.query(WAITING, &[]).await?;
+    rows.iter().map(|row| Ok((row.get("room")?, row.get("body")?))).collect()
 }
 
 /// The rows of a result, each read. What cannot be read is said once, by whoever asked for it.

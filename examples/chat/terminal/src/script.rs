@@ -5,12 +5,13 @@
 //! * connected                 how it is with the connection, and whatever else there is to say
 //! = lobby: 1 message          what /show shows: so many messages follow,
 //! - [lobby] alice: hello      each like this,
-//! ~ [lobby] alice: and?       and then what was said and not sent yet
+//! ~ [lobby] alice: and?       and then what waits for a connection
 //! ```
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, Write};
 
+use sdk_core::StatusWord;
 use tokio::sync::mpsc;
 
 use crate::view::{Face, Message, View, Wish};
@@ -29,6 +30,8 @@ struct Told {
     status: Option<String>,
     room: Option<String>,
     messages: BTreeSet<String>,
+    /// Those that wait, where there was no connection for them.
+    waiting: BTreeSet<String>,
     mentions: BTreeSet<String>,
     typing: Vec<String>,
     draft: Option<String>,
@@ -109,13 +112,22 @@ impl<W: Write> Face for Script<W> {
                 lines.push(format!("{author} mentioned you in {room}: {body}"));
             }
         }
+        let is_heard = [StatusWord::Connected, StatusWord::Behind].contains(&view.status.word);
+        for Message { id, body, is_waiting, .. } in &view.messages {
+            if *is_waiting && !is_heard && told.waiting.insert(id.clone()) {
+                lines.push(format!("waiting: {body}"));
+            }
+            if !is_waiting && told.waiting.remove(id) {
+                lines.push(format!("sent: {body}"));
+            }
+        }
         lines.extend(view.notices.iter().skip(told.notices).cloned());
         told.notices = view.notices.len();
         lines.extend(self.complaint.take());
         for line in lines {
             writeln!(self.out, "* {line}")?;
         }
-        for message in &view.messages {
+        for message in view.messages.iter().filter(|message| !message.is_waiting) {
             if self.told.messages.insert(message.id.clone()) {
                 self.message(&view.room, message)?;
             }
@@ -124,15 +136,18 @@ impl<W: Write> Face for Script<W> {
     }
 
     fn show_all(&mut self, view: &View) -> std::io::Result<()> {
-        let count = view.messages.len();
+        let (waiting, sent): (Vec<_>, Vec<_>) =
+            view.messages.iter().partition(|message| message.is_waiting);
+        let count = sent.len();
         let messages = if count == 1 { "message" } else { "messages" };
         writeln!(self.out, "= {}: {count} {messages}", view.room)?;
-        for message in &view.messages {
+        for message in sent {
             write!(self.out, "- ")?;
             self.message(&view.room, message)?;
         }
-        for body in view.unsent_here() {
-            writeln!(self.out, "~ [{}] {}: {body}", view.room, view.user)?;
+        for message in waiting {
+            write!(self.out, "~ ")?;
+            self.message(&view.room, message)?;
         }
         self.out.flush()
     }

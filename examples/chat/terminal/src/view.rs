@@ -20,17 +20,8 @@ pub(crate) struct View {
     pub(crate) mentions: Vec<Mention>,
     /// What was written in it and not sent, on whatever device.
     pub(crate) draft: Option<String>,
-    /// What was said and has not got to the server, in its order, and in which rooms.
-    pub(crate) unsent: Vec<(String, String)>,
     /// What the user is told besides, the latest last.
     pub(crate) notices: Vec<String>,
-}
-
-impl View {
-    /// What was said in the room that is open, and has not got to the server.
-    pub(crate) fn unsent_here(&self) -> impl Iterator<Item = &str> {
-        self.unsent.iter().filter(|(room, _)| *room == self.room).map(|(_, body)| &**body)
-    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +40,8 @@ pub(crate) struct Message {
     pub(crate) body: String,
     /// When it was written, in microseconds since 1970.
     pub(crate) at: i64,
+    /// It is only on this device, until there is a connection.
+    pub(crate) is_waiting: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +62,7 @@ impl Message {
     pub(crate) fn read(row: &Row<'_>) -> Result<Self, Error> {
         let (id, author, body, at) =
             (row.get("id")?, row.get("author")?, row.get("body")?, row.get("at")?);
-        Ok(Self { id, author, body, at })
+        Ok(Self { id, author, body, at, is_waiting: row.get::<i64>("is_waiting")? != 0 })
     }
 }
 

@@ -8,7 +8,7 @@ use ratatui::widgets::{Block, Paragraph};
 use sdk_core::StatusWord;
 
 use super::Screen;
-use crate::view::{HELP, View};
+use crate::view::{HELP, Message, View};
 
 const ROOMS_WIDTH: u16 = 20;
 
@@ -95,23 +95,21 @@ fn draw_messages(frame: &mut Frame<'_>, area: Rect, view: &View, screen: &mut Sc
 
 /// All messages of the room as lines of a width.
 fn message_lines(view: &View, width: usize) -> Vec<Line<'static>> {
-    let sent = view.messages.iter().map(|message| (&*message.author, &*message.body, true));
-    let unsent = view.unsent_here().map(|body| (&*view.user, body, false));
     let mut lines = Vec::new();
-    for (author, body, is_sent) in sent.chain(unsent) {
+    for Message { author, body, is_waiting, .. } in &view.messages {
         let name = format!("{author}: ");
-        let waits = if is_sent { "" } else { " (not sent yet)" };
+        let waits = if *is_waiting { " (waiting)" } else { "" };
         let text = format!("{name}{body}{waits}");
         for (place, part) in textwrap::wrap(&text, width).into_iter().enumerate() {
             let line = match part.strip_prefix(&*name).filter(|_| place == 0) {
                 Some(rest) => {
-                    let colour = if author == view.user { Color::Cyan } else { Color::Blue };
+                    let colour = if *author == view.user { Color::Cyan } else { Color::Blue };
                     let author = Span::styled(name.clone(), Style::new().fg(colour).bold());
                     Line::from(vec![author, Span::from(rest.to_owned())])
                 }
                 None => Line::from(part.into_owned()),
             };
-            lines.push(if is_sent { line } else { line.dim() });
+            lines.push(if *is_waiting { line.dim() } else { line });
         }
     }
     lines
