@@ -11,6 +11,7 @@
 //! | what the machine is told when it starts | `stored.rs`; the tables of the SDK: `sql/` |
 //! | replicated tables: columns; indexes, triggers and what else is beside them | `table.rs`, `tables.rs`, `surroundings.rs` |
 //! | rows, and who holds them | `rows.rs`, `sets.rs` |
+//! | what a transaction has changed, for those who watch | `changed.rs`, `alike.rs` |
 //! | `namespace.table` in SQL, and what else its text says | `names.rs`, `said.rs`; `tokens.rs` |
 //! | reading | `reader.rs`; values: `values.rs` |
 //! | what an application may do | `guard.rs`, `local.rs` |
@@ -20,7 +21,9 @@
 //! | what can go wrong | `error.rs` |
 
 mod again;
+mod alike;
 mod capture;
+mod changed;
 mod error;
 mod expect;
 mod functions;
@@ -51,6 +54,8 @@ mod values;
 mod writers;
 mod writing;
 
+pub use alike::{means_the_same, selects_like};
+pub use changed::{Changed, ChangedRow, ChangedRows, RowImage};
 pub use error::ReplicaError;
 pub use functions::Writer;
 pub use limits::{OUTBOX_BYTES_MAX, OUTBOX_MUTATIONS_MAX};
@@ -58,7 +63,7 @@ pub use options::{Expect, OnReject, WriteOptions};
 pub use pending::PendingMutation;
 pub use reader::{QueryResult, Reader};
 pub use rejected::RejectedMutation;
-pub use replica::{Changed, Replica};
+pub use replica::Replica;
 pub use said::subscribed_table;
 pub use sdk_machine::MutationId;
 pub use typed::Change;

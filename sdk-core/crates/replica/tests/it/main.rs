@@ -6,6 +6,7 @@ mod world;
 
 mod capture;
 mod captures;
+mod changes;
 mod crashes;
 mod cuts;
 mod expecting;
