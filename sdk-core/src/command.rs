@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::readers::Waited;
 use crate::rejection::Rejection;
 use crate::transaction::{Call, Statement};
-use crate::watch::WatchResult;
+use crate::watch::Found;
 use crate::written::{Pending, Wrote};
 
 /// Which subscription it is, and how it is with it.
@@ -27,7 +27,7 @@ pub(crate) enum Command {
     Watch {
         sql: String,
         params: Vec<Value>,
-        results: watch::Sender<Option<WatchResult>>,
+        results: watch::Sender<Option<Found>>,
     },
     /// Statements that are done together.
     Write {

@@ -1,7 +1,7 @@
 //! Threads that read the replica. They wait for nobody who writes, and nobody who writes waits for
 //! them.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -23,6 +23,8 @@ struct Inner {
     jobs: Mutex<Option<Sender<Job>>>,
     is_open: Arc<AtomicBool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// How many times queries of watches have run.
+    watch_runs: AtomicU64,
 }
 
 /// Somebody waits for what runs, until this is dropped.
@@ -63,7 +65,7 @@ impl Readers {
             );
         }
         let (jobs, threads) = (Mutex::new(Some(jobs)), Mutex::new(threads));
-        Ok(Self(Arc::new(Inner { jobs, is_open, threads })))
+        Ok(Self(Arc::new(Inner { jobs, is_open, threads, watch_runs: AtomicU64::new(0) })))
     }
 
     /// Has something read.
@@ -82,6 +84,16 @@ impl Readers {
     ) -> impl Fn() -> bool + Clone + Send + Sync + 'static {
         let (is_open, waited) = (Arc::clone(&self.0.is_open), waited.clone());
         move || is_open.load(Ordering::Relaxed) && waited.0.load(Ordering::Relaxed)
+    }
+
+    /// So many queries of watches are about to run.
+    pub(crate) fn count_watch_runs(&self, queries: usize) {
+        self.0.watch_runs.fetch_add(queries as u64, Ordering::Relaxed);
+    }
+
+    /// How many there were.
+    pub(crate) fn watch_runs(&self) -> u64 {
+        self.0.watch_runs.load(Ordering::Relaxed)
     }
 
     /// Has all end that runs: nothing is wanted any more.

@@ -1,28 +1,85 @@
 //! Rows of results.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use protocol::value::Value;
 
 use crate::error::Error;
 
-/// Rows with named columns. Cloning shares them.
+/// Rows with named columns. Cloning shares them, and results of a watch share the rows that are
+/// equal: see [`Row::is_same`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rows {
     columns: Arc<[String]>,
-    rows: Arc<[Vec<Value>]>,
+    rows: Arc<[Arc<[Value]>]>,
 }
 
 /// One of them.
 #[derive(Clone, Copy, Debug)]
 pub struct Row<'a> {
     columns: &'a [String],
-    values: &'a [Value],
+    values: &'a Arc<[Value]>,
 }
 
 impl Rows {
     pub(crate) fn new(columns: Vec<String>, rows: Vec<Vec<Value>>) -> Self {
-        Self { columns: columns.into(), rows: rows.into() }
+        Self { columns: columns.into(), rows: rows.into_iter().map(Arc::from).collect() }
+    }
+
+    /// The same rows, of which those that `before` has, too, are the same in memory. If they all are,
+    /// it is all of `before`.
+    pub(crate) fn sharing<R>(columns: Arc<[String]>, rows: Vec<R>, before: &Self) -> Self
+    where
+        R: AsRef<[Value]> + Into<Arc<[Value]>>,
+    {
+        if columns != before.columns {
+            return Self { columns, rows: rows.into_iter().map(Into::into).collect() };
+        }
+        let old = &before.rows;
+        let is_same = |(old, new): &(&Arc<[Value]>, &R)| {
+            let (old, new): (&[Value], &[Value]) = (old, new.as_ref());
+            std::ptr::eq(old, new) || old == new
+        };
+        let begin = old.iter().zip(&rows).take_while(is_same).count();
+        if begin == old.len() && begin == rows.len() {
+            return before.clone();
+        }
+        // Most often little has changed, and what lies between is short.
+        let behind = old[begin..].iter().rev().zip(rows[begin..].iter().rev());
+        let end = behind.take_while(is_same).count();
+        let (old_end, new_end) = (old.len() - end, rows.len() - end);
+        let known: HashMap<&[Value], &Arc<[Value]>> = match begin < new_end {
+            true => old[begin..old_end].iter().map(|row| (&**row, row)).collect(),
+            false => HashMap::new(),
+        };
+        let shared = rows.into_iter().enumerate().map(|(place, row)| match place {
+            place if place < begin => Arc::clone(&old[place]),
+            place if place >= new_end => Arc::clone(&old[place - new_end + old_end]),
+            _ => match known.get(row.as_ref()) {
+                Some(known) => Arc::clone(known),
+                None => row.into(),
+            },
+        });
+        Self { columns: Arc::clone(&before.columns), rows: shared.collect() }
+    }
+
+    /// These rows, as [`Rows::sharing`] has them.
+    pub(crate) fn shared_with(self, before: &Self) -> Self {
+        match self.is_same(before) {
+            true => self,
+            false => Self::sharing(self.columns, self.rows.to_vec(), before),
+        }
+    }
+
+    /// Whether it is the very same result: as cheap as to compare two pointers. Two that are not may
+    /// still be equal, unless a watch has given them one after the other.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.rows, &other.rows) && self.columns == other.columns
+    }
+
+    pub(crate) fn values(&self, place: usize) -> &Arc<[Value]> {
+        &self.rows[place]
     }
 
     /// The names of the columns.
@@ -75,6 +132,13 @@ impl<'a> Row<'a> {
     /// The values, in the order of the columns.
     pub fn values(&self) -> &'a [Value] {
         self.values
+    }
+
+    /// Whether this is the very same row as another one: as cheap as to compare two pointers. A row
+    /// of a result is the same as that of the result before, if they are equal: what was made of it
+    /// can be kept.
+    pub fn is_same(&self, other: &Row<'_>) -> bool {
+        Arc::ptr_eq(self.values, other.values)
     }
 }
 

@@ -159,10 +159,7 @@ impl Driver {
                 format!("{dropped} was in the way of the server's rows, and was dropped")
             });
         }
-        let Changed { tables, schema, dropped } = changed;
-        self.changed.tables.extend(tables);
-        self.changed.schema |= schema;
-        self.changed.dropped.extend(dropped);
+        self.changed.add(changed);
     }
 
     /// Tells everybody who is concerned, once for all that has happened.
@@ -175,7 +172,7 @@ impl Driver {
                 self.next_expiry = next;
             }
             self.note_overdue();
-            self.watches.changed(&changed);
+            self.watches.changed(&changed, &self.machine);
         }
         if std::mem::take(&mut self.has_shown) {
             self.watches.states_changed();
@@ -184,6 +181,10 @@ impl Driver {
             self.progress.send_replace(Progress::of(&views));
         }
         self.watches.run(&self.machine);
+        // What concerns a query that is not read yet is of no account, so it is early enough.
+        if let Some(tables) = self.watches.looks_at(&self.machine) {
+            self.replica.tell_rows_of(tables);
+        }
         self.waiting.look_at(&self.machine);
         self.show_status();
     }

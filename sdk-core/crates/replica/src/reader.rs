@@ -54,6 +54,17 @@ impl Reader {
         results.pop().unwrap_or(Err(ReplicaError::Inconsistent("a query without a result")))
     }
 
+    /// The names of the columns of a table's primary key, by its SQLite name; none where it has none.
+    ///
+    /// # Errors
+    /// [`ReplicaError`] when the file cannot be read.
+    pub fn primary_key(&self, table: &str) -> Result<Vec<String>, ReplicaError> {
+        let sql = "SELECT name FROM pragma_table_info(?1) WHERE pk > 0 ORDER BY pk";
+        let mut select = self.connection.prepare_cached(sql)?;
+        let names = select.query_map([table], |row| row.get(0))?;
+        Ok(names.collect::<Result<_, _>>()?)
+    }
+
     /// Runs queries that all see the same moment. As soon as `is_wanted` says no they end with
     /// [`ReplicaError::Interrupted`]; it is asked often.
     pub fn run(
