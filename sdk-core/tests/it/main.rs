@@ -5,6 +5,7 @@
 mod fake;
 
 mod connecting;
+mod diffs;
 mod rejections;
 mod sending;
 mod statements;
