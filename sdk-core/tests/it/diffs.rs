@@ -145,7 +145,7 @@ where
     watches
 }
 
-/// Counted, not timed: of a hundred watches of a hundred rooms one runs.
+/// INV-11. Counted, not timed: of a hundred watches of a hundred rooms one runs.
 #[tokio::test]
 async fn a_change_runs_the_watches_that_it_concerns() {
     let (fake, device) = (Fake::new().await, Device::new());
@@ -361,7 +361,7 @@ async fn follow(moves: Vec<Move>) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// R4, R6.
+/// R4, R6, INV-11.
 #[test]
 fn differences_add_up_to_what_a_new_query_gives() {
     seeds::check("watchers", 12, &vec(a_move(), 1..30), |moves| {

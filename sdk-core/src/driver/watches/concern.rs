@@ -2,7 +2,8 @@
 //!
 //! What the server has said that the subscription selects is looked up whenever it is used, so it is
 //! never that of another time. To look whether a query is that of a subscription at all takes longer,
-//! and is done when there are other subscriptions than before; until then all changes concern it.
+//! and is done when there are other subscriptions than before; until then all changes concern it. A query
+//! that does not run would have given the same (INV-11).
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
 //! What is told of the rows that change: each that is another is told as it was and as it is, or all of
-//! them are.
+//! them are (INV-11).
 
 use std::collections::{BTreeMap, BTreeSet};
 
