@@ -247,7 +247,7 @@ pub(crate) const SOAKS: &[Soak] = &[
     Soak {
         name: "watchers",
         package: "sdk-core",
-        test: "diffs::differences_add_up_to_what_a_new_query_gives",
+        test: "watchers::differences_add_up_to_what_a_new_query_gives",
         about: "who applies differences ends with what a new query gives, over writes and deltas",
     },
 ];

@@ -9,5 +9,6 @@ mod diffs;
 mod rejections;
 mod sending;
 mod statements;
+mod watchers;
 mod watching;
 mod writing;
