@@ -158,12 +158,12 @@ impl World {
         let lane = "user/ann".parse().unwrap();
         let position = Position { lane, epoch: epoch(), seq: seq(self.at) };
         soon(self.client.wait_for(&[position])).await.unwrap();
-        for place in 0..self.watched.len() {
+        for (place, text) in TEXTS.iter().enumerate() {
             let rows = self.client.query(&self.watched[place].sql, &[]).await.unwrap();
             let rows: Vec<_> = rows.iter().map(|row| row.values().to_vec()).collect();
             let mut looks = 0;
             while rows != self.watched[place].list {
-                prop_assert!(looks < 5_000, "{}: {:?}", TEXTS[place], rows);
+                prop_assert!(looks < 5_000, "{}: {:?}", text, rows);
                 looks += 1;
                 tokio::time::sleep(std::time::Duration::from_millis(1)).await;
                 self.look()?;
