@@ -24,6 +24,10 @@
 //!   ├──────────────────────────────────────────────────►│
 //!   │                            initial_data_batch …   │
 //!   │◄──────────────────────────────────────────────────┤
+//!   │ digest {request}                                  │
+//!   ├──────────────────────────────────────────────────►│
+//!   │                              digest {rows, sum}   │  as of the frontier that it brings
+//!   │◄──────────────────────────────────────────────────┤
 //! ```
 //!
 //! `docs/PROTOCOL.md` says what each end may rely on. A released version is never edited: the next

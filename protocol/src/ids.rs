@@ -5,7 +5,7 @@ mod identity;
 mod name;
 mod position;
 
-pub use identity::{Basis, ClientId, ContentHash, Epoch, ParseIdentityError, RequestId};
+pub use identity::{Basis, ClientId, ContentHash, Epoch, ParseIdentityError, RequestId, RowsSum};
 pub use name::{Lane, Name, NameError, TableName, TenantId, TenantIdError};
 pub use position::{Birth, Floor, MutationNumber, PositionError, SeqId};
 

@@ -16,6 +16,7 @@
 //! | `SNOWFLAKE_ID()` and `UUID_V7()` | [`generated`] |
 //! | the messages of a connection | [`frame`] |
 //! | how any of these becomes bytes | [`codec`] |
+//! | how both ends see that they have the same rows | [`digest`] |
 //! | the codes that applications match on | [`error_code`] |
 
 pub mod limits;
@@ -34,6 +35,7 @@ pub mod predicate;
 pub mod frame;
 
 pub mod codec;
+pub mod digest;
 pub mod error_code;
 
 mod bounded;

@@ -4,31 +4,38 @@ mod rejections;
 mod writes;
 
 use std::fmt;
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use futures::Stream;
 use protocol::frame::v1::{Position, SqlColumn};
-use protocol::ids::{ClientId, RequestId};
+use protocol::ids::RequestId;
 use protocol::value::{Row, Value};
 use sdk_machine::{Ask, SqlAsk};
-use sdk_replica::Replica;
+use sdk_replica::ReplicaError;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::command::Command;
+use crate::command::{Command, SignOut};
 use crate::config::Config;
-use crate::driver::{Driver, ShownOfAll};
+use crate::driver::{Driver, ReplicaFile, ShownOfAll};
 use crate::error::Error;
-use crate::readers::{Readers, Waited, WaitedHere};
+use crate::incident::Incident;
+use crate::readers::{Ending, Readers, Waited, WaitedHere};
 use crate::rows::Rows;
 use crate::status::Status;
 use crate::subscription::{Progress, SubscribeOptions, Subscription};
 use crate::transport::native::Native;
+use crate::verify::Verifications;
 use crate::watch::{Watch, WatchOptions};
 
 /// How long a statement for the server is waited for, unless it is said otherwise.
 const REMOTE_WITHIN: Duration = Duration::from_secs(30);
+
+/// Why suspending is not over.
+const NOT_SUSPENDED: &str =
+    "the client is not suspended yet: its disk is slow, or the deadline is short; it goes on";
 
 /// And at most.
 const REMOTE_WITHIN_MAX: Duration = Duration::from_secs(24 * 3_600);
@@ -86,8 +93,8 @@ impl Client {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let begun =
                 runtime.map_err(|error| Error::Config(error.to_string())).and_then(|runtime| {
-                    let replica = Replica::open(&path, ClientId::from_bytes(random()?))?;
-                    let readers = Readers::start(&replica)?;
+                    let replica = ReplicaFile::open(path)?;
+                    let readers = Readers::start(replica.get()?)?;
                     let driver =
                         Driver::new(config, Box::new(transport), replica, readers.clone())?;
                     Ok((runtime, driver, readers))
@@ -127,9 +134,9 @@ impl Client {
         options: SubscribeOptions,
     ) -> Result<Subscription, Error> {
         let (done, answer) = oneshot::channel();
-        let SubscribeOptions { fetch_last, batch_rows } = options;
+        let SubscribeOptions { fetch_last, batch_rows, ttl } = options;
         let ask = Ask { sql: sql.to_owned(), params: params.to_vec(), fetch_last, batch_rows };
-        self.tell(Command::Subscribe(ask, done))?;
+        self.tell(Command::Subscribe(ask, ttl, done))?;
         let shown = answer.await.map_err(|_| Error::Closed)??;
         Ok(Subscription::new(self.inner.commands.clone(), shown))
     }
@@ -145,13 +152,18 @@ impl Client {
         let (done, answer) = oneshot::channel();
         let (sql, params) = (sql.to_owned(), params.to_vec());
         let here = WaitedHere(Waited::default());
+        let opening = self.inner.readers.openings();
         let is_wanted = self.inner.readers.wanted(&here.0);
         self.inner.readers.run(move |reader| {
             let result = reader.run(&[(&sql, &params)], is_wanted).pop();
             // Nobody may wait any more.
             let _ = result.map(|result| done.send(result));
         })?;
-        let result = answer.await.map_err(|_| Error::Closed)??;
+        let result = answer.await.map_err(|_| self.inner.readers.why_not())?;
+        if matches!(result, Err(ReplicaError::Damaged)) {
+            self.tell(Command::Damaged(opening))?;
+        }
+        let result = result?;
         Ok(Rows::new(result.columns, result.rows))
     }
 
@@ -278,14 +290,67 @@ impl Client {
         Box::pin(stream)
     }
 
+    /// What has gone wrong and was mended: the last ones since the client was opened, and each further
+    /// one. For a log, or whoever looks after the application. It ends when the client is closed.
+    pub fn incidents(&self) -> impl Stream<Item = Incident> + Send + Unpin + use<> {
+        let begun = (self.inner.shown.incidents.clone(), 0);
+        let stream = futures::stream::unfold(begun, |(mut incidents, seen)| async move {
+            loop {
+                let next = incidents.borrow_and_update().after(seen);
+                match next {
+                    Some((number, incident)) => return Some((incident, (incidents, number))),
+                    None => incidents.changed().await.ok()?,
+                }
+            }
+        });
+        Box::pin(stream)
+    }
+
+    /// What came of comparing subscriptions with the server since the client was opened.
+    pub fn verifications(&self) -> Verifications {
+        *self.inner.shown.verifications.borrow()
+    }
+
     /// Ends the connection until [`Client::resume`]. Reading goes on.
     pub fn pause(&self) {
         let _ = self.tell(Command::Pause);
     }
 
-    /// Connects again.
+    /// Connects again, after [`Client::pause`] or [`Client::suspend`].
     pub fn resume(&self) {
         let _ = self.tell(Command::Resume);
+    }
+
+    /// Lets go of everything before the system stops the process: the connection, and every lock of
+    /// the file. What runs has until about half of the deadline, and is stopped then; a transaction
+    /// that is open is undone. Until [`Client::resume`], reading and writing fail with `cancelled`,
+    /// and watches, subscriptions and whoever waits stay. It ends with the deadline, too, if the
+    /// disk is slower than that.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`] when the deadline has passed: it is done as soon as it can.
+    /// [`Error::Closed`].
+    pub async fn suspend(&self, deadline: Duration) -> Result<(), Error> {
+        let (done, answer) = oneshot::channel();
+        let (suspended, is_suspended) = std::sync::mpsc::channel();
+        self.tell(Command::Suspend(suspended))?;
+        let readers = self.inner.readers.clone();
+        // The loop may be busy with what is to be stopped, so somebody else has the clock.
+        let watching = std::thread::Builder::new().name("tidewire-suspend".to_owned());
+        let watching = watching.spawn(move || {
+            let mut told = is_suspended.recv_timeout(deadline / 2);
+            if told == Err(RecvTimeoutError::Timeout) {
+                readers.stop(Ending::ForNow);
+                told = is_suspended.recv_timeout(deadline / 2);
+            }
+            let _ = done.send(match told {
+                Ok(()) => Ok(()),
+                Err(RecvTimeoutError::Timeout) => Err(Error::Timeout(NOT_SUSPENDED)),
+                Err(RecvTimeoutError::Disconnected) => Err(Error::Closed),
+            });
+        });
+        watching.map_err(|error| Error::Config(format!("the system gives no thread: {error}")))?;
+        answer.await.map_err(|_| Error::Closed)?
     }
 
     /// The network of the device is another one: connects at once where it waits to do so.
@@ -302,7 +367,7 @@ impl Client {
     /// when another client can open it.
     pub async fn close(&self) {
         let (done, closed) = oneshot::channel();
-        self.inner.readers.stop();
+        self.inner.readers.stop(Ending::ForEver);
         if self.tell(Command::Close(done)).is_ok() {
             // It is dropped when the driver has ended.
             let _ = closed.await;
@@ -312,6 +377,23 @@ impl Client {
             // It has nothing left to do but to drop what it has.
             let _ = thread.join();
         }
+    }
+
+    /// Ends everything, as [`Client::close`] does, because the user signs out. With
+    /// [`SignOut::Keep`] the replica stays for when they come back, with what waits to be sent; with
+    /// [`SignOut::Wipe`] its files are removed, and what they had is not left on the disk. What waits
+    /// or was rejected is lost then, and has to be given up by `discard_pending`.
+    ///
+    /// # Errors
+    /// [`Error::Asked`] with `conflict` when something waits that was not given up: nothing was done,
+    /// and the client is open. [`Error::Replica`] when files could not be removed; the client is
+    /// closed then. [`Error::Closed`].
+    pub async fn sign_out(&self, data: SignOut, discard_pending: bool) -> Result<(), Error> {
+        let (done, answer) = oneshot::channel();
+        self.tell(Command::SignOut { data, discard_pending, done })?;
+        answer.await.map_err(|_| Error::Closed)??;
+        self.close().await;
+        Ok(())
     }
 
     fn tell(&self, command: Command) -> Result<(), Error> {

@@ -12,18 +12,31 @@ use crate::error::Error;
 use crate::readers::Waited;
 use crate::rejection::Rejection;
 use crate::transaction::{Call, Statement};
+use crate::verify::Verdict;
 use crate::watch::Found;
 use crate::written::{Pending, Wrote};
 
 /// Which subscription it is, and how it is with it.
 pub(crate) type Shown = (SubscriptionId, SubscriptionView);
 
+/// What becomes of the replica when the user signs out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignOut {
+    /// It stays on the device.
+    Keep,
+    /// It is removed.
+    Wipe,
+}
+
 /// What an application wants.
 pub(crate) enum Command {
-    Subscribe(Ask, oneshot::Sender<Result<watch::Receiver<Shown>, Error>>),
+    Subscribe(Ask, Option<Duration>, oneshot::Sender<Result<watch::Receiver<Shown>, Error>>),
+    /// Somebody does not ask for a subscription any more.
+    LookAtIdle,
     Unsubscribe(SubscriptionId),
     LoadOlder(SubscriptionId, u64),
     Reset(SubscriptionId),
+    Verify(SubscriptionId, oneshot::Sender<Result<Verdict, Error>>),
     Watch {
         sql: String,
         params: Vec<Value>,
@@ -59,7 +72,16 @@ pub(crate) enum Command {
         done: oneshot::Sender<Result<(), Error>>,
     },
     Pause,
+    /// Told when no lock is held any more.
+    Suspend(std::sync::mpsc::Sender<()>),
     Resume,
     Nudge,
+    /// A query has found that the file is damaged, as it was opened for this time.
+    Damaged(u64),
+    SignOut {
+        data: SignOut,
+        discard_pending: bool,
+        done: oneshot::Sender<Result<(), Error>>,
+    },
     Close(oneshot::Sender<()>),
 }

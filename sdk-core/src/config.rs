@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use protocol::ids::TenantId;
@@ -33,6 +34,9 @@ pub enum LogLevel {
     Debug,
 }
 
+/// How often each subscription is compared with the server, unless it is said otherwise.
+const VERIFY_EVERY: Duration = Duration::from_secs(24 * 3_600);
+
 /// How a client is set up.
 #[derive(Clone)]
 pub struct Config {
@@ -43,6 +47,7 @@ pub struct Config {
     pub(crate) token: TokenCallback,
     pub(crate) log: Option<LogCallback>,
     pub(crate) roots: Vec<Vec<u8>>,
+    pub(crate) verify_every: Option<Duration>,
 }
 
 impl Config {
@@ -66,6 +71,7 @@ impl Config {
             token: Arc::new(move || Box::pin(token())),
             log: None,
             roots: Vec::new(),
+            verify_every: Some(VERIFY_EVERY),
         }
     }
 
@@ -97,6 +103,22 @@ impl Config {
     pub fn with_root_certificate(mut self, der: impl Into<Vec<u8>>) -> Self {
         self.roots.push(der.into());
         self
+    }
+
+    /// How often each subscription is compared with the server by itself, in time that the client is open;
+    /// 24 hours without. `None`, or no time at all, is never:
+    /// [`Subscription::verify`](crate::Subscription::verify) does it at any time.
+    #[must_use]
+    pub fn with_verification(mut self, every: Option<Duration>) -> Self {
+        self.verify_every = every.filter(|every| !every.is_zero());
+        self
+    }
+
+    /// How the machine is set up.
+    pub(crate) fn machine(&self) -> sdk_machine::Config {
+        let millis = |every: Duration| u64::try_from(every.as_millis()).unwrap_or(u64::MAX).max(1);
+        let verify_every_ms = self.verify_every.map(millis);
+        sdk_machine::Config { servers: self.servers.len(), verify_every_ms }
     }
 
     /// The user, if it can be one.

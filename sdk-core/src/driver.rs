@@ -10,9 +10,14 @@
 //! When a step cannot be done, everything stops there: a new machine begins on what is stored, and
 //! connects after a pause.
 
+mod file;
 mod follow;
+mod idle;
+mod incidents;
+mod suspending;
 mod token;
 mod undecided;
+mod verifying;
 mod waiting;
 mod watches;
 mod writing;
@@ -24,24 +29,29 @@ use std::time::Duration;
 use protocol::frame::v1::{ServerFrame, Token};
 use protocol::ids::TenantId;
 use sdk_machine::{
-    Ask, Attempt, Event, Machine, Millis, Moment, StatusWord as Word, SubscriptionId,
+    Ask, Attempt, Event, Machine, Millis, Moment, Stall, StatusWord as Word, SubscriptionId,
 };
-use sdk_replica::{Changed, Replica, ReplicaError};
+use sdk_replica::{Changed, ReplicaError};
 use tokio::select;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
+pub(crate) use self::file::ReplicaFile;
+use self::idle::IdleTimes;
 use self::token::{TokenAnswer, TokenOutcome};
 use self::undecided::Mutations;
+use self::verifying::Verifying;
 use self::waiting::Waiting;
 use self::watches::{Finished, Watches};
-use crate::command::{Command, Shown};
+use crate::command::{Command, Shown, SignOut};
 use crate::config::{Config, LogLevel};
 use crate::error::Error;
+use crate::incident::Incidents;
 use crate::ports::{Socket, SocketEvent, Transport};
-use crate::readers::Readers;
+use crate::readers::{Ending, Readers};
 use crate::status::{Status, StatusReason, StatusWord};
 use crate::subscription::Progress;
+use crate::verify::Verifications;
 
 /// How many frames wait between the socket and this loop.
 const FRAMES_WAITING_MAX: usize = 16;
@@ -63,6 +73,13 @@ enum Happened {
     Time,
 }
 
+/// How it ends.
+enum End {
+    /// Whoever waits for it, is told by its drop.
+    Closed(Option<oneshot::Sender<()>>),
+    SignedOut(SignOut, oneshot::Sender<Result<(), Error>>),
+}
+
 /// What is shown of the client as a whole.
 #[derive(Clone, Debug)]
 pub(crate) struct ShownOfAll {
@@ -71,6 +88,8 @@ pub(crate) struct ShownOfAll {
     pub(crate) synced_at: watch::Receiver<Option<i64>>,
     /// The place of the last rejection.
     pub(crate) rejections: watch::Receiver<i64>,
+    pub(crate) incidents: watch::Receiver<Incidents>,
+    pub(crate) verifications: watch::Receiver<Verifications>,
 }
 
 pub(crate) struct Driver {
@@ -78,7 +97,7 @@ pub(crate) struct Driver {
     transport: Box<dyn Transport>,
     readers: Readers,
     machine: Machine,
-    replica: Replica,
+    replica: ReplicaFile,
     begun: Instant,
     /// The server's clock at `begun`, in microseconds since 1970, once a server has told it. The
     /// device's own may be wrong, and what it let go would not come again.
@@ -93,7 +112,11 @@ pub(crate) struct Driver {
     subscriptions: HashMap<SubscriptionId, watch::Sender<Shown>>,
     watches: Watches,
     waiting: Waiting,
+    verifying: Verifying,
     mutations: Mutations,
+    incidents: watch::Sender<Incidents>,
+    /// What does not move, as it was told.
+    told_stall: Option<Stall>,
     /// Something that was written does not wait any longer, and not everybody knows of it yet.
     has_settled: bool,
     /// The place of the last rejection.
@@ -115,6 +138,7 @@ pub(crate) struct Driver {
     /// When all was live for the last time, and what of that is stored.
     synced_at: watch::Sender<Option<i64>>,
     synced_at_stored: Option<i64>,
+    idle: IdleTimes,
     /// The application does not want to be connected for now.
     is_paused: bool,
     /// The machine has something in mind that could not be stored. There is none to replace it yet.
@@ -136,14 +160,15 @@ impl Driver {
     pub(crate) fn new(
         config: Config,
         transport: Box<dyn Transport>,
-        mut replica: Replica,
+        mut file: ReplicaFile,
         readers: Readers,
     ) -> Result<Self, Error> {
-        let servers = config.servers.len();
-        let machine = Machine::new(sdk_machine::Config { servers }, replica.load()?);
+        let replica = file.get_mut()?;
+        let machine = Machine::new(config.machine(), replica.load()?);
         let (finished, reads) = mpsc::unbounded_channel();
         let (token_answers, tokens) = mpsc::unbounded_channel();
         let next_expiry = replica.next_expiry()?;
+        let idle = IdleTimes::load(replica)?;
         let synced_at_stored = replica.synced_at()?;
         let clock_ahead = replica.clock_ahead()?;
         let last_rejected = replica.last_rejected()?;
@@ -155,7 +180,7 @@ impl Driver {
             watches: Watches::new(readers.clone(), finished),
             readers,
             machine,
-            replica,
+            replica: file,
             begun: Instant::now(),
             time_at_begin: None,
             socket: None,
@@ -164,7 +189,10 @@ impl Driver {
             reads,
             subscriptions: HashMap::new(),
             waiting: Waiting::default(),
+            verifying: Verifying::default(),
             mutations: Mutations::default(),
+            incidents: watch::Sender::default(),
+            told_stall: None,
             has_settled: true,
             rejections: watch::Sender::new(last_rejected),
             flush_at: None,
@@ -177,6 +205,7 @@ impl Driver {
             progress: watch::Sender::new(Progress::of(&[])),
             synced_at: watch::Sender::new(synced_at_stored),
             synced_at_stored,
+            idle,
             is_paused: false,
             is_stale: false,
             trouble: None,
@@ -198,36 +227,62 @@ impl Driver {
             progress: self.progress.subscribe(),
             synced_at: self.synced_at.subscribe(),
             rejections: self.rejections.subscribe(),
+            incidents: self.incidents.subscribe(),
+            verifications: self.verifying.counts.subscribe(),
         }
     }
 
     /// Runs until it is closed, or nobody could command it any more.
     pub(crate) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
         self.event(Event::Resume);
-        let closed = loop {
+        let end = loop {
             self.tell();
             match self.next(&mut commands).await {
-                Happened::Command(None) => break None,
-                Happened::Command(Some(Command::Close(done))) => break Some(done),
+                Happened::Command(None) => break End::Closed(None),
+                Happened::Command(Some(Command::Close(done))) => break End::Closed(Some(done)),
+                Happened::Command(Some(Command::SignOut { data, discard_pending, done })) => {
+                    match self.may_sign_out(data, discard_pending) {
+                        Ok(()) => break End::SignedOut(data, done),
+                        Err(error) => {
+                            let _ = done.send(Err(error));
+                        }
+                    }
+                }
                 Happened::Command(Some(Command::Transact { calls, options, done })) => {
                     self.transact(calls, options, done).await;
                 }
                 Happened::Command(Some(command)) => self.command(command),
                 Happened::Socket(attempt, event) => self.socket_event(attempt, event),
                 Happened::Token(attempt, outcome) => self.token(attempt, outcome),
-                Happened::Read(finished) => self.watches.finished(finished, &self.machine),
+                Happened::Read(finished) => {
+                    if self.watches.finished(finished, &self.machine) {
+                        self.fail(ReplicaError::Damaged);
+                    }
+                }
                 Happened::Flush => self.flush(),
                 Happened::Time => self.time(),
             }
         };
         self.store_synced(0);
+        self.count_idle();
+        self.store_idle();
         self.event(Event::Close);
-        self.readers.close();
+        self.readers.end(Ending::ForEver);
         self.waiting.close();
+        self.verifying.close();
         self.show_status();
-        // The file is free before anybody hears of the end.
-        drop(self);
-        drop(closed);
+        let Self { replica, .. } = self;
+        // The file is free, or gone, before anybody hears of the end.
+        match end {
+            End::Closed(done) => drop((replica, done)),
+            End::SignedOut(SignOut::Keep, done) => {
+                drop(replica);
+                let _ = done.send(Ok(()));
+            }
+            End::SignedOut(SignOut::Wipe, done) => {
+                let _ = done.send(replica.wipe().map_err(Error::from));
+            }
+        }
     }
 
     async fn next(&mut self, commands: &mut mpsc::UnboundedReceiver<Command>) -> Happened {
@@ -272,13 +327,17 @@ impl Driver {
 
     fn command(&mut self, command: Command) {
         match command {
-            Command::Subscribe(ask, done) => {
+            Command::Subscribe(ask, ttl, done) => {
                 // Whoever asked may have gone; then it is subscribed to all the same.
-                let _ = done.send(self.subscribe(ask));
+                let _ = done.send(self.subscribe(ask, ttl));
             }
             Command::Unsubscribe(id) => self.wish(Event::Unsubscribe(id)),
             Command::LoadOlder(id, rows) => self.wish(Event::LoadOlder(id, rows)),
             Command::Reset(id) => self.wish(Event::Reset(id)),
+            Command::Verify(id, done) => {
+                self.verifying.add(id, done);
+                self.wish(Event::Verify(id));
+            }
             Command::Watch { sql, params, results } => self.watches.add(sql, params, results),
             Command::Write { work, options, waited, done } => {
                 let _ = done.send(self.write(&work, options, &waited));
@@ -317,19 +376,32 @@ impl Driver {
             }
             Command::Resume => {
                 self.is_paused = false;
-                if self.trouble.is_none() {
+                if self.is_suspended() {
+                    self.try_again();
+                } else if self.trouble.is_none() {
                     self.event(Event::Resume);
                 }
+            }
+            Command::Suspend(done) => {
+                self.suspend();
+                let _ = done.send(());
             }
             Command::Nudge => {
                 self.event(Event::Nudge);
             }
+            Command::LookAtIdle => self.count_idle(),
+            Command::Damaged(opening) => self.found_damage(opening),
             // Handled in the loop.
-            Command::Transact { .. } | Command::Close(_) => {}
+            Command::Transact { .. } | Command::SignOut { .. } | Command::Close(_) => {}
         }
     }
 
-    fn subscribe(&mut self, ask: Ask) -> Result<watch::Receiver<Shown>, Error> {
+    fn subscribe(
+        &mut self,
+        ask: Ask,
+        ttl: Option<Duration>,
+    ) -> Result<watch::Receiver<Shown>, Error> {
+        self.replica.get()?;
         if let Some((StatusReason { code, message }, ..)) = self.trouble.clone()
             && self.is_stale
         {
@@ -347,7 +419,10 @@ impl Driver {
                 let StatusReason { code, message } = reason.clone();
                 Err(Error::Replica { code, message })
             }
-            _ => Ok(receiver),
+            _ => {
+                self.asked_for(id, ttl);
+                Ok(receiver)
+            }
         }
     }
 
@@ -375,6 +450,8 @@ impl Driver {
             SocketEvent::Disconnected(why) => {
                 self.socket = None;
                 self.store_synced(0);
+                self.count_idle();
+                self.store_idle();
                 self.log(LogLevel::Info, || format!("disconnected: {why}"));
                 self.event(Event::Disconnected { attempt });
             }
@@ -405,8 +482,11 @@ impl Driver {
         for id in self.waiting.expired(Instant::now()) {
             self.wish(Event::ForgetStatement(id));
         }
-        self.expire();
-        self.expire_writes();
+        self.count_idle();
+        if self.replica.is_open() {
+            self.expire();
+            self.expire_writes();
+        }
     }
 
     /// Drops what has expired by the server's clock; in pieces, so that others get their turn.
@@ -415,18 +495,24 @@ impl Driver {
         if self.next_expiry.is_none_or(|at| at > now) {
             return;
         }
-        self.replica.note_writer(&self.writer());
-        let next = self.replica.expire(now).and_then(|changed| {
-            if changed.tables.is_empty() {
-                return Err(ReplicaError::Inconsistent("rows that have expired do not go"));
-            }
-            self.note(changed);
-            self.replica.next_expiry()
-        });
-        match next {
+        match self.expire_until(now) {
             Ok(next) => self.next_expiry = next,
             Err(error) => self.fail(error),
         }
+    }
+
+    /// Says when the next one expires.
+    fn expire_until(&mut self, now: i64) -> Result<Option<i64>, ReplicaError> {
+        let writer = self.writer();
+        let replica = self.replica.get_mut()?;
+        replica.note_writer(&writer);
+        let changed = replica.expire(now)?;
+        if changed.tables.is_empty() {
+            return Err(ReplicaError::Inconsistent("rows that have expired do not go"));
+        }
+        let next = replica.next_expiry();
+        self.note(changed);
+        next
     }
 
     /// Whatever comes while all is live says that it is.
@@ -444,7 +530,7 @@ impl Driver {
         let Some(at) = *self.synced_at.borrow() else { return };
         let is_later = self.synced_at_stored.is_none_or(|stored| at - stored > later);
         // It is no reason to stop: the next one may be possible.
-        if is_later && self.replica.note_synced(at).is_ok() {
+        if is_later && self.replica.get_mut().and_then(|it| it.note_synced(at)).is_ok() {
             self.synced_at_stored = Some(at);
         }
     }
@@ -468,7 +554,9 @@ impl Driver {
         });
         let flush = self.flush_at.filter(|_| self.machine.has_to_send(self.moment().now));
         let overdue = self.until_overdue().map(|left| Instant::now() + left);
-        let waits = [self.waiting.wakes_at(), self.mutations.wakes_at()];
+        // They are looked at when the machine begins anew.
+        let online = self.mutations.wakes_at().filter(|_| !self.is_stale);
+        let waits = [self.waiting.wakes_at(), online, self.idle_wakes_at()];
         let all = [machine, trouble, expiry, flush, overdue].into_iter().chain(waits);
         all.flatten().min()
     }

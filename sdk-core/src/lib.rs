@@ -2,7 +2,7 @@
 //!
 //! | to find | look in |
 //! | --- | --- |
-//! | what applications call | `client.rs`, `subscription.rs`, `watch.rs`, `diff.rs`, `mutation.rs`, `written.rs`, `rejection.rs`, `transaction.rs`, `rows.rs` |
+//! | what applications call | `client.rs`, `subscription.rs`, `watch.rs`, `diff.rs`, `mutation.rs`, `written.rs`, `rejection.rs`, `transaction.rs`, `rows.rs`, `verify.rs` |
 //! | how a client is set up, and how it is | `config.rs`, `status.rs`, `error.rs` |
 //! | the loop behind it | `driver.rs` and below; what it is told: `command.rs` |
 //! | local queries | `readers.rs`, `driver/watches.rs` |
@@ -16,6 +16,7 @@ mod config;
 mod diff;
 mod driver;
 mod error;
+mod incident;
 mod mutation;
 mod ports;
 mod readers;
@@ -25,13 +26,16 @@ mod status;
 mod subscription;
 mod transaction;
 mod transport;
+mod verify;
 mod watch;
 mod written;
 
 pub use client::{Client, RemoteAnswer, RemoteOptions};
+pub use command::SignOut;
 pub use config::{Config, LogLevel, TokenError, TokenFuture};
 pub use diff::{Diff, FromTo};
 pub use error::Error;
+pub use incident::{Incident, StalledPart};
 pub use mutation::Mutation;
 pub use protocol::error_code::ErrorCode;
 pub use protocol::frame::v1::{Position, SqlColumn};
@@ -39,9 +43,10 @@ pub use protocol::value::{ColumnType, Value};
 pub use rejection::{OperationKind, RejectedOperation, Rejection, ServerRow};
 pub use rows::{FromValue, Row, Rows};
 pub use sdk_machine::SubscriptionState;
-pub use sdk_replica::{Change, Expect, MutationId, OnReject, WriteOptions};
+pub use sdk_replica::{Change, Expect, MutationId, OnReject, Rescued, WriteOptions};
 pub use status::{ResultState, Status, StatusReason, StatusWord};
 pub use subscription::{Progress, SubscribeOptions, Subscription};
 pub use transaction::Transaction;
+pub use verify::{Mismatch, Verdict, Verifications};
 pub use watch::{Watch, WatchOptions, WatchResult};
 pub use written::{MutationState, Pending, PendingMutation};

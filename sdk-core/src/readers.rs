@@ -1,12 +1,12 @@
 //! Threads that read the replica. They wait for nobody who writes, and nobody who writes waits for
 //! them.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use sdk_replica::{Reader, Replica};
+use sdk_replica::{Reader, Replica, ReplicaError};
 
 use crate::error::Error;
 
@@ -15,16 +15,39 @@ const READERS: usize = 2;
 
 type Job = Box<dyn FnOnce(&mut Reader) + Send>;
 
-/// The threads. Cloning shares them. They end when it is closed, or the last clone is dropped.
+/// The threads. Cloning shares them. They end when it is closed or suspended, or the last clone is
+/// dropped.
 #[derive(Clone)]
-pub(crate) struct Readers(Arc<Inner>);
+pub(crate) struct Readers(Arc<Mutex<State>>);
 
-struct Inner {
-    jobs: Mutex<Option<Sender<Job>>>,
-    is_open: Arc<AtomicBool>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+struct State {
+    threads: Running,
+    /// How often they were started.
+    openings: u64,
     /// How many times queries of watches have run.
-    watch_runs: AtomicU64,
+    watch_runs: u64,
+}
+
+enum Running {
+    Open(Threads),
+    /// There are none.
+    Ended(Ending),
+}
+
+/// How the threads end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// They can be started again.
+    ForNow,
+    ForEver,
+}
+
+struct Threads {
+    jobs: Sender<Job>,
+    is_open: Arc<AtomicBool>,
+    /// As it was stopped.
+    ending: Ending,
+    threads: Vec<JoinHandle<()>>,
 }
 
 /// Somebody waits for what runs, until this is dropped.
@@ -47,7 +70,107 @@ impl Drop for WaitedHere {
 }
 
 impl Readers {
-    pub(crate) fn start(replica: &Replica) -> Result<Self, Error> {
+    pub(crate) fn start(replica: &Replica) -> Result<Self, ReplicaError> {
+        let readers = Self(Arc::new(Mutex::new(State {
+            threads: Running::Ended(Ending::ForNow),
+            openings: 0,
+            watch_runs: 0,
+        })));
+        readers.open(replica)?;
+        Ok(readers)
+    }
+
+    /// Starts the threads, where they are suspended.
+    pub(crate) fn open(&self, replica: &Replica) -> Result<(), ReplicaError> {
+        let mut state = lock(&self.0);
+        if matches!(state.threads, Running::Ended(Ending::ForNow)) {
+            state.threads = Running::Open(Threads::start(replica)?);
+            state.openings += 1;
+        }
+        Ok(())
+    }
+
+    /// Has something read.
+    ///
+    /// # Errors
+    /// [`Error::Closed`], or that it is suspended.
+    pub(crate) fn run(&self, job: impl FnOnce(&mut Reader) + Send + 'static) -> Result<(), Error> {
+        let sent = match &lock(&self.0).threads {
+            Running::Open(threads) => threads.jobs.send(Box::new(job)).is_ok(),
+            Running::Ended(_) => false,
+        };
+        if sent { Ok(()) } else { Err(self.why_not()) }
+    }
+
+    /// Why something is not read.
+    pub(crate) fn why_not(&self) -> Error {
+        let ending = match &lock(&self.0).threads {
+            Running::Open(threads) => threads.ending,
+            Running::Ended(ending) => *ending,
+        };
+        match ending {
+            Ending::ForNow => ReplicaError::Suspended.into(),
+            Ending::ForEver => Error::Closed,
+        }
+    }
+
+    /// How often the file was opened. What is found out about it is of no account after the next time.
+    pub(crate) fn openings(&self) -> u64 {
+        lock(&self.0).openings
+    }
+
+    /// So many queries of watches are about to run.
+    pub(crate) fn count_watch_runs(&self, queries: usize) {
+        lock(&self.0).watch_runs += queries as u64;
+    }
+
+    /// How many there were.
+    pub(crate) fn watch_runs(&self) -> u64 {
+        lock(&self.0).watch_runs
+    }
+
+    /// Says of something that runs whether it is still wanted: it is open, and somebody waits.
+    pub(crate) fn wanted(
+        &self,
+        waited: &Waited,
+    ) -> impl Fn() -> bool + Clone + Send + Sync + 'static {
+        let is_open = match &lock(&self.0).threads {
+            Running::Open(threads) => Arc::clone(&threads.is_open),
+            Running::Ended(_) => Arc::default(),
+        };
+        let waited = waited.clone();
+        move || is_open.load(Ordering::Relaxed) && waited.0.load(Ordering::Relaxed)
+    }
+
+    /// Has all end that runs: nothing is wanted any more.
+    pub(crate) fn stop(&self, ending: Ending) {
+        if let Running::Open(threads) = &mut lock(&self.0).threads {
+            threads.ending = ending;
+            threads.is_open.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether what runs is wanted.
+    pub(crate) fn is_stopped(&self) -> bool {
+        !self.wanted(&Waited::default())()
+    }
+
+    /// Ends the threads, and waits for them: none has the file any more.
+    pub(crate) fn end(&self, ending: Ending) {
+        self.stop(ending);
+        let was = std::mem::replace(&mut lock(&self.0).threads, Running::Ended(ending));
+        if let Running::Open(Threads { jobs, threads, .. }) = was {
+            drop(jobs);
+            for thread in threads {
+                // One that has panicked has ended, too.
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+impl Threads {
+    fn start(replica: &Replica) -> Result<Self, ReplicaError> {
         let (jobs, queue) = channel::<Job>();
         let queue = Arc::new(Mutex::new(queue));
         let is_open = Arc::new(AtomicBool::new(true));
@@ -58,57 +181,11 @@ impl Readers {
             let thread = std::thread::Builder::new()
                 .name(format!("tidewire-read-{number}"))
                 .spawn(move || work(reader, &queue, &is_open));
-            threads.push(
-                thread.map_err(|error| {
-                    Error::Config(format!("the system gives no thread: {error}"))
-                })?,
-            );
+            threads.push(thread.map_err(|error| {
+                ReplicaError::File(format!("the system gives no thread: {error}"))
+            })?);
         }
-        let (jobs, threads) = (Mutex::new(Some(jobs)), Mutex::new(threads));
-        Ok(Self(Arc::new(Inner { jobs, is_open, threads, watch_runs: AtomicU64::new(0) })))
-    }
-
-    /// Has something read.
-    ///
-    /// # Errors
-    /// [`Error::Closed`].
-    pub(crate) fn run(&self, job: impl FnOnce(&mut Reader) + Send + 'static) -> Result<(), Error> {
-        let sent = lock(&self.0.jobs).as_ref().and_then(|jobs| jobs.send(Box::new(job)).ok());
-        sent.ok_or(Error::Closed)
-    }
-
-    /// Says of something that runs whether it is still wanted: it is open, and somebody waits.
-    pub(crate) fn wanted(
-        &self,
-        waited: &Waited,
-    ) -> impl Fn() -> bool + Clone + Send + Sync + 'static {
-        let (is_open, waited) = (Arc::clone(&self.0.is_open), waited.clone());
-        move || is_open.load(Ordering::Relaxed) && waited.0.load(Ordering::Relaxed)
-    }
-
-    /// So many queries of watches are about to run.
-    pub(crate) fn count_watch_runs(&self, queries: usize) {
-        self.0.watch_runs.fetch_add(queries as u64, Ordering::Relaxed);
-    }
-
-    /// How many there were.
-    pub(crate) fn watch_runs(&self) -> u64 {
-        self.0.watch_runs.load(Ordering::Relaxed)
-    }
-
-    /// Has all end that runs: nothing is wanted any more.
-    pub(crate) fn stop(&self) {
-        self.0.is_open.store(false, Ordering::Relaxed);
-    }
-
-    /// Ends the threads, and waits for them: none has the file any more.
-    pub(crate) fn close(&self) {
-        self.stop();
-        lock(&self.0.jobs).take();
-        for thread in std::mem::take(&mut *lock(&self.0.threads)) {
-            // One that has panicked has ended, too.
-            let _ = thread.join();
-        }
+        Ok(Self { jobs, is_open, ending: Ending::ForNow, threads })
     }
 }
 

@@ -34,7 +34,8 @@ pub struct RejectedOperation {
     pub table: String,
     /// What was to happen.
     pub kind: OperationKind,
-    /// The row: the columns of the primary key, and their values.
+    /// The row: the columns of the primary key, and their values. Of a table that is not here any more
+    /// they are called `key column 1`, and so on, and of a new row there the key is only in `changes`.
     pub key: Vec<(String, Value)>,
     /// The columns that were written.
     pub changes: Vec<(String, Change)>,
@@ -113,10 +114,13 @@ impl Names<'_> {
         };
         let row = self.server_row(&key, server);
         let columns = self.key_columns().iter().map(|id| self.column(*id));
+        // Without a description of the table it is known where in the key they are, and no more.
+        let places = (columns.len()..key.0.len()).map(|at| format!("key column {}", at + 1));
+        let columns: Vec<String> = columns.chain(places).collect();
         RejectedOperation {
             table: self.table(),
             kind,
-            key: columns.zip(key.0).collect(),
+            key: columns.into_iter().zip(key.0).collect(),
             changes,
             server: row,
         }

@@ -1,11 +1,15 @@
 //! What is kept in step with the server.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use protocol::error_code::ErrorCode;
 use sdk_machine::{SubscriptionId, SubscriptionState, SubscriptionView};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::command::{Command, Shown};
 use crate::error::Error;
+use crate::verify::Verdict;
 
 /// How something is subscribed to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,6 +18,10 @@ pub struct SubscribeOptions {
     pub fetch_last: Option<u64>,
     /// Most rows of one batch of the load; as the server likes without.
     pub batch_rows: Option<u32>,
+    /// How long it is kept when the last [`Subscription`] of it is dropped, or nobody asks for it after
+    /// the client was opened: 7 days without. Only time in which the client runs counts. Where several
+    /// ask for the same, the longest counts.
+    pub ttl: Option<Duration>,
 }
 
 impl SubscribeOptions {
@@ -56,13 +64,25 @@ impl Progress {
     }
 }
 
-/// A live query that the replica is kept in step with. It goes on when this is dropped, and when
-/// the client is closed and opened again: [`Subscription::unsubscribe`] ends it. Whoever asks for
-/// the same text again has the same one.
+/// A live query that the replica is kept in step with. It goes on for a while when this is dropped, and
+/// when the client is closed and opened again: see [`SubscribeOptions::ttl`].
+/// [`Subscription::unsubscribe`] ends it at once. Whoever asks for the same text again has the same one.
 #[derive(Clone, Debug)]
 pub struct Subscription {
-    commands: mpsc::UnboundedSender<Command>,
     shown: watch::Receiver<Shown>,
+    interest: Arc<Interest>,
+}
+
+/// Somebody asks for it. It comes behind what is shown, so that nobody looks at that any more when it is
+/// dropped.
+#[derive(Debug)]
+struct Interest(mpsc::UnboundedSender<Command>);
+
+impl Drop for Interest {
+    fn drop(&mut self) {
+        // A client that is closed keeps everything.
+        let _ = self.0.send(Command::LookAtIdle);
+    }
 }
 
 impl Subscription {
@@ -70,7 +90,7 @@ impl Subscription {
         commands: mpsc::UnboundedSender<Command>,
         shown: watch::Receiver<Shown>,
     ) -> Self {
-        Self { commands, shown }
+        Self { shown, interest: Arc::new(Interest(commands)) }
     }
 
     /// Waits until all rows that it wants are here. Offline that is at once when they were before.
@@ -131,6 +151,22 @@ impl Subscription {
         self.tell(Command::Reset);
     }
 
+    /// Compares what is here with what the server has, both as of the same moment, and says what came of
+    /// it. What is different is loaded anew by itself. It waits until the subscription is live and has
+    /// all its rows, so offline it waits for a connection: give it up when you like.
+    ///
+    /// # Errors
+    /// Why the server refuses it; [`Error::Asked`] with `not_found` when it has ended; [`Error::Closed`].
+    ///
+    /// # Cancel safety
+    /// When it is dropped the rows are compared all the same, and a difference is reported by
+    /// [`Client::incidents`](crate::Client::incidents).
+    pub async fn verify(&self) -> Result<Verdict, Error> {
+        let (done, answer) = oneshot::channel();
+        self.tell(|id| Command::Verify(id, done));
+        answer.await.map_err(|_| Error::Closed)?
+    }
+
     /// Ends it. Its rows leave the device, but for those that another subscription has.
     pub fn unsubscribe(self) {
         self.tell(Command::Unsubscribe);
@@ -139,11 +175,11 @@ impl Subscription {
     fn tell(&self, command: impl FnOnce(SubscriptionId) -> Command) {
         let id = self.shown.borrow().0;
         // A client that is closed does nothing more.
-        let _ = self.commands.send(command(id));
+        let _ = self.interest.0.send(command(id));
     }
 }
 
-fn refusal(view: SubscriptionView) -> Error {
+pub(crate) fn refusal(view: SubscriptionView) -> Error {
     let refused = view.refusal.map(Error::from);
     refused.unwrap_or_else(|| Error::Server {
         code: ErrorCode::Unknown,

@@ -155,6 +155,12 @@ pub(crate) const SOAKS: &[Soak] = &[
         about: "a client follows a small honest server through cuts, crashes and restores",
     },
     Soak {
+        name: "delivery-histories",
+        package: "sdk-machine",
+        test: "delivery_histories::whatever_happens_on_the_way_everything_is_decided_in_the_end",
+        about: "what is written gets through or is named, while connections end because of it",
+    },
+    Soak {
         name: "machine-statements",
         package: "sdk-machine",
         test: "statements::each_statement_is_answered_once_and_done_once",

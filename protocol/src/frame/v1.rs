@@ -9,13 +9,13 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
 
 pub use client::{
-    ClientFrame, Held, Hello, LaneAt, LaneCursor, LaneWriter, LoadOlder, Mutate, OpenLane,
-    Subscribe, Token, Unsubscribe, Written,
+    AskDigest, ClientFrame, Held, Hello, LaneAt, LaneCursor, LaneWriter, LoadOlder, Mutate,
+    OpenLane, Subscribe, Token, Unsubscribe, Written,
 };
 pub use server::{
-    CatchUp, Decided, Delta, Frontier, Goodbye, InitialDataBatch, LanePosition, MutationDecision,
-    Progress, Refused, Reset, RetryAfter, RowChange, RowNow, ServerFrame, Subscribed, TableNow,
-    Undecided, Welcome, WriterState,
+    CatchUp, Decided, Delta, Digest, Frontier, Goodbye, InitialDataBatch, LanePosition,
+    MutationDecision, Progress, Refused, Reset, RetryAfter, RowChange, RowNow, ServerFrame,
+    Subscribed, TableNow, Undecided, Welcome, WriterState,
 };
 pub use sql::{Position, Sql, SqlColumn, SqlDone, SqlFailed, SqlOutcome, SqlResult, SqlRows};
 

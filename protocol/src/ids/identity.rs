@@ -104,6 +104,11 @@ identity! {
     RequestId
 }
 
+identity! {
+    /// The sum over some rows of a subscription: see [`RowsDigest`](crate::digest::RowsDigest).
+    RowsSum
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

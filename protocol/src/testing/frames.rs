@@ -10,14 +10,14 @@ mod writing;
 use super::{expect, predicate, row, table, text};
 use crate::error_code::ErrorCode;
 use crate::frame::v1::{
-    CatchUp, ClientFrame, Delta, Frontier, Goodbye, Held, Hello, InitialDataBatch, LaneCursor,
-    LanePosition, LoadOlder, Position, Progress, Refused, Reset, RowChange, ServerFrame, Sql,
-    SqlColumn, SqlDone, SqlFailed, SqlOutcome, SqlResult, SqlRows, Subscribe, Subscribed, Token,
-    Unsubscribe, Welcome,
+    AskDigest, CatchUp, ClientFrame, Delta, Digest, Frontier, Goodbye, Held, Hello,
+    InitialDataBatch, LaneCursor, LanePosition, LoadOlder, Position, Progress, Refused, Reset,
+    RowChange, ServerFrame, Sql, SqlColumn, SqlDone, SqlFailed, SqlOutcome, SqlResult, SqlRows,
+    Subscribe, Subscribed, Token, Unsubscribe, Welcome,
 };
 use crate::ids::{
     Basis, Birth, ClientId, ColumnId, Epoch, Floor, Lane, QueryNumber, RequestId, RequestNumber,
-    SeqId,
+    RowsSum, SeqId,
 };
 use crate::value::Row;
 
@@ -30,6 +30,9 @@ pub fn client_frame() -> BoxedStrategy<ClientFrame> {
         1 => request().prop_map(|request| ClientFrame::Unsubscribe(Unsubscribe { request })),
         1 => (request(), number())
             .prop_map(|(request, rows)| ClientFrame::LoadOlder(LoadOlder { request, rows })),
+        1 => (request(), option::of(seq())).prop_map(|(request, below)| {
+            ClientFrame::Digest(AskDigest { request, below: below.map(Birth) })
+        }),
         1 => sql().prop_map(ClientFrame::Sql),
         1 => writing::open_lane(),
         2 => writing::mutate(),
@@ -53,6 +56,7 @@ pub fn server_frame() -> BoxedStrategy<ServerFrame> {
         1 => refused(),
         1 => reset,
         2 => batch(),
+        1 => digest(),
         2 => delta(),
         2 => catch_up
             .prop_map(|(query, changes)| ServerFrame::CatchUp(CatchUp { query, changes })),
@@ -188,6 +192,15 @@ fn batch() -> BoxedStrategy<ServerFrame> {
             let floor = Floor(floor);
             let batch = InitialDataBatch { query, seq, floor, remaining, births, rows, expiries };
             ServerFrame::InitialDataBatch(batch)
+        })
+        .boxed()
+}
+
+fn digest() -> BoxedStrategy<ServerFrame> {
+    (query(), seq(), seq(), option::of(seq()), number(), bytes())
+        .prop_map(|(query, seq, floor, below, rows, sum)| {
+            let (floor, below, sum) = (Floor(floor), below.map(Birth), RowsSum::from_bytes(sum));
+            ServerFrame::Digest(Digest { query, seq, floor, below, rows, sum })
         })
         .boxed()
 }

@@ -8,14 +8,15 @@ use proptest::prelude::*;
 use protocol::codec::{DecodeError, Malformation, encode};
 use protocol::error_code::ErrorCode;
 use protocol::frame::v1::{
-    CatchUp, ClientFrame, Delta, Frontier, Goodbye, Held, Hello, InitialDataBatch, LaneCursor,
-    LanePosition, LoadOlder, MESSAGE_NAME_BYTES_MAX, Position, Progress, Received, Refused, Reset,
-    RowChange, ServerFrame, Sql, SqlColumn, SqlDone, SqlFailed, SqlOutcome, SqlResult, SqlRows,
-    Subscribe, Subscribed, Token, Unsubscribe, Welcome, read_client, read_server,
+    AskDigest, CatchUp, ClientFrame, Delta, Digest, Frontier, Goodbye, Held, Hello,
+    InitialDataBatch, LaneCursor, LanePosition, LoadOlder, MESSAGE_NAME_BYTES_MAX, Position,
+    Progress, Received, Refused, Reset, RowChange, ServerFrame, Sql, SqlColumn, SqlDone, SqlFailed,
+    SqlOutcome, SqlResult, SqlRows, Subscribe, Subscribed, Token, Unsubscribe, Welcome,
+    read_client, read_server,
 };
 use protocol::ids::{
     Basis, Birth, ClientId, ColumnId, Epoch, Floor, Lane, Name, QueryNumber, RequestId,
-    RequestNumber, SchemaVersion, SeqId, TableId,
+    RequestNumber, RowsSum, SchemaVersion, SeqId, TableId,
 };
 use protocol::limits::{
     BATCH_ROWS_MAX, CHANGES_MAX, CLIENT_FRAME_BYTES_MAX, COLUMNS_MAX, CONNECTION_LANES_MAX,
@@ -110,6 +111,8 @@ fn client_frames() -> Vec<(&'static str, ClientFrame)> {
         ("subscribe-all", ClientFrame::Subscribe(subscribe_all())),
         ("unsubscribe", ClientFrame::Unsubscribe(Unsubscribe { request })),
         ("load-older", ClientFrame::LoadOlder(LoadOlder { request, rows: 50 })),
+        ("digest", ClientFrame::Digest(AskDigest { request, below: None })),
+        ("digest-below", ClientFrame::Digest(AskDigest { request, below: Some(Birth(seq(12))) })),
         ("sql", ClientFrame::Sql(sql())),
         ("sql-all", ClientFrame::Sql(sql_all())),
     ];
@@ -211,6 +214,11 @@ fn batch() -> InitialDataBatch {
     }
 }
 
+fn digest(below: Option<Birth>) -> Digest {
+    let (query, floor, sum) = (QueryNumber(9), Floor(seq(7)), RowsSum::from_bytes([0x5a; 16]));
+    Digest { query, seq: seq(12), floor, below, rows: 2, sum }
+}
+
 /// A change of each kind.
 fn changes() -> [(&'static str, RowChange); 4] {
     [
@@ -267,6 +275,8 @@ fn server_frames() -> Vec<(&'static str, ServerFrame)> {
         ("initial-data-batch", ServerFrame::InitialDataBatch(batch())),
         ("initial-data-batch-empty", ServerFrame::InitialDataBatch(empty)),
         ("initial-data-batch-expiring", ServerFrame::InitialDataBatch(expiring)),
+        ("digest", ServerFrame::Digest(digest(None))),
+        ("digest-below", ServerFrame::Digest(digest(Some(birth(12))))),
         ("delta-empty", delta(vec![], true)),
         ("delta-all", delta(all.clone(), false)),
         ("catch-up", ServerFrame::CatchUp(CatchUp { query, changes: all })),
@@ -310,7 +320,7 @@ fn a_message_that_is_not_known_is_named_in_part() {
     // Thirty-one bytes, and a character of two that begins with the last one.
     let at_boundary = format!("{}é", "x".repeat(MESSAGE_NAME_BYTES_MAX - 1));
     for (sent, named) in [
-        ("digest", "digest"),
+        ("later", "later"),
         ("", ""),
         ("Hello", "Hello"),
         (&*long, &*long),
@@ -335,9 +345,17 @@ fn a_message_that_is_not_known_is_named_in_part() {
 
 #[test]
 fn what_is_known_and_wrong_is_not_taken_for_unknown() {
-    for name in
-        ["hello", "token", "subscribe", "unsubscribe", "load_older", "sql", "open_lane", "mutate"]
-    {
+    for name in [
+        "hello",
+        "token",
+        "subscribe",
+        "unsubscribe",
+        "load_older",
+        "digest",
+        "sql",
+        "open_lane",
+        "mutate",
+    ] {
         for content in [&b"\xc0"[..], b"\x01", b"\x80", b"\x91\xc0"] {
             let refused = read_client(&message(name, content)).unwrap_err();
             assert_eq!(refused.code(), ErrorCode::InvalidRequest, "{name} {content:02x?}");

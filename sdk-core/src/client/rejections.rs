@@ -1,10 +1,12 @@
 //! What was written and did not happen.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use futures::Stream;
 use sdk_replica::{MutationId, WriteOptions};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::sleep;
 
 use super::Client;
 use crate::command::Command;
@@ -12,6 +14,9 @@ use crate::error::Error;
 use crate::mutation::Mutation;
 use crate::rejection::Rejection;
 use crate::transaction::Statement;
+
+/// When it is tried again to read what could not be.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 impl Client {
     /// What was rejected, or is uncertain, and not dealt with yet, in the order in which that was heard;
@@ -21,12 +26,17 @@ impl Client {
     /// # Errors
     /// [`Error::Replica`] when the replica cannot be read, [`Error::Closed`].
     pub async fn rejections(&self) -> Result<Vec<Rejection>, Error> {
-        let kept = kept(&self.inner.commands, 0).await?;
-        Ok(kept.into_iter().map(|(_, rejection)| rejection).collect())
+        let (mut all, mut after) = (Vec::new(), 0);
+        loop {
+            let some = kept(&self.inner.commands, after).await?;
+            let Some((last, _)) = some.last() else { return Ok(all) };
+            after = *last;
+            all.extend(some.into_iter().map(|(_, rejection)| rejection));
+        }
     }
 
     /// Each of [`Client::rejections`] once, and then each further one as it happens. It ends when the
-    /// client is closed.
+    /// client is closed, and waits while it is suspended.
     pub fn rejected(&self) -> impl Stream<Item = Rejection> + Send + Unpin + use<> {
         let (commands, last) = (self.inner.commands.clone(), self.inner.shown.rejections.clone());
         let begun = Rejected { commands, last, after: 0, next: VecDeque::new() };
@@ -79,7 +89,15 @@ impl Rejected {
                 self.last.changed().await.ok()?;
                 continue;
             }
-            self.next.extend(kept(&self.commands, self.after).await.ok()?);
+            match kept(&self.commands, self.after).await {
+                Ok(kept) => self.next.extend(kept),
+                Err(Error::Closed) => return None,
+                // The client is suspended, or the disk is in trouble: that ends some time.
+                Err(_) => {
+                    sleep(TRY_AGAIN).await;
+                    continue;
+                }
+            }
             // Those that are missing were dealt with.
             if self.next.is_empty() {
                 self.after = last;

@@ -176,8 +176,9 @@ impl Client {
     }
 
     /// A write that waits, by the id that [`Mutation::id`] and [`Client::pending`] give, also after
-    /// a restart; also one that was rejected or is uncertain. `None` where it was accepted, or taken
-    /// back.
+    /// a restart; also one that was rejected or is uncertain and not dealt with, and one that was stuck,
+    /// was taken back, and of which the server has not said whether it has it. `None` where it was
+    /// accepted, taken back before it was sent, has expired, or was dealt with.
     ///
     /// # Errors
     /// As [`Client::pending`].

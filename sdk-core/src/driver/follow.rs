@@ -1,16 +1,18 @@
 //! What the machine wants is done, and what came of it is told.
 
-use protocol::frame::v1::ClientFrame;
-use sdk_machine::{Attempt, Event, Instruction, Machine, Step, Stored, SubscriptionId};
-use sdk_replica::{Changed, ReplicaError};
+use protocol::frame::v1::{ClientFrame, Mutate};
+use sdk_machine::{Attempt, Event, Instruction, Machine, Outgoing, Step, Stored, SubscriptionId};
+use sdk_replica::{Changed, Replica, ReplicaError};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::{Driver, FRAMES_WAITING_MAX, TRY_AGAIN, TRY_AGAIN_MAX, token};
 use crate::config::LogLevel;
 use crate::error::Error;
+use crate::incident::Incident;
 use crate::status::{Status, StatusReason, StatusWord};
 use crate::subscription::Progress;
+use crate::verify::Verdict;
 
 impl Driver {
     /// Tells the machine that something has happened, and does what it wants. Says whether that was
@@ -35,7 +37,7 @@ impl Driver {
     /// Does one after the other. Where a step cannot be done, the rest is dropped. Says whether all
     /// were done.
     pub(super) fn follow(&mut self, instructions: Vec<Instruction>) -> bool {
-        let mut unreadable = Vec::new();
+        let (mut unreadable, mut compared) = (Vec::new(), Vec::new());
         for instruction in instructions {
             match instruction {
                 Instruction::AskToken { attempt } => {
@@ -43,7 +45,7 @@ impl Driver {
                 }
                 Instruction::Dial { attempt, server } => self.dial(attempt, server),
                 Instruction::Send(frame) => self.send(&frame),
-                Instruction::Mutate(outgoing) => match self.replica.mutate(&outgoing) {
+                Instruction::Mutate(outgoing) => match self.mutate(&outgoing) {
                     Ok(frame) => self.send(&ClientFrame::Mutate(Box::new(frame))),
                     Err(ReplicaError::Unreadable(id)) => unreadable.push(id),
                     Err(error) => {
@@ -66,21 +68,45 @@ impl Driver {
                         return false;
                     }
                 },
-                Instruction::StatusChanged => {}
+                Instruction::StatusChanged => self.look_at_stall(),
                 Instruction::SubscriptionChanged(id) => self.show(id),
                 Instruction::StatementEnded(id, answer) => {
                     self.waiting.ended(id, answer.map_err(Error::from));
                 }
                 Instruction::MutationChanged(id, progress) => self.mutation_changed(id, progress),
+                Instruction::Compare(of) => {
+                    match self.replica.get().and_then(|replica| replica.digest(&of)) {
+                        Ok(ours) => compared.push(Event::Compared(of, ours)),
+                        Err(error) => {
+                            self.fail(error);
+                            return false;
+                        }
+                    }
+                }
+                Instruction::Verified(id, verdict) => self.verified(id, verdict.into()),
                 Instruction::Same { asked, is } => self.same(asked, is),
             }
         }
-        unreadable.into_iter().all(|id| self.event(Event::Unreadable(id)))
+        let events = unreadable.into_iter().map(Event::Unreadable).chain(compared);
+        events.into_iter().all(|event| self.event(event))
+    }
+
+    fn verified(&mut self, id: SubscriptionId, verdict: Verdict) {
+        if let Verdict::Different(mismatch) = &verdict {
+            self.incident(Incident::Mismatched(mismatch.clone()));
+        }
+        self.verifying.verified(id, &verdict);
     }
 
     fn apply(&mut self, step: &Step) -> Result<Changed, ReplicaError> {
-        self.replica.note_writer(&self.writer());
-        self.replica.apply(step)
+        let writer = self.writer();
+        let replica = self.replica.get_mut()?;
+        replica.note_writer(&writer);
+        replica.apply(step)
+    }
+
+    fn mutate(&self, outgoing: &Outgoing) -> Result<Mutate, ReplicaError> {
+        self.replica.get()?.mutate(outgoing)
     }
 
     fn send(&self, frame: &ClientFrame) {
@@ -113,18 +139,25 @@ impl Driver {
         }
         self.trouble = Some((reason, word, Instant::now() + self.pause));
         self.pause = (self.pause * 2).min(TRY_AGAIN_MAX);
+        if matches!(error, ReplicaError::Damaged) {
+            self.give_up_file();
+        }
         // What the machine had in mind and the disk has not is forgotten, if it can be read.
-        if let Ok(stored) = self.replica.load() {
+        if let Ok(stored) = self.replica.get_mut().and_then(Replica::load) {
             self.begin_anew(stored);
         }
     }
 
     fn begin_anew(&mut self, stored: Stored) {
-        let servers = self.config.servers.len();
-        let fresh = Machine::new(sdk_machine::Config { servers }, stored);
+        let fresh = Machine::new(self.config.machine(), stored);
         let dropped = std::mem::replace(&mut self.machine, fresh);
         self.machine.take_over(dropped);
         self.is_stale = false;
+        // What was to be looked at may have been lost with the machine.
+        self.has_settled = true;
+        // If it cannot be read, whatever comes next fails, too.
+        let _ = self.load_online();
+        self.note_overdue();
         let mut ids: Vec<SubscriptionId> = self.subscriptions.keys().copied().collect();
         ids.sort_unstable();
         for id in ids {
@@ -135,7 +168,7 @@ impl Driver {
     /// Goes on after the pause.
     pub(super) fn try_again(&mut self) {
         if self.is_stale {
-            match self.replica.load() {
+            match self.wake() {
                 Ok(stored) => self.begin_anew(stored),
                 Err(error) => return self.fail(error),
             }
@@ -164,14 +197,17 @@ impl Driver {
 
     /// Tells everybody who is concerned, once for all that has happened.
     pub(super) fn tell(&mut self) {
-        self.look_at_settled();
+        self.look_at_rescued();
         self.look_at_online();
-        let changed = std::mem::take(&mut self.changed);
+        self.look_at_settled();
+        let mut changed = std::mem::take(&mut self.changed);
         if !changed.tables.is_empty() || changed.schema {
-            if let Ok(next) = self.replica.next_expiry() {
+            if let Ok(next) = self.replica.get().and_then(Replica::next_expiry) {
                 self.next_expiry = next;
             }
             self.note_overdue();
+            // What the machine has in mind then, and the file has not, says nothing of its rows.
+            changed.schema |= self.is_stale;
             self.watches.changed(&changed, &self.machine);
         }
         if std::mem::take(&mut self.has_shown) {
@@ -180,12 +216,15 @@ impl Driver {
             let views: Vec<_> = ids.filter_map(|id| self.machine.subscription(id)).collect();
             self.progress.send_replace(Progress::of(&views));
         }
-        self.watches.run(&self.machine);
-        // What concerns a query that is not read yet is of no account, so it is early enough.
-        if let Some(tables) = self.watches.looks_at(&self.machine) {
-            self.replica.tell_rows_of(tables);
+        if let Ok(replica) = self.replica.get_mut() {
+            self.watches.run(&self.machine);
+            // What concerns a query that is not read yet is of no account, so it is early enough.
+            if let Some(tables) = self.watches.looks_at(&self.machine) {
+                replica.tell_rows_of(tables);
+            }
         }
         self.waiting.look_at(&self.machine);
+        self.verifying.look_at(&self.machine);
         self.show_status();
     }
 
@@ -209,6 +248,7 @@ impl Driver {
 
     /// Two subscriptions have turned out to be one.
     fn same(&mut self, asked: SubscriptionId, is: SubscriptionId) {
+        self.verifying.same(asked, is);
         let Some(gone) = self.subscriptions.remove(&asked) else { return };
         let Some(view) = self.machine.subscription(is) else { return };
         gone.send_replace((is, view.clone()));
@@ -220,7 +260,12 @@ impl Driver {
             std::collections::hash_map::Entry::Occupied(entry) => {
                 let mut follows = entry.get().subscribe();
                 tokio::spawn(async move {
-                    while follows.changed().await.is_ok() {
+                    loop {
+                        tokio::select! {
+                            changed = follows.changed() => if changed.is_err() { return },
+                            // Nobody looks at it any more.
+                            () = gone.closed() => return,
+                        }
                         let shown = follows.borrow_and_update().clone();
                         gone.send_replace(shown);
                     }

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::FutureExt;
 use protocol::error_code::ErrorCode;
-use sdk_machine::{Attempt, Reason};
+use sdk_machine::{Attempt, Reason, Stall};
 use tokio::sync::mpsc;
 
 use crate::config::Config;
@@ -71,6 +71,15 @@ pub(super) fn sentence(reason: &Reason) -> String {
         Reason::Unreachable => "the server cannot be reached: it is tried again".to_owned(),
         Reason::Silent => "the server said nothing for too long: it is tried again".to_owned(),
         Reason::Goodbye { message, .. } => message.clone(),
+        Reason::Stalled(stall) => format!(
+            "{}: the connection is made anew",
+            match stall {
+                Stall::Subscription(_) =>
+                    "the server is there, and rows that were asked for do not come",
+                Stall::Outbox(_) =>
+                    "the server is there, and does not say what became of what was written",
+            }
+        ),
         Reason::Violation(violation) => format!(
             "the server has sent what cannot be ({violation}): it is tried again from what is stored"
         ),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use protocol::error_code::ErrorCode;
 use protocol::mutation::Rejection as Verdict;
 use sdk_machine::{Event, MutationProgress, Phase, Settled, Step, Write};
-use sdk_replica::MutationId;
+use sdk_replica::{LET_GO_AT_ONCE_MAX, MutationId, Replica};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -18,6 +18,9 @@ use crate::written::{MutationState, Pending, PendingMutation, Wrote};
 
 /// When it is tried again to take back what could not be.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+/// How many rejections are read at once: each may be large.
+pub(crate) const REJECTIONS_AT_ONCE: usize = 32;
 
 /// Why what is not to wait for a connection was not written, or not sent.
 const OFFLINE: &str =
@@ -87,13 +90,15 @@ impl Driver {
 
     /// Takes a mutation back, if it has not left the device; it is as `state` says then.
     fn take_back(&mut self, id: MutationId, state: MutationState) -> Result<bool, Error> {
-        let is_held = self.replica.is_held(id)?;
+        let is_held = self.replica.get()?.is_held(id)?;
         if !is_held && !self.machine.may_take_back(id) {
             return Ok(false);
         }
         let is_stuck = self.machine.is_stuck(id);
-        self.replica.note_writer(&self.writer());
-        let Some(changed) = self.replica.cancel(id)? else { return Ok(false) };
+        let writer = self.writer();
+        let replica = self.replica.get_mut()?;
+        replica.note_writer(&writer);
+        let Some(changed) = replica.cancel(id)? else { return Ok(false) };
         self.note(changed);
         if !is_held {
             self.event(Event::TakenBack(id));
@@ -121,8 +126,13 @@ impl Driver {
     }
 
     fn rejected(&self, verdict: &Verdict) -> MutationState {
-        let schema = self.replica.schema(verdict.table);
+        let schema = self.replica.get().ok().and_then(|it| it.schema(verdict.table));
         MutationState::Rejected { code: verdict.code(), reason: verdict.describe(schema) }
+    }
+
+    /// How it is with what is kept as a rejection.
+    fn state_of_kept(&self, verdict: Option<&Verdict>) -> MutationState {
+        verdict.map_or(MutationState::Uncertain, |verdict| self.rejected(verdict))
     }
 
     /// A step was done.
@@ -131,13 +141,17 @@ impl Driver {
         self.has_settled |= step.writes.iter().any(is_of);
         if step.writes.iter().any(|write| matches!(write, Write::HeldBackUncertain(_))) {
             self.has_settled = true;
-            let ids: Vec<MutationId> = self.mutations.states.keys().copied().collect();
-            for id in ids {
-                let is_given_up =
-                    matches!(self.replica.rejected(id), Ok(Some(kept)) if kept.rejection.is_none());
-                if is_given_up {
-                    self.mutations.set(id, MutationState::Uncertain);
-                }
+            self.look_at_states();
+        }
+    }
+
+    /// What somebody looks at may have become uncertain.
+    pub(super) fn look_at_states(&mut self) {
+        let ids: Vec<MutationId> = self.mutations.states.keys().copied().collect();
+        for id in ids {
+            let kept = self.replica.get().and_then(|replica| replica.rejected(id));
+            if matches!(kept, Ok(Some(kept)) if kept.rejection.is_none()) {
+                self.mutations.set(id, MutationState::Uncertain);
             }
         }
     }
@@ -145,16 +159,21 @@ impl Driver {
     /// Something was settled, discarded or taken back: others may have waited for it, and somebody may
     /// want to hear of it.
     pub(super) fn look_at_settled(&mut self) {
-        if !std::mem::take(&mut self.has_settled) || self.is_stale {
+        // It is looked at when there is no trouble any more; another failure would only make that later.
+        if self.is_stale || self.trouble.is_some() || !std::mem::take(&mut self.has_settled) {
             return;
         }
-        match self.replica.let_go() {
-            Ok(free) => free.into_iter().for_each(|stored| {
-                self.event(Event::Wrote(stored));
-            }),
+        match self.replica.get_mut().and_then(Replica::let_go) {
+            Ok(free) => {
+                // The rest has its turn with whatever comes next: the least is that these are sent.
+                self.has_settled = free.len() >= LET_GO_AT_ONCE_MAX;
+                for stored in free {
+                    self.event(Event::Wrote(stored));
+                }
+            }
             Err(error) => self.fail(error),
         }
-        if let Ok(last) = self.replica.last_rejected() {
+        if let Ok(last) = self.replica.get().and_then(Replica::last_rejected) {
             self.rejections.send_if_modified(|shown| std::mem::replace(shown, last) != last);
         }
     }
@@ -166,6 +185,10 @@ impl Driver {
 
     /// Takes back what was not to wait for a connection, and would.
     pub(super) fn look_at_online(&mut self) {
+        // What the machine says then is not how it is; it is looked at when it begins anew.
+        if self.is_suspended() || self.is_stale {
+            return;
+        }
         let (is_online, now) = (self.is_online(), Instant::now());
         for (id, until) in std::mem::take(&mut self.mutations.online) {
             if self.machine.is_sent(id) != Some(false) {
@@ -186,23 +209,27 @@ impl Driver {
     /// What was not to wait for a connection when the client was open last.
     pub(super) fn load_online(&mut self) -> Result<(), Error> {
         let now = Instant::now();
-        self.mutations.online = self.replica.online()?.into_iter().map(|id| (id, now)).collect();
+        self.mutations.online =
+            self.replica.get()?.online()?.into_iter().map(|id| (id, now)).collect();
         Ok(())
     }
 
     /// What waits is another one now.
     pub(super) fn note_overdue(&mut self) {
-        if let Ok(next) = self.replica.next_overdue() {
+        if let Ok(next) = self.replica.get().and_then(Replica::next_overdue) {
             self.mutations.next_overdue = next;
         }
     }
 
     /// How long it is until the next write expires.
     pub(super) fn until_overdue(&self) -> Option<Duration> {
-        let at = self.mutations.next_overdue.filter(|_| self.trouble.is_none())?;
-        let left = at.saturating_sub(self.writer().now).max(0);
-        // The clock may be put right meanwhile.
-        let left = Duration::from_micros(left.unsigned_abs()).min(Duration::from_secs(60));
+        let can_be_done = self.trouble.is_none() && self.replica.is_open();
+        let at = self.mutations.next_overdue.filter(|_| can_be_done)?;
+        // As with rows that expire: a clock of the device may be wrong by years. Before a server has
+        // told the time nothing is sent, either.
+        let left = at.saturating_sub(self.server_micros()?).max(0);
+        // As far as the clock can count.
+        let left = Duration::from_micros(left.unsigned_abs()).min(Duration::from_secs(3_600));
         let pause = self
             .mutations
             .overdue_not_before
@@ -212,13 +239,13 @@ impl Driver {
 
     /// Takes back what has expired before it was sent.
     pub(super) fn expire_writes(&mut self) {
-        let now = self.writer().now;
+        let Some(now) = self.server_micros() else { return };
         let is_early = self.until_overdue().is_none_or(|left| !left.is_zero());
         if is_early || self.mutations.next_overdue.is_none_or(|at| at > now) {
             return;
         }
         self.mutations.overdue_not_before = None;
-        match self.replica.overdue(now) {
+        match self.replica.get().and_then(|replica| replica.overdue(now)) {
             Ok(overdue) => {
                 for id in overdue {
                     if let Err(error) = self.take_back(id, MutationState::Expired) {
@@ -235,7 +262,7 @@ impl Driver {
 
     /// What waits.
     pub(super) fn pending(&self) -> Result<Pending, Error> {
-        let waiting = self.replica.pending()?;
+        let waiting = self.replica.get()?.pending()?;
         let now = self.writer().now;
         let age = waiting.first().map(|oldest| now.saturating_sub(oldest.written_at).max(0));
         let of = |one: sdk_replica::PendingMutation| {
@@ -261,30 +288,34 @@ impl Driver {
 
     /// One that waits or did not happen, by its id.
     pub(super) fn mutation(&mut self, id: MutationId) -> Result<Option<Wrote>, Error> {
-        let state = if self.replica.mutation(id)?.is_some() {
+        let replica = self.replica.get()?;
+        // What was taken back before it was sent is decided.
+        let is_undecided = replica.is_waiting(id)?
+            && (!replica.is_taken_back(id)? || self.machine.is_sent(id) == Some(true));
+        let state = if is_undecided {
             self.mutations.follow(id, self.state_of(id))
         } else {
-            let Some(kept) = self.replica.rejected(id)? else { return Ok(None) };
-            let uncertain = || MutationState::Uncertain;
-            watch::channel(kept.rejection.map_or_else(uncertain, |it| self.rejected(&it))).1
+            let Some(kept) = replica.rejected(id)? else { return Ok(None) };
+            watch::channel(self.state_of_kept(kept.rejection.as_ref())).1
         };
         Ok(Some(Wrote { id: Some(id), rows_affected: 0, rows: Rows::default(), state }))
     }
 
-    /// What did not happen and was not dealt with, from a place on; with the place of each.
+    /// What did not happen and was not dealt with, behind a place, [`REJECTIONS_AT_ONCE`] of it; with the
+    /// place of each.
     pub(super) fn rejections(&self, after: i64) -> Result<Vec<(i64, Rejection)>, Error> {
-        let kept = self.replica.rejections(after)?;
+        let replica = self.replica.get()?;
+        let kept = replica.rejections(after, REJECTIONS_AT_ONCE)?;
         let named = |one: sdk_replica::RejectedMutation| {
-            let uncertain = || MutationState::Uncertain;
-            let state = one.rejection.as_ref().map_or_else(uncertain, |it| self.rejected(it));
-            (one.place, Rejection::new(one, state, |table| self.replica.schema(table)))
+            let state = self.state_of_kept(one.rejection.as_ref());
+            (one.place, Rejection::new(one, state, |table| replica.schema(table)))
         };
         Ok(kept.into_iter().map(named).collect())
     }
 
     /// Forgets what did not happen.
     pub(super) fn discard(&mut self, id: MutationId) -> Result<bool, Error> {
-        let was_there = self.replica.discard(id)?;
+        let was_there = self.replica.get_mut()?.discard(id)?;
         self.has_settled |= was_there;
         Ok(was_there)
     }

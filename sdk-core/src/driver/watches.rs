@@ -75,6 +75,8 @@ struct Watched {
     key: Option<Key>,
     is_dirty: bool,
     is_read: bool,
+    /// What is being read began before tables have changed.
+    is_outdated: bool,
 }
 
 impl Watches {
@@ -99,6 +101,7 @@ impl Watches {
             key: None,
             is_dirty: true,
             is_read: false,
+            is_outdated: false,
         };
         self.all.insert(self.last, watched);
     }
@@ -107,7 +110,7 @@ impl Watches {
     pub(super) fn changed(&mut self, changed: &Changed, machine: &Machine) {
         for watched in self.all.values_mut() {
             if changed.schema {
-                watched.key = None;
+                watched.forget();
             }
             watched.is_dirty |= watched.is_concerned(changed, machine);
         }
@@ -116,6 +119,16 @@ impl Watches {
     /// How fresh results are may be another now.
     pub(super) fn states_changed(&mut self) {
         self.states_changed = true;
+    }
+
+    /// Another file is read from now on, and nobody reads the one before. What was told of that one
+    /// says nothing of it.
+    pub(super) fn read_again(&mut self) {
+        self.known = Known::default();
+        for watched in self.all.values_mut() {
+            watched.forget();
+            watched.is_read = false;
+        }
     }
 
     /// The tables of which it makes a difference which rows have changed, where they are others than
@@ -156,12 +169,18 @@ impl Watches {
         });
     }
 
-    /// Tells what was read.
-    pub(super) fn finished(&mut self, Finished { results, then }: Finished, machine: &Machine) {
+    /// Tells what was read. Says whether the file has turned out to be damaged.
+    pub(super) fn finished(
+        &mut self,
+        Finished { results, then }: Finished,
+        machine: &Machine,
+    ) -> bool {
+        let mut is_damaged = false;
         let (now, awaits_tables) = (Freshness::of(machine), awaits_tables(machine));
         for (id, result) in results {
             let Some(watched) = self.all.get_mut(&id) else { continue };
             watched.is_read = false;
+            is_damaged |= matches!(result, Err(ReplicaError::Damaged));
             // Its table may have come since, and then it is read again.
             if watched.is_dirty && matches!(result, Err(ReplicaError::NoSuchTable(_))) {
                 continue;
@@ -170,6 +189,7 @@ impl Watches {
             let freshness = if watched.is_dirty { &then } else { &now };
             watched.take(result, freshness, awaits_tables);
         }
+        is_damaged
     }
 }
 
@@ -204,7 +224,7 @@ fn primary_key(reader: &Reader, table: &str) -> Key {
 
 impl Watched {
     fn query(&mut self, id: WatchId) -> Query {
-        (self.is_dirty, self.is_read) = (false, true);
+        (self.is_dirty, self.is_read, self.is_outdated) = (false, true, false);
         let shown = self.results.borrow();
         let before = shown.as_ref().map(|shown| shown.rows.clone()).unwrap_or_default();
         let (sql, params) = (self.sql.clone(), self.params.clone());
@@ -219,7 +239,14 @@ impl Watched {
                 reads.len() > 1 || self.concern.may_be(table, rows, &self.params, machine)
             })
         };
-        changed.schema || reads.iter().any(by)
+        reads.iter().any(by)
+    }
+
+    /// There may be other tables and columns: which of them it reads is not known before it is read
+    /// anew, and until then every change concerns it.
+    fn forget(&mut self) {
+        (self.reads, self.key) = (None, None);
+        (self.is_dirty, self.is_outdated) = (true, true);
     }
 
     fn take(
@@ -231,9 +258,9 @@ impl Watched {
         let next = match result {
             Ok(ReadRows { rows, reads, key }) => {
                 let state = freshness.state(&reads, rows.is_empty());
-                // It was read before tables had changed.
-                self.key = (!self.is_dirty).then(|| key.clone());
-                self.reads = Some(reads);
+                if !self.is_outdated {
+                    (self.reads, self.key) = (Some(reads), Some(key.clone()));
+                }
                 Found { rows, state, error: None, key }
             }
             // Its table comes with the first answer of the server.

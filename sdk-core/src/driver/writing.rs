@@ -37,9 +37,11 @@ impl Driver {
         options: WriteOptions,
         waited: &Waited,
     ) -> Result<Wrote, Error> {
+        // A queue may have waited for what is dealt with so.
+        let replaces = options.replaces.is_some();
         let is_wanted = self.readers.wanted(waited);
         let (writer, online) = (self.writer(), self.online(&options)?);
-        let mut transaction = self.replica.begin(writer)?;
+        let mut transaction = self.replica.get_mut()?.begin(writer)?;
         transaction.set_options(options)?;
         transaction.end_with_a_failure();
         let mut all = Outcome::default();
@@ -50,6 +52,7 @@ impl Driver {
             all.rows = outcome.rows;
         }
         let committed = transaction.commit()?;
+        self.has_settled |= replaces;
         Ok(self.wrote(all, committed, online))
     }
 
@@ -76,11 +79,16 @@ impl Driver {
                 return;
             }
         };
+        let replaces = options.replaces.is_some();
         let begun = (self.writer(), options);
-        let answer = serve(&mut self.replica, begun, &self.readers, &mut calls).await;
+        let answer = match self.replica.get_mut() {
+            Ok(replica) => serve(replica, begun, &self.readers, &mut calls).await,
+            Err(error) => Some(Err(error.into())),
+        };
         let answer =
             answer.map(|done| done.map(|(all, committed)| self.wrote(all, committed, online)));
         if let Some(answer) = answer {
+            self.has_settled |= replaces && answer.is_ok();
             // Whoever wanted it may be gone.
             let _ = done.send(answer);
         }
@@ -120,6 +128,12 @@ impl Driver {
 
     /// Sends what was written.
     pub(super) fn flush(&mut self) {
+        // After a while without a connection, or suspended, much may have expired; not all of it goes at
+        // once.
+        self.expire_writes();
+        if self.until_overdue().is_some_and(|left| left.is_zero()) {
+            return;
+        }
         self.flush_at = None;
         self.event(Event::Flush);
     }
@@ -132,7 +146,7 @@ impl Driver {
         self.clock_ahead = Some(ahead);
         if is_new {
             // Until the next time, it is as if it had not been said.
-            let _ = self.replica.note_clock(ahead);
+            let _ = self.replica.get_mut().and_then(|replica| replica.note_clock(ahead));
         }
     }
 }
@@ -172,6 +186,9 @@ async fn serve(
         }
         // An application that does not wait for it goes on.
         let _ = done.send(outcome.map_err(Error::from));
+        if readers.is_stopped() {
+            return Some(Err(ReplicaError::Suspended.into()));
+        }
     }
     Some(transaction.commit().map(|committed| (all, committed)).map_err(Error::from))
 }

@@ -48,10 +48,26 @@ impl Fake {
         format!("ws://{}", self.listener.local_addr().unwrap())
     }
 
-    /// The next connection, and its `hello`.
+    /// The next connection, and its `hello`; behind those that a client has given up.
     pub(crate) async fn accept(&self) -> (Session<TcpStream>, Hello) {
-        let (stream, _) = soon(self.listener.accept()).await.unwrap();
-        Session::begin(stream).await
+        loop {
+            let (stream, _) = soon(self.listener.accept()).await.unwrap();
+            let Ok(socket) = soon(accept_async(stream)).await else { continue };
+            let mut session = Session(socket);
+            if let Some(ClientFrame::Hello(hello)) = session.next_if_any().await {
+                return (session, hello);
+            }
+        }
+    }
+
+    /// The next that holds nothing.
+    pub(crate) async fn accept_anew(&self) -> (Session<TcpStream>, Hello) {
+        loop {
+            let (session, hello) = self.accept().await;
+            if hello.lanes.is_empty() {
+                return (session, hello);
+            }
+        }
     }
 
     /// The same, welcomed.

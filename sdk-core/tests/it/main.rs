@@ -6,9 +6,11 @@ mod fake;
 
 mod connecting;
 mod diffs;
+mod idle;
 mod rejections;
 mod sending;
 mod statements;
+mod suspending;
 mod watchers;
 mod watching;
 mod writing;

@@ -9,8 +9,8 @@ use protocol::ids::{Birth, ClientId, ColumnId, ContentHash, MutationNumber, Tabl
 use protocol::mutation::{Reason, Rejection as WireRejection, Verdict};
 use protocol::schema::TableKind;
 use sdk_core::{
-    Change, Client, ErrorCode, MutationId, MutationState, OnReject, OperationKind, ServerRow,
-    Value, WriteOptions,
+    Change, Client, ErrorCode, MutationState, OnReject, OperationKind, ServerRow, Value,
+    WriteOptions,
 };
 use tokio::net::TcpStream;
 
@@ -247,6 +247,74 @@ async fn a_write_of_a_stream_expires_if_it_is_not_sent() {
     assert_eq!(client.rejections().await.unwrap(), []);
 }
 
+/// By the server's clock, and before it would be sent.
+#[tokio::test]
+async fn a_write_that_has_expired_meanwhile_is_not_sent() {
+    let (fake, device) = (Fake::new().await, Device::new());
+    let client = device.open(&fake.url()).await;
+    subscribe(&client).await;
+    let (mut session, _) = fake.welcome().await;
+    let mut stream = table(64, "app.notes");
+    (stream.kind, stream.ttl_seconds) = (TableKind::Stream, Some(60));
+    session.send(subscribed(1, stream.clone())).await;
+    session.send(frontier(10)).await;
+    is_here(&client, "SELECT id FROM app.notes").await;
+    client.pause();
+    let written = insert(&client, 5, WriteOptions::default()).await;
+    soon(client.suspend(std::time::Duration::from_secs(10))).await.unwrap();
+    client.resume();
+    let (mut session, _) = fake.accept().await;
+    let ServerFrame::Welcome(mut welcome) = crate::fake::welcome() else { panic!() };
+    welcome.time += 61_000_000;
+    session.send(ServerFrame::Welcome(welcome)).await;
+    session.send(subscribed(1, stream)).await;
+    session.send(frontier(10)).await;
+    assert_eq!(soon(written.decided()).await.unwrap(), MutationState::Expired);
+    insert(&client, 6, WriteOptions::default()).await;
+    let (sent, _) = mutate(&mut session).await;
+    assert!(matches!(sent.mutations[..], [Written::Cancelled(_), ..]), "{sent:?}");
+}
+
+/// Whoever listens does so also while the client is suspended.
+#[tokio::test]
+async fn rejections_are_told_also_after_a_suspension() {
+    let (fake, device) = (Fake::new().await, Device::new());
+    let client = device.open(&fake.url()).await;
+    subscribe(&client).await;
+    let mut session = live_here(&fake, &client).await;
+    let one = insert(&client, 11, WriteOptions::default()).await;
+    let (sent, hash) = mutate(&mut session).await;
+    session.send(refused(sent.client, 1, hash, 11)).await;
+    soon(one.decided()).await.unwrap();
+    soon(client.suspend(std::time::Duration::from_secs(10))).await.unwrap();
+    let mut told = client.rejected();
+    let pause = std::time::Duration::from_millis(50);
+    tokio::time::timeout(pause, told.next()).await.expect_err("it waits");
+    client.resume();
+    assert_eq!(Some(soon(told.next()).await.unwrap().id), one.id());
+}
+
+/// What replaces a rejected write by nothing lets its queue go on.
+#[tokio::test]
+async fn a_queue_goes_on_when_a_write_is_replaced_by_nothing() {
+    let (fake, device) = (Fake::new().await, Device::new());
+    let client = device.open(&fake.url()).await;
+    subscribe(&client).await;
+    let mut session = live_here(&fake, &client).await;
+    let one = insert(&client, 11, hold("room")).await;
+    insert(&client, 12, hold("room")).await;
+    let (sent, hash) = mutate(&mut session).await;
+    session.send(refused(sent.client, 1, hash, 11)).await;
+    soon(one.decided()).await.unwrap();
+    let edit = WriteOptions { replaces: one.id(), ..WriteOptions::default() };
+    let nothing = "UPDATE app.notes SET body = 'x' WHERE id = 99";
+    let done = client.execute_with(nothing, &[], edit).await.unwrap();
+    assert_eq!(done.state(), MutationState::Local);
+    assert_eq!(client.rejections().await.unwrap(), []);
+    let (next, _) = mutate(&mut session).await;
+    assert_eq!((next.first, next.mutations.len()), (number(2), 1));
+}
+
 /// A connection over which nothing was missed.
 async fn resumed(fake: &Fake) -> Session<TcpStream> {
     let (mut session, _) = fake.welcome().await;
@@ -352,5 +420,7 @@ async fn what_cannot_be_read_any_more_is_stuck() {
         }
     })
     .await;
-    assert_ne!(bad.id(), Some(MutationId(0)));
+    assert!(bad.cancel().await.unwrap());
+    let found = client.mutation(bad.id().unwrap()).await.unwrap();
+    assert!(found.is_some(), "the server has not said whether it has it");
 }

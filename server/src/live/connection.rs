@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use protocol::error_code::ErrorCode;
 use protocol::frame::v1::{
-    Goodbye, LaneCursor, LaneWriter, LoadOlder, Mutate, OpenLane, Refused, ServerFrame, Subscribe,
-    Unsubscribe,
+    AskDigest, Goodbye, LaneCursor, LaneWriter, LoadOlder, Mutate, OpenLane, Refused, ServerFrame,
+    Subscribe, Unsubscribe,
 };
 use protocol::ids::{Lane, RequestNumber};
 use protocol::schema::TableSchema;
@@ -221,6 +221,13 @@ impl LiveConnection for Connection {
         })
     }
 
+    fn digest(&self, digest: AskDigest) -> LiveFuture<'_> {
+        let (id, AskDigest { request, below }) = (self.id, digest);
+        Box::pin(async move {
+            self.tell(|done| Message::Digest { id, request, below, done }).await;
+        })
+    }
+
     fn open_lane(&self, open: OpenLane) -> LiveFuture<'_> {
         Box::pin(async move {
             let OpenLane { writer: LaneWriter { lane, client, confirmed }, at } = open;
@@ -277,6 +284,10 @@ impl LiveConnection for NotStarted {
     }
 
     fn load_older(&self, _: LoadOlder) -> LiveFuture<'_> {
+        Box::pin(async {})
+    }
+
+    fn digest(&self, _: AskDigest) -> LiveFuture<'_> {
         Box::pin(async {})
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use protocol::error_code::ErrorCode;
 use protocol::frame::v1::Goodbye;
-use protocol::ids::{Lane, RequestNumber, TenantId};
+use protocol::ids::{Birth, Lane, RequestNumber, TenantId};
 use server_engine::{Actor, Catalog, LaneView, ShardNumber};
 use server_gateway::SendQueue;
 use server_subscriptions::{
@@ -61,6 +61,13 @@ pub(super) enum Message {
     Unsubscribe { id: ConnectionId, request: RequestNumber, done: oneshot::Sender<()> },
     /// A window becomes wider.
     LoadOlder { id: ConnectionId, request: RequestNumber, rows: u64, done: oneshot::Sender<()> },
+    /// Rows are to be compared.
+    Digest {
+        id: ConnectionId,
+        request: RequestNumber,
+        below: Option<Birth>,
+        done: oneshot::Sender<()>,
+    },
     /// There is room for a connection again.
     Drained(ConnectionId),
     /// A sign of life is due.
@@ -240,6 +247,10 @@ impl Task {
             }
             Message::LoadOlder { id, request, rows, done } => {
                 self.worker.load_older(id, request, rows);
+                drop(done);
+            }
+            Message::Digest { id, request, below, done } => {
+                self.worker.digest(id, request, below);
                 drop(done);
             }
             Message::Drained(id) => self.worker.drained(id),

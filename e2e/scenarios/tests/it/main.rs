@@ -6,6 +6,7 @@ mod raw;
 
 mod chat;
 mod devices;
+mod digest;
 mod hostile;
 mod kills;
 mod lifecycle;

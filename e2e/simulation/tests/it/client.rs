@@ -10,7 +10,7 @@ use protocol::value::Row;
 use sdk_machine::replica::MemoryReplica;
 use sdk_machine::{
     Ask, Attempt, Config, Event, Instruction, Machine, Millis, Moment, MutationId, Reason, Settled,
-    SubscriptionId, SubscriptionState,
+    SubscriptionId, SubscriptionState, Verdict,
 };
 use server_subscriptions::ConnectionId;
 
@@ -45,12 +45,14 @@ pub(crate) struct Client {
     looked_at: usize,
     /// Whether there is a replica that was copied.
     pub(crate) is_copied: bool,
+    /// A row of it is not as the server has said it any more.
+    pub(crate) is_spoilt: bool,
 }
 
 impl Client {
     pub(crate) fn new(name: usize) -> Self {
         let mut replica = MemoryReplica::new(ClientId::from_bytes([name as u8; 16]));
-        let machine = Machine::new(Config { servers: 1 }, replica.load());
+        let machine = Machine::new(Config { servers: 1, verify_every_ms: None }, replica.load());
         Self {
             name,
             machine,
@@ -64,6 +66,7 @@ impl Client {
             made: BTreeMap::new(),
             looked_at: 0,
             is_copied: false,
+            is_spoilt: false,
         }
     }
 
@@ -84,8 +87,17 @@ impl Client {
     }
 
     fn execute(&mut self, instructions: Vec<Instruction>, nodes: &mut [Node]) {
+        let mut compared = Vec::new();
         for instruction in instructions {
             match instruction {
+                Instruction::Compare(of) => {
+                    let ours = self.replica.digest(&of);
+                    compared.push(Event::Compared(of, ours));
+                }
+                Instruction::Verified(_, Verdict::Different(what)) => {
+                    assert!(self.is_spoilt, "client {}: a false alarm: {what:?}", self.name);
+                }
+                Instruction::Verified(..) => {}
                 Instruction::AskToken { attempt } => self.platform.push(Platform::Token(attempt)),
                 Instruction::Dial { attempt, .. } => self.platform.push(Platform::Dial(attempt)),
                 Instruction::Send(frame) => {
@@ -134,6 +146,9 @@ impl Client {
                     assert!(self.machine.subscription(is).is_some());
                 }
             }
+        }
+        for event in compared {
+            self.event(event, 0, nodes);
         }
     }
 
@@ -199,7 +214,8 @@ impl Client {
     pub(crate) fn crash(&mut self, nodes: &mut [Node]) {
         self.cut(nodes);
         self.platform.clear();
-        self.machine = Machine::new(Config { servers: 1 }, self.replica.load());
+        self.machine =
+            Machine::new(Config { servers: 1, verify_every_ms: None }, self.replica.load());
         self.event(Event::Resume, 0, nodes);
     }
 
@@ -297,6 +313,9 @@ impl Client {
     /// Holds the replica against what the lanes were.
     pub(crate) fn check(&mut self, log: &mut Log, plan: &Plan) {
         self.check_writes(log, plan);
+        if self.is_spoilt {
+            return;
+        }
         for stored in self.replica.subscriptions() {
             let (Some(known), Some(floor)) = (&stored.known, stored.floor) else { continue };
             let lane = self.replica.lane(&known.lane).expect("a floor without a frontier");
@@ -352,6 +371,14 @@ impl Client {
                 assert!(self.replica.visible(table).is_empty(), "a row that nobody holds");
             }
         }
+    }
+
+    /// Compares all that it has with the server.
+    pub(crate) fn verify_all(&mut self, nodes: &mut [Node]) {
+        for id in self.subscriptions() {
+            self.event(Event::Verify(id), 0, nodes);
+        }
+        self.has_moved = true;
     }
 
     /// Whether it has heard or written anything since this was asked last, signs of life aside.

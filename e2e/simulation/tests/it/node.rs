@@ -261,6 +261,9 @@ impl Node {
             ClientFrame::LoadOlder(older) => {
                 self.worker.load_older(connection, older.request, older.rows);
             }
+            ClientFrame::Digest(digest) => {
+                self.worker.digest(connection, digest.request, digest.below);
+            }
         }
         self.collect();
         true

@@ -30,6 +30,10 @@ pub(crate) struct Plan {
     /// How many entries a worker's queue takes.
     pub(crate) queue: usize,
     pub(crate) steps: usize,
+    /// Clients compare what they have with the server.
+    pub(crate) compares: bool,
+    /// A row of a client comes to be another one.
+    pub(crate) spoils: bool,
     pub(crate) settings: Settings,
 }
 
@@ -65,6 +69,8 @@ impl Plan {
             queue: rng.usize(1..7),
             steps: [60, 120, 200, 300][rng.usize(..4)],
             settings,
+            compares: rng.bool(),
+            spoils: !copies && rng.bool(),
         }
     }
 }

@@ -5,6 +5,7 @@ use protocol::ids::Lane;
 use protocol::ids::{SchemaVersion, SeqId, TableId};
 use protocol::mutation::{Action, ColumnChange, ColumnValue, Mutation, MutationDigest, Operation};
 use protocol::value::{Row, Value};
+use sdk_machine::replica::Spoiling;
 use sdk_machine::{Event, Phase};
 use server_engine::{Command, Write};
 use server_subscriptions::ConnectionId;
@@ -66,6 +67,9 @@ impl World {
         let client = self.rng.usize(..self.clients.len());
         if self.rng.u8(..25) == 0 {
             return self.rush();
+        }
+        if self.plan.compares && self.rng.u8(..16) == 0 {
+            return self.compare(client);
         }
         match self.rng.u32(..if self.plan.copies { 137 } else { 132 }) {
             100..112 if self.plan.writes => self.client_writes(client),
@@ -244,6 +248,20 @@ impl World {
         client.event(event, chance, &mut self.nodes);
     }
 
+    /// A client compares what it has, or something goes wrong with a row of it.
+    fn compare(&mut self, client: usize) {
+        let ids = self.clients[client].subscriptions();
+        let (choice, place) = (self.rng.usize(..100), self.rng.usize(..8));
+        let client = &mut self.clients[client];
+        let Some(id) = ids.get(choice % ids.len().max(1)) else { return };
+        if self.plan.spoils && choice < 20 && !client.is_spoilt {
+            let how = [Spoiling::Value, Spoiling::Lost, Spoiling::Birth][choice % 3];
+            client.is_spoilt = client.replica.spoil(*id, place, how);
+        } else {
+            client.event(Event::Verify(*id), 0, &mut self.nodes);
+        }
+    }
+
     fn fault_of_client(&mut self, client: usize) {
         let chance = self.rng.u64(..);
         let choice = self.rng.u32(..10);
@@ -344,12 +362,21 @@ impl World {
         for client in &mut self.clients {
             client.crashes = false;
         }
-        let mut quiet = 0;
+        let (mut quiet, mut is_compared) = (0, false);
         for _ in 0..2_000 {
             let moved = self.turn();
             self.check();
             quiet = if moved { 0 } else { quiet + 1 };
-            if quiet == 3 {
+            if quiet == 3 && self.clients.iter().any(|client| client.is_spoilt) && !is_compared {
+                // Whatever is wrong is found and mended.
+                for client in self.clients.iter_mut().filter(|client| client.is_spoilt) {
+                    client.verify_all(&mut self.nodes);
+                }
+                (is_compared, quiet) = (true, 0);
+            } else if quiet == 3 {
+                for client in &mut self.clients {
+                    client.is_spoilt = false;
+                }
                 for client in &mut self.clients {
                     client.check_rest(&mut self.log, &self.plan);
                 }

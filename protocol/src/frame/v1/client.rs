@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::sql::Sql;
 use crate::bounded;
 use crate::ids::{
-    Basis, ClientId, ContentHash, Epoch, Floor, Lane, MutationNumber, RequestNumber, SeqId,
+    Basis, Birth, ClientId, ContentHash, Epoch, Floor, Lane, MutationNumber, RequestNumber, SeqId,
 };
 use crate::limits::{
     CONNECTION_LANES_MAX, CONNECTION_SUBSCRIPTIONS_MAX, MUTATIONS_MAX, OFFERED_VERSIONS_MAX,
@@ -30,6 +30,8 @@ pub enum ClientFrame {
     Unsubscribe(Unsubscribe),
     /// Makes the window of a subscription wider.
     LoadOlder(LoadOlder),
+    /// Asks how the rows of a subscription are at the server.
+    Digest(AskDigest),
     /// Has a statement run.
     Sql(Sql),
     /// The client writes in a lane, or has to hear anew what was decided of what it wrote there.
@@ -40,8 +42,17 @@ pub enum ClientFrame {
 
 impl ClientFrame {
     /// The names of all of them on the wire.
-    pub(super) const NAMES: &[&str] =
-        &["hello", "token", "subscribe", "unsubscribe", "load_older", "sql", "open_lane", "mutate"];
+    pub(super) const NAMES: &[&str] = &[
+        "hello",
+        "token",
+        "subscribe",
+        "unsubscribe",
+        "load_older",
+        "digest",
+        "sql",
+        "open_lane",
+        "mutate",
+    ];
 }
 
 /// The first frame of a connection: who it is, and where it was.
@@ -150,6 +161,18 @@ pub struct LoadOlder {
     pub request: RequestNumber,
     /// How many more rows.
     pub rows: u64,
+}
+
+/// Asks for the digest of a part of a subscription. It is answered by a `digest` between the commits of
+/// the lane, as long as the subscription lasts. Of several that wait only the last is answered, and none
+/// of a table with a TTL, whose rows go at another time on each end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskDigest {
+    /// The number of the `subscribe` that began it.
+    pub request: RequestNumber,
+    /// Of rows that were born before; without, of the last born ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub below: Option<Birth>,
 }
 
 /// Who writes in a lane. Its decisions come with the lane's commits, and those that are kept with the

@@ -8,7 +8,7 @@ use crate::codec;
 use crate::error_code::ErrorCode;
 use crate::ids::{
     Basis, Birth, ClientId, ColumnId, ContentHash, Epoch, Floor, Lane, MutationNumber, QueryNumber,
-    RequestNumber, SeqId, TableId,
+    RequestNumber, RowsSum, SeqId, TableId,
 };
 use crate::limits::{
     BATCH_ROWS_MAX, CHANGES_MAX, COLUMNS_MAX, CONNECTION_LANES_MAX, MUTATIONS_MAX, OPERATIONS_MAX,
@@ -33,6 +33,8 @@ pub enum ServerFrame {
     Reset(Reset),
     /// Rows of a load.
     InitialDataBatch(InitialDataBatch),
+    /// How rows of a subscription are at the server.
+    Digest(Digest),
     /// What a commit means for one query.
     Delta(Delta),
     /// A piece of what was missed. It becomes visible with the next `frontier` of its lane.
@@ -66,6 +68,7 @@ impl ServerFrame {
         "refused",
         "reset",
         "initial_data_batch",
+        "digest",
         "delta",
         "catch_up",
         "frontier",
@@ -169,6 +172,25 @@ pub struct InitialDataBatch {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[serde(deserialize_with = "bounded::vec::<_, _, BATCH_ROWS_MAX>")]
     pub expiries: Vec<i64>,
+}
+
+/// How many rows of a query were born from `floor` on and before `below` in the lane's state at `seq`,
+/// and the sum over them: what a client compares with what it has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Digest {
+    /// The query.
+    pub query: QueryNumber,
+    /// What it is the state of. The lane's frontier is there now.
+    pub seq: SeqId,
+    /// Down to where rows are counted; not below where the query is loaded.
+    pub floor: Floor,
+    /// As it was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub below: Option<Birth>,
+    /// How many rows there are.
+    pub rows: u64,
+    /// The sum over them: see [`RowsDigest`](crate::digest::RowsDigest).
+    pub sum: RowsSum,
 }
 
 /// What a commit means for one query. A commit that concerns several is as many of these, with the

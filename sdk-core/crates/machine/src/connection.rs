@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use protocol::frame::v1::{ClientFrame, RowChange};
 use protocol::ids::{Lane, QueryNumber, RequestNumber, SeqId};
 
+use crate::look::Look;
 use crate::stored::SubscriptionId;
 use crate::violation::ProtocolViolation;
 
@@ -26,6 +27,8 @@ pub(crate) struct Connection {
     queries: BTreeMap<QueryNumber, Query>,
     /// Every lane that was named.
     pub(crate) feeds: BTreeMap<Lane, Feed>,
+    /// At what does not move.
+    pub(crate) look: Look,
 }
 
 /// A subscription that was asked for.
@@ -57,6 +60,8 @@ pub(crate) struct Feed {
     pub(crate) commit: Option<Commit>,
     /// Something of it is staged.
     pub(crate) staged: bool,
+    /// How many pieces of what was missed have come.
+    pub(crate) pieces: u64,
 }
 
 /// How far the feed of a lane has come.

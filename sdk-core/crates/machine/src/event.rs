@@ -1,10 +1,12 @@
 //! What a machine is told.
 
+use protocol::digest::RowsDigest;
 use protocol::error_code::ErrorCode;
 use protocol::frame::v1::{ServerFrame, Token};
 use protocol::value::Value;
 use thiserror::Error;
 
+use crate::check::Comparison;
 use crate::statement::StatementId;
 use crate::stored::{MutationId, StoredMutation, SubscriptionId};
 
@@ -13,6 +15,9 @@ use crate::stored::{MutationId, StoredMutation, SubscriptionId};
 pub struct Config {
     /// How many addresses of servers the host has. The machine names one by its place among them.
     pub servers: usize,
+    /// How often each subscription is compared with the server while this runs, in milliseconds; only
+    /// when it is asked for without.
+    pub verify_every_ms: Option<u64>,
 }
 
 /// Numbers the attempts to have a connection. What comes of an older one is passed over, so the
@@ -37,6 +42,11 @@ pub enum Event {
     LoadOlder(SubscriptionId, u64),
     /// The subscription is to be loaded anew.
     Reset(SubscriptionId),
+    /// The app wants to know whether the subscription is as the server has it:
+    /// [`Instruction::Verified`](crate::Instruction::Verified) says so.
+    Verify(SubscriptionId),
+    /// The replica has rows so that were to be compared.
+    Compared(Comparison, RowsDigest),
     /// The app has written something, which is stored; or the host has let go what it held back.
     Wrote(StoredMutation),
     /// The app has taken back what [`Machine::may_take_back`](crate::Machine::may_take_back) said

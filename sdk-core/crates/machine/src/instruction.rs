@@ -4,6 +4,7 @@ use protocol::frame::v1::{ClientFrame, RowChange, SqlFailed, TableNow};
 use protocol::ids::{Birth, ClientId, ContentHash, Epoch, Lane, MutationNumber};
 use protocol::value::Row;
 
+use crate::check::{Comparison, Verdict};
 use crate::event::Attempt;
 use crate::statement::{SqlAnswer, StatementId};
 use crate::stored::{
@@ -46,6 +47,11 @@ pub enum Instruction {
     StatementEnded(StatementId, Box<Result<SqlAnswer, SqlFailed>>),
     /// It is otherwise with a mutation now.
     MutationChanged(MutationId, MutationProgress),
+    /// Have the replica say how it has these rows, as it is right now, and answer at once with
+    /// [`Event::Compared`](crate::Event::Compared).
+    Compare(Comparison),
+    /// A subscription was compared with the server.
+    Verified(SubscriptionId, Verdict),
     /// Two texts have turned out to be one subscription. From now on only `is` exists.
     Same {
         /// The one that is gone.

@@ -20,10 +20,12 @@
 //! read its tables.
 
 mod backoff;
+mod check;
 mod connection;
 mod delivery;
 mod event;
 mod instruction;
+mod look;
 mod machine;
 mod outgoing;
 mod statement;
@@ -36,11 +38,12 @@ mod violation;
 #[cfg(feature = "testing")]
 pub mod replica;
 
+pub use check::{Comparison, Mismatch, Verdict};
 pub use event::{Ask, AskError, Attempt, Config, Event};
 pub use instruction::{Instruction, MutationProgress, Outgoing, Staged, Step, Write};
 pub use machine::{Machine, Phase};
 pub use statement::{SqlAnswer, SqlAsk, StatementId};
-pub use status::{Reason, Refusal, Status, StatusWord, SubscriptionState, SubscriptionView};
+pub use status::{Reason, Refusal, Stall, Status, StatusWord, SubscriptionState, SubscriptionView};
 pub use stored::{
     Known, MutationId, Place, Settled, SqlText, Stored, StoredLane, StoredMutation,
     StoredSubscription, StoredWriter, SubscriptionId,

@@ -12,8 +12,10 @@
 
 mod answers;
 mod asking;
+mod checks;
 mod feeds;
 mod phases;
+mod stalls;
 mod statements;
 mod turns;
 mod writes;
@@ -25,6 +27,7 @@ use protocol::frame::v1::{ClientFrame, ServerFrame, Token};
 use protocol::ids::{ClientId, Lane};
 
 use crate::backoff::Backoff;
+use crate::check::Check;
 use crate::connection::Connection;
 use crate::event::{Attempt, Config, Event};
 use crate::instruction::{Instruction, Step, Write};
@@ -46,6 +49,9 @@ pub struct Machine {
     /// The last number that a subscription was given.
     last_id: u32,
     statements: Statements,
+    verify_every_ms: Option<u64>,
+    /// How it is with comparing each subscription.
+    checks: BTreeMap<SubscriptionId, Check>,
     /// When a server first heard of the replica.
     since: Option<i64>,
     /// What waits in each lane, and where something was ever sent.
@@ -154,6 +160,8 @@ impl Machine {
             last_id: subscriptions.keys().next_back().map_or(0, |id| id.0),
             subscriptions,
             statements: Statements::default(),
+            verify_every_ms: config.verify_every_ms,
+            checks: BTreeMap::new(),
             since,
             outgoing: writes::from_stored(client, writers, &outbox),
             state: State::Paused,
@@ -198,6 +206,8 @@ impl Machine {
             Event::Unsubscribe(id) => self.unsubscribe(id, &mut out),
             Event::LoadOlder(id, rows) => self.load_older(id, rows, &mut out),
             Event::Reset(id) => self.load_anew(id, &mut out),
+            Event::Verify(id) => self.verify(id),
+            Event::Compared(of, ours) => self.compared(&of, ours, moment.now, &mut out),
             Event::ForgetStatement(id) => self.forget_statement(id),
             Event::Wrote(stored) => self.wrote(&stored),
             Event::TakenBack(id) => self.taken_back(id, &mut out),
@@ -227,7 +237,9 @@ impl Machine {
             | Event::Frame { .. } => {}
         }
         if !quiet || self.phase() != Phase::Open {
+            self.look_at_checks(moment, &mut out);
             self.tell(&mut out);
+            self.note_behind(moment.now);
         }
         out
     }
@@ -247,7 +259,11 @@ impl Machine {
                     Renewal::Asked { until, .. } => Some(until),
                 };
                 let dead = open.heard.after(open.silence_ms_max);
-                [renewal, self.sends_again_at()].into_iter().flatten().chain([dead]).min()
+                [renewal, self.sends_again_at(), self.looks_at(), self.checks_at()]
+                    .into_iter()
+                    .flatten()
+                    .chain([dead])
+                    .min()
             }
         }
     }

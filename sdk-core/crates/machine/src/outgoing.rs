@@ -116,7 +116,7 @@ impl Outgoing {
     /// The connection is gone, and all that was only of it.
     pub(crate) fn disconnect(&mut self) {
         (self.posted, self.sent_before) = (self.writer.settled, self.writer.sent_place);
-        self.delivery.posted_at = None;
+        self.delivery.disconnect();
         (self.is_open, self.again_at) = (false, None);
         (self.not_before, self.not_opened_before) = (None, None);
     }
@@ -188,6 +188,13 @@ impl Outgoing {
         self.entries.get_mut(place)
     }
 
+    /// Whether a mutation waits here that could not be read.
+    pub(crate) fn cannot_be_read(&self, id: MutationId) -> bool {
+        self.find(id)
+            .and_then(|(place, _)| self.entries.get(place))
+            .is_some_and(|it| it.is_unreadable)
+    }
+
     /// The first that waits.
     pub(crate) fn front(&self) -> Option<MutationId> {
         self.entries.front().map(|entry| entry.id)
@@ -253,10 +260,20 @@ impl Outgoing {
         self.between(after, through).map(|entry| entry.bytes).sum()
     }
 
+    /// How long a slow network takes for what is on its way.
+    fn on_the_way_ms(&self) -> u64 {
+        self.bytes(self.writer.settled, self.posted) as u64 / SLOW_BYTES_A_MS
+    }
+
+    /// Something was sent.
+    pub(crate) fn on_its_way(&mut self, now: Millis) {
+        self.delivery.post(now, self.on_the_way_ms());
+        self.wait(now);
+    }
+
     /// Waits from now on for what is on its way to be decided.
     pub(crate) fn wait(&mut self, now: Millis) {
-        let on_the_way = self.bytes(self.writer.settled, self.posted) as u64;
-        self.again_at = Some(now.after(AGAIN_MS + on_the_way / SLOW_BYTES_A_MS));
+        self.again_at = Some(now.after(AGAIN_MS + self.on_the_way_ms()));
     }
 
     /// Up to where mutations may have been decided that the server does not know any more: what was
@@ -345,6 +362,9 @@ impl Outgoing {
     fn forget(&mut self, id: MutationId) {
         self.moved.remove(&id);
         self.writer.stuck = self.writer.stuck.filter(|stuck| *stuck != id);
+        // One that cannot be read is what the lane waits for from now on.
+        let next = self.entries.front().filter(|next| next.is_unreadable).map(|next| next.id);
+        self.writer.stuck = next.or(self.writer.stuck);
     }
 
     /// What waits from `from` on is this copy's alone, and goes again under an identity of its own;
@@ -385,6 +405,7 @@ impl Outgoing {
         self.writer.settled_hash = ContentHash::START;
         self.writer.sent = MutationNumber::ZERO;
         self.writer.confirmed = MutationNumber::ZERO;
+        self.delivery = Delivery::default();
         self.disconnect();
         let mut hash = ContentHash::START;
         for entry in &mut self.entries {

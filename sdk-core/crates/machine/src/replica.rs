@@ -8,6 +8,7 @@ mod rows;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use protocol::digest::RowsDigest;
 use protocol::frame::v1::{Mutate, RowChange};
 use protocol::ids::{Birth, ClientId, Lane, TableId};
 use protocol::mutation::Mutation;
@@ -16,6 +17,7 @@ use protocol::value::Row;
 pub use outbox::Waiting;
 pub use rows::{Key, ShownRow};
 
+use crate::check::Comparison;
 use crate::instruction::{Outgoing, Staged, Step, Write};
 use crate::stored::{
     Known, MutationId, Settled, Stored, StoredLane, StoredMutation, StoredSubscription,
@@ -34,6 +36,17 @@ pub struct MemoryReplica {
     outbox: Outbox,
     /// In the order in which they came.
     staged: Vec<(Lane, SubscriptionId, Vec<RowChange>)>,
+}
+
+/// What goes wrong with a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spoiling {
+    /// It has another value in the last column of the query.
+    Value,
+    /// It is not there any more.
+    Lost,
+    /// It was born at another time.
+    Birth,
 }
 
 impl MemoryReplica {
@@ -177,6 +190,32 @@ impl MemoryReplica {
         let stored = self.subscriptions.get(&id);
         let known = stored.and_then(|stored| stored.known.as_ref());
         known.map_or_else(BTreeMap::new, |known| self.rows.held_by(id, known))
+    }
+
+    /// How it has the rows of a subscription that were born from `floor` on and before `below`.
+    pub fn digest(&self, of: &Comparison) -> RowsDigest {
+        let mut digest = RowsDigest::default();
+        for (birth, row) in self.rows(of.subscription).values() {
+            if of.floor.holds(*birth) && of.below.is_none_or(|below| *birth < below) {
+                digest.add(*birth, row);
+            }
+        }
+        digest
+    }
+
+    /// Spoils the subscription's row at this place, if there is one, as a disk may that goes bad: it
+    /// has another value, is not there any more, or was born at another time. Says whether it did.
+    pub fn spoil(&mut self, id: SubscriptionId, place: usize, how: Spoiling) -> bool {
+        let Some(table) = self.subscription(id).and_then(|stored| stored.known.as_ref()) else {
+            return false;
+        };
+        let (table, last) = (table.table.id, table.columns.last().copied());
+        let keys: Vec<Key> = self.rows(id).into_keys().collect();
+        let Some(key) = keys.into_iter().cycle().nth(place).filter(|_| last.is_some()) else {
+            return false;
+        };
+        self.rows.spoil(table, key, last, how);
+        true
     }
 
     /// The keys of the rows that a subscription shows only until it is loaded anew.

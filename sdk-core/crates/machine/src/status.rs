@@ -1,7 +1,9 @@
 //! What an app is shown.
 
 use protocol::error_code::ErrorCode;
+use protocol::ids::Lane;
 
+use crate::stored::SubscriptionId;
 use crate::violation::ProtocolViolation;
 
 /// How it is with the connection.
@@ -50,6 +52,8 @@ pub enum Reason {
         /// Why, for people.
         message: String,
     },
+    /// The server owes something that does not come.
+    Stalled(Stall),
     /// What the server sent was wrong.
     Violation(ProtocolViolation),
 }
@@ -61,6 +65,7 @@ impl Reason {
             Self::NoToken => ErrorCode::NeedsAuth,
             Self::Unreachable => ErrorCode::Offline,
             Self::Silent => ErrorCode::Timeout,
+            Self::Stalled(_) => ErrorCode::Stalled,
             Self::Goodbye { code, .. } => *code,
             Self::Violation(_) => ErrorCode::Internal,
         }
@@ -70,7 +75,7 @@ impl Reason {
     /// server that goes away, or has too much to do, says so.
     pub(crate) fn may_be_of_what_was_sent(&self) -> bool {
         match self {
-            Self::NoToken | Self::Silent => false,
+            Self::NoToken | Self::Silent | Self::Stalled(_) => false,
             Self::Unreachable | Self::Violation(_) => true,
             Self::Goodbye { code, .. } => matches!(
                 code,
@@ -82,6 +87,15 @@ impl Reason {
             ),
         }
     }
+}
+
+/// What does not move.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stall {
+    /// The rows of a subscription.
+    Subscription(SubscriptionId),
+    /// The decisions on what was written in a lane.
+    Outbox(Lane),
 }
 
 /// How it is with a subscription.

@@ -64,4 +64,7 @@ pub enum ProtocolViolation {
     /// The rows of a batch are not what the batch says they are.
     #[error("a batch of query {} does not fit what is loaded", .0.0)]
     Batch(QueryNumber),
+    /// A digest of what is not loaded.
+    #[error("a digest of query {} is of more than what is loaded", .0.0)]
+    Digest(QueryNumber),
 }

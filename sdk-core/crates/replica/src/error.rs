@@ -25,10 +25,13 @@ pub enum ReplicaError {
         /// The last format that is known here.
         known: i64,
     },
+    /// The file is closed for now.
+    #[error("the client is suspended: resume it first")]
+    Suspended,
     /// The file is damaged.
     #[error(
-        "the replica is damaged: remove its file, and everything but what was never sent is loaded \
-         again"
+        "the replica is damaged: it is set aside, and another one is made of what can be read; \
+         everything else is loaded again"
     )]
     Damaged,
     /// There is no room.
@@ -64,6 +67,12 @@ pub enum ReplicaError {
     /// There is no such rejected write.
     #[error("there is no rejected write of this id: it was retried or discarded already")]
     NoSuchRejection,
+    /// What was rejected is about a table that is gone.
+    #[error(
+        "the table of this write is not here any more, so it is not written again: subscribe to it \
+         first, or discard the write"
+    )]
+    TableGone,
     /// A write that is not to wait would have to.
     #[error(
         "this write is not to wait, but a write before it is held back: retry or discard what was \
@@ -126,9 +135,9 @@ impl ReplicaError {
             Self::TooLarge(_) => ErrorCode::TooLarge,
             Self::NotWritable(_) => ErrorCode::Forbidden,
             Self::TwoLanes { .. } | Self::NothingExpected(_) => ErrorCode::InvalidRequest,
-            Self::RolledBack => ErrorCode::Cancelled,
+            Self::Suspended | Self::RolledBack => ErrorCode::Cancelled,
             Self::Sql(_) | Self::Value { .. } => ErrorCode::InvalidRequest,
-            Self::NoSuchTable(_) | Self::NoSuchRejection => ErrorCode::NotFound,
+            Self::NoSuchTable(_) | Self::TableGone | Self::NoSuchRejection => ErrorCode::NotFound,
             Self::WouldWait => ErrorCode::Conflict,
             Self::Refused(_) => ErrorCode::Unsupported,
             Self::Interrupted => ErrorCode::Cancelled,
@@ -150,6 +159,8 @@ impl From<rusqlite::Error> for ReplicaError {
     fn from(error: rusqlite::Error) -> Self {
         use rusqlite::ErrorCode as Sqlite;
         match error.sqlite_error_code() {
+            // A full-text index of the application is damaged, and nothing else.
+            Some(Sqlite::DatabaseCorrupt) if is_of_a_module(&error) => Self::of_sql(&error),
             Some(Sqlite::DiskFull) => Self::DiskFull,
             Some(Sqlite::DatabaseCorrupt | Sqlite::NotADatabase) => Self::Damaged,
             Some(Sqlite::OperationInterrupted) => Self::Interrupted,
@@ -164,6 +175,11 @@ impl From<rusqlite::Error> for ReplicaError {
             _ => Self::of_sql(&error),
         }
     }
+}
+
+fn is_of_a_module(error: &rusqlite::Error) -> bool {
+    let extended = error.sqlite_error().map(|error| error.extended_code);
+    extended == Some(rusqlite::ffi::SQLITE_CORRUPT_VTAB)
 }
 
 impl ReplicaError {

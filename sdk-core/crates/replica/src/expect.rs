@@ -7,7 +7,7 @@ use crate::error::ReplicaError;
 use crate::outbox::Draft;
 use crate::typed::key_of;
 use crate::values::owned;
-use crate::writing::{Transaction, check_table};
+use crate::writing::Transaction;
 
 impl Transaction<'_> {
     /// The transaction is to happen only where the server has a row with this key, and these values in
@@ -29,11 +29,10 @@ impl Transaction<'_> {
             let value = table.typed(column, &owned(value.clone()))?;
             expected.push(ColumnValue(column.id, value));
         }
-        check_table(&table, &self.writer, &mut self.lane)?;
         let action = Action::Patch { key: key.clone(), changes: Vec::new() };
         let mut draft = Draft::new(&table, key, action);
         draft.operation.guard = Some(Guard::Values(expected));
-        self.expected.push(draft);
-        Ok(())
+        // Noted so, it goes with its savepoint.
+        self.note(&table, &draft)
     }
 }

@@ -12,3 +12,9 @@ pub(crate) const CHANGED_ROWS_MAX: usize = 256;
 
 /// Most bytes of them, as they were and as they are.
 pub(crate) const CHANGED_BYTES_MAX: usize = 256 * 1024;
+
+/// Most writes that are let go at once: whoever waits for the writer has its turn between.
+pub const LET_GO_AT_ONCE_MAX: usize = 256;
+
+/// Most writes that are said at once to have expired.
+pub const OVERDUE_AT_ONCE_MAX: usize = 100;

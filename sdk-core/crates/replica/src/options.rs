@@ -21,7 +21,8 @@ pub struct WriteOptions {
     /// connection is lost before it is sent, it is taken back.
     pub online: bool,
     /// The rejected write that this one takes the place of: it is dealt with when this one is stored,
-    /// in the same transaction.
+    /// in the same transaction; also where this one changes nothing. In the queue of that one it has
+    /// its turn: it goes before those that wait there, once nothing of the queue is on its way.
     pub replaces: Option<MutationId>,
 }
 

@@ -2,18 +2,17 @@
 
 use protocol::codec;
 use protocol::ids::{Lane, TableId};
-
 use protocol::limits::{COMMIT_BYTES_MAX, OPERATIONS_MAX};
 use protocol::mutation::{Action, ColumnValue, Mutation, MutationDigest, Operation};
 use protocol::schema::TableSchema;
 use protocol::value::Row;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 use sdk_machine::{MutationId, Place, StoredMutation};
 
 use crate::error::ReplicaError;
 use crate::limits::{OUTBOX_BYTES_MAX, OUTBOX_MUTATIONS_MAX};
 use crate::table::{Table, Tables};
-use crate::values::{Bound, shown_key};
+use crate::values::{Bound, key_of_shown, read, shown_key};
 
 /// How large the outbox is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,7 +21,7 @@ pub(crate) struct OutboxSize {
     pub(crate) last: MutationId,
     /// With what was rejected and is not dealt with.
     pub(crate) mutations: i64,
-    /// Those of the operations.
+    /// Those of the operations, and all that is kept of what was rejected.
     pub(crate) bytes: i64,
     /// How many are held back.
     pub(crate) held: i64,
@@ -131,7 +130,9 @@ pub(crate) fn size(connection: &Connection) -> Result<OutboxSize, ReplicaError> 
     let sql = "SELECT (SELECT last_mutation FROM tw_replica), coalesce(max(id), 0),
                coalesce(max(place), 0), count(*), coalesce(sum(bytes), 0), count(*) - count(place),
                (SELECT count(*) FROM tw_rejected),
-               (SELECT coalesce(sum(length(content)), 0) FROM tw_rejected) FROM tw_outbox";
+               (SELECT coalesce(sum(length(content) + coalesce(length(verdict), 0)
+                                    + coalesce(length(server), 0)), 0)
+                FROM tw_rejected) FROM tw_outbox";
     let size = |row: &rusqlite::Row<'_>| {
         let last: i64 = row.get::<_, i64>(0)?.max(row.get(1)?).max(row.get(2)?);
         let mutations = row.get::<_, i64>(3)? + row.get::<_, i64>(6)?;
@@ -160,9 +161,10 @@ pub(crate) fn is_pending(
 
 /// The operations that wait for a row, in the order in which they are sent and with what is held back
 /// behind all others, each with the time at which it was written.
+/// What cannot be read, or is of another row by what it says, shows nothing.
 pub(crate) fn of_row(
     connection: &Connection,
-    table: TableId,
+    schema: &TableSchema,
     key: &Row,
 ) -> Result<Vec<(i64, Operation)>, ReplicaError> {
     let mut select = connection.prepare_cached(
@@ -171,10 +173,15 @@ pub(crate) fn of_row(
          ORDER BY o.place IS NULL, o.place, o.id, p.place",
     )?;
     let key = shown_key(key);
-    let mut rows = select.query(params![table.0, Bound(&key)])?;
+    let is_its =
+        |operation: &Operation| key_of(schema, operation).is_some_and(|it| shown_key(&it) == key);
+    let mut rows = select.query(params![schema.id.0, Bound(&key)])?;
     let mut operations = Vec::new();
     while let Some(row) = rows.next()? {
-        operations.push((row.get(0)?, decode(&row.get::<_, Vec<u8>>(1)?)?));
+        let operation = decode(&row.get::<_, Vec<u8>>(1)?).ok().filter(is_its);
+        if let Some(operation) = operation {
+            operations.push((row.get(0)?, operation));
+        }
     }
     Ok(operations)
 }
@@ -184,15 +191,35 @@ pub(crate) fn keys(
     connection: &Connection,
     schema: &TableSchema,
 ) -> Result<Vec<Row>, ReplicaError> {
-    let mut select = connection
-        .prepare_cached("SELECT operation FROM tw_operations WHERE table_id = ?1 GROUP BY key")?;
+    let mut select =
+        connection.prepare_cached("SELECT DISTINCT key FROM tw_operations WHERE table_id = ?1")?;
     let mut rows = select.query([schema.id.0])?;
     let mut keys = Vec::new();
     while let Some(row) = rows.next()? {
-        let operation: Operation = decode(&row.get::<_, Vec<u8>>(0)?)?;
-        keys.extend(key_of(schema, &operation));
+        keys.extend(read(row.get_ref(0)?).and_then(|shown| key_of_shown(schema, &shown)));
     }
     Ok(keys)
+}
+
+/// What a mutation does is not in the outbox any more. Gives the rows that it wrote, each once: what it did
+/// need not be readable for that.
+pub(crate) fn take_operations(
+    connection: &Connection,
+    tables: &Tables,
+    id: MutationId,
+) -> Result<Vec<(TableId, Row)>, ReplicaError> {
+    let mut select = connection
+        .prepare_cached("SELECT DISTINCT table_id, key FROM tw_operations WHERE mutation = ?1")?;
+    let mut rows = select.query([id.0])?;
+    let mut written = Vec::new();
+    while let Some(row) = rows.next()? {
+        let Ok(table) = tables.get(TableId(row.get(0)?)) else { continue };
+        let key = read(row.get_ref(1)?).and_then(|shown| key_of_shown(&table.schema, &shown));
+        written.extend(key.map(|key| (table.schema.id, key)));
+    }
+    let sql = "DELETE FROM tw_operations WHERE mutation = ?1";
+    connection.prepare_cached(sql)?.execute([id.0])?;
+    Ok(written)
 }
 
 /// The row that an operation is about.
@@ -209,7 +236,8 @@ pub(crate) fn key_of(schema: &TableSchema, operation: &Operation) -> Option<Row>
     }
 }
 
-fn decode(bytes: &[u8]) -> Result<Operation, ReplicaError> {
+/// One operation.
+pub(crate) fn decode(bytes: &[u8]) -> Result<Operation, ReplicaError> {
     codec::decode(bytes, COMMIT_BYTES_MAX).map_err(|_| ReplicaError::Damaged)
 }
 
@@ -218,7 +246,7 @@ pub(crate) fn decode_content(bytes: &[u8]) -> Result<Mutation, ReplicaError> {
     codec::decode(bytes, 2 * COMMIT_BYTES_MAX).map_err(|_| ReplicaError::Damaged)
 }
 
-/// Notes an operation on a row that is not here.
+/// Notes an operation on a row that is not here, or what is expected of a row: that has a guard.
 pub(crate) fn add_direct(connection: &Connection, draft: &Draft) -> Result<(), ReplicaError> {
     let key = shown_key(&draft.key);
     connection
@@ -230,25 +258,31 @@ pub(crate) fn add_direct(connection: &Connection, draft: &Draft) -> Result<(), R
 /// Whether the last that waits for a row, in this transaction or before it, is its end.
 pub(crate) fn is_deleted(
     connection: &Connection,
-    table: TableId,
+    schema: &TableSchema,
     key: &Row,
 ) -> Result<bool, ReplicaError> {
     let shown = shown_key(key);
-    let last = connection
-        .prepare_cached(
-            "SELECT operation FROM tw_log_direct WHERE table_id = ?1 AND key = ?2
-             ORDER BY place DESC LIMIT 1",
-        )?
-        .query_row(params![table.0, Bound(&shown)], |row| row.get::<_, Vec<u8>>(0))
-        .optional()?;
+    let mut select = connection.prepare_cached(
+        "SELECT operation FROM tw_log_direct WHERE table_id = ?1 AND key = ?2 ORDER BY place DESC",
+    )?;
+    let mut rows = select.query(params![schema.id.0, Bound(&shown)])?;
+    let mut last = None;
+    while let Some(row) = rows.next()? {
+        let operation = decode(&row.get::<_, Vec<u8>>(0)?)?;
+        // What is expected of it is in the same log.
+        if operation.guard.is_none() {
+            last = Some(operation);
+            break;
+        }
+    }
     let last = match last {
-        Some(last) => Some(decode(&last)?),
-        None => of_row(connection, table, key)?.pop().map(|(_, operation)| operation),
+        Some(last) => Some(last),
+        None => of_row(connection, schema, key)?.pop().map(|(_, operation)| operation),
     };
     Ok(last.is_some_and(|last| matches!(last.action, Action::Delete { .. })))
 }
 
-/// What a transaction does to rows that are not here. It is in the log no longer.
+/// What a transaction does to rows that are not here, and what it expects. It is in the log no longer.
 pub(crate) fn take_direct(
     connection: &Connection,
     tables: &Tables,

@@ -1,7 +1,5 @@
 //! What waits to be sent, for whoever wrote it: shown, and taken back.
 
-use std::collections::HashSet;
-
 use protocol::ids::{Lane, TableId, TableName};
 use protocol::mutation::Mutation;
 use protocol::value::Value;
@@ -11,7 +9,7 @@ use sdk_machine::MutationId;
 use crate::changed::Changed;
 use crate::error::ReplicaError;
 use crate::guard::PENDING;
-use crate::outbox::{key_of, operations};
+use crate::outbox::{operations, take_operations};
 use crate::rebase;
 use crate::replica::Replica;
 use crate::table::Tables;
@@ -44,16 +42,9 @@ impl Replica {
         let Some::<(i64, bool)>((bytes, is_held)) = found else { return Ok(None) };
         let mut changed = self.despite_the_app(|replica| {
             let connection = &replica.connection;
-            let operations = operations(connection, id)?;
-            connection.execute("DELETE FROM tw_operations WHERE mutation = ?1", [id.0])?;
-            let mut done = HashSet::new();
-            for operation in &operations {
-                let Ok(table) = replica.tables.get(operation.table) else { continue };
-                let Some(key) = key_of(&table.schema, operation) else { continue };
+            for (table, key) in take_operations(connection, &replica.tables, id)? {
                 // Once no write waits for it, a row is as any other.
-                if done.insert((operation.table, key.clone())) {
-                    rebase::row(connection, table, &key)?;
-                }
+                rebase::row(connection, replica.tables.get(table)?, &key)?;
             }
             // What is held back has no number, and will have none.
             if is_held {
@@ -99,6 +90,24 @@ impl Replica {
             }
         }
         Ok(pending)
+    }
+
+    /// Whether a mutation is in the outbox: it waits, or was taken back and its number is not decided.
+    ///
+    /// # Errors
+    /// [`ReplicaError`] when the file cannot be read.
+    pub fn is_waiting(&self, id: MutationId) -> Result<bool, ReplicaError> {
+        let sql = "SELECT 1 FROM tw_outbox WHERE id = ?1";
+        Ok(self.connection.prepare_cached(sql)?.exists([id.0])?)
+    }
+
+    /// Whether a mutation was taken back, and its number is not decided.
+    ///
+    /// # Errors
+    /// [`ReplicaError`] when the file cannot be read.
+    pub fn is_taken_back(&self, id: MutationId) -> Result<bool, ReplicaError> {
+        let sql = "SELECT 1 FROM tw_outbox WHERE id = ?1 AND cancelled IS NOT NULL";
+        Ok(self.connection.prepare_cached(sql)?.exists([id.0])?)
     }
 
     /// What a mutation that waits does, as it will be sent. `None` where it does not wait.

@@ -7,7 +7,7 @@ use protocol::schema::Column;
 use protocol::value::{Row, Value};
 use rusqlite::{Connection, OptionalExtension, ToSql, params_from_iter};
 
-use crate::capture::default_left;
+use crate::capture::{default_left, is_in};
 use crate::error::ReplicaError;
 use crate::outbox;
 use crate::surroundings::PENDING_SET;
@@ -25,11 +25,30 @@ struct Shown {
     expires: Value,
 }
 
+/// Keeps the server's image of a row that is about to be written, where it is shown and no write waits for
+/// it.
+pub(crate) fn keep_image(
+    connection: &Connection,
+    table: &Table,
+    key: &Row,
+) -> Result<(), ReplicaError> {
+    if is_in(connection, table, &table.base(), key)?
+        || outbox::is_pending(connection, table.schema.id, key)?
+    {
+        return Ok(());
+    }
+    let (all, base, name) = (table.all().join(", "), table.base(), table.quoted());
+    let is_row = table.is_row(0);
+    let sql = format!("INSERT INTO {base} ({all}) SELECT {all} FROM {name} WHERE {is_row}");
+    connection.prepare_cached(&sql)?.execute(params_from_iter(key.iter().map(Bound)))?;
+    Ok(())
+}
+
 /// Shows a row anew. Where no write waits for it any more it is the server's image, and the base has
 /// it no longer.
 pub(crate) fn row(connection: &Connection, table: &Table, key: &Row) -> Result<(), ReplicaError> {
     let image = image(connection, table, key)?;
-    let operations = outbox::of_row(connection, table.schema.id, key)?;
+    let operations = outbox::of_row(connection, &table.schema, key)?;
     if operations.is_empty() {
         // What nobody holds was kept for the writes alone.
         match image.filter(|image| image.set != Value::Integer(0)) {

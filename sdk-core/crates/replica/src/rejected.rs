@@ -32,9 +32,9 @@ pub struct RejectedMutation {
     pub written_at: i64,
     /// The queue that waits for it.
     pub queue: Option<String>,
-    /// What it was to do.
+    /// What it was to do; without operations where that cannot be read any more.
     pub mutation: Mutation,
-    /// Why it did not happen; `None` where it is not known whether it did.
+    /// Why it did not happen; `None` where it is not known whether it did, or why.
     pub rejection: Option<Rejection>,
     /// Its rows as the server had them when it was decided, as far as it has said so.
     pub server: Vec<TableNow>,
@@ -43,17 +43,24 @@ pub struct RejectedMutation {
 /// A rejected write that was kept, and is not any more.
 pub(crate) struct DealtWith {
     pub(crate) queue: Option<String>,
+    /// Those that it was to write.
+    pub(crate) rows: HashSet<(TableId, Row)>,
 }
 
 impl Replica {
-    /// What is kept from this place on, in the order in which it was heard.
+    /// What is kept behind this place, `most` of it, in the order in which it was heard.
     ///
     /// # Errors
     /// [`ReplicaError`] when the file cannot be read.
-    pub fn rejections(&self, after: i64) -> Result<Vec<RejectedMutation>, ReplicaError> {
-        let sql = format!("{ALL} WHERE place > ?1 ORDER BY place");
+    pub fn rejections(
+        &self,
+        after: i64,
+        most: usize,
+    ) -> Result<Vec<RejectedMutation>, ReplicaError> {
+        let sql = format!("{ALL} WHERE place > ?1 ORDER BY place LIMIT ?2");
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
         let mut select = self.connection.prepare_cached(&sql)?;
-        let mut rows = select.query([after])?;
+        let mut rows = select.query([after, most])?;
         let mut all = Vec::new();
         while let Some(row) = rows.next()? {
             all.push(rejected(row)?);
@@ -69,6 +76,12 @@ impl Replica {
         let mut select = self.connection.prepare_cached(&format!("{ALL} WHERE id = ?1"))?;
         let mut rows = select.query([id.0])?;
         rows.next()?.map(rejected).transpose()
+    }
+
+    /// Whether it is one of them.
+    pub(crate) fn is_rejected(&self, id: MutationId) -> Result<bool, ReplicaError> {
+        let sql = "SELECT 1 FROM tw_rejected WHERE id = ?1";
+        Ok(self.connection.prepare_cached(sql)?.exists([id.0])?)
     }
 
     /// The place of the last.
@@ -90,13 +103,16 @@ impl Replica {
 
     /// One is dealt with, in the transaction that is open, if it is there.
     pub(crate) fn deal_with(&mut self, id: MutationId) -> Result<Option<DealtWith>, ReplicaError> {
-        let sql = "DELETE FROM tw_rejected WHERE id = ?1 RETURNING length(content), queue";
-        let gone = |row: &SqlRow<'_>| Ok((row.get(0)?, DealtWith { queue: row.get(1)? }));
+        let sql = "DELETE FROM tw_rejected WHERE id = ?1
+                   RETURNING length(content) + coalesce(length(verdict), 0)
+                   + coalesce(length(server), 0), queue, content";
+        let gone = |row: &SqlRow<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
         let gone = self.connection.prepare_cached(sql)?.query_row([id.0], gone).optional()?;
-        let Some::<(i64, DealtWith)>((bytes, dealt_with)) = gone else { return Ok(None) };
+        let Some::<(i64, _, Vec<u8>)>((bytes, queue, content)) = gone else { return Ok(None) };
         self.outbox.mutations -= 1;
         self.outbox.bytes -= bytes;
-        Ok(Some(dealt_with))
+        let rows = decode_content(&content).map(|content| self.rows_written(&content));
+        Ok(Some(DealtWith { queue, rows: rows.unwrap_or_default() }))
     }
 
     /// Keeps what was settled and did not happen. The room that it takes is counted on.
@@ -113,7 +129,7 @@ impl Replica {
         };
         let content = codec::encode(content);
         self.outbox.mutations += 1;
-        self.outbox.bytes += i64::try_from(content.len()).unwrap_or(i64::MAX);
+        self.count_bytes(content.len() + verdict.as_ref().map_or(0, Vec::len));
         self.connection
             .prepare_cached("UPDATE tw_replica SET last_rejected = last_rejected + 1")?
             .execute([])?;
@@ -128,7 +144,7 @@ impl Replica {
     }
 
     /// Keeps with what was rejected in a step the rows that the server has sent with it.
-    pub(crate) fn keep_server_rows(&self, writes: &[Write]) -> Result<(), ReplicaError> {
+    pub(crate) fn keep_server_rows(&mut self, writes: &[Write]) -> Result<(), ReplicaError> {
         let of_server = |write: &Write| match write {
             Write::RowsNow(tables) => tables.clone(),
             _ => Vec::new(),
@@ -144,21 +160,32 @@ impl Replica {
             };
             // One that was taken back is not kept.
             let Some(kept) = self.rejected(*id)? else { continue };
-            let rows = self.rows_of(&kept.mutation, &tables);
+            let rows = codec::encode(&self.rows_of(&kept.mutation, &tables));
             let sql = "UPDATE tw_rejected SET server = ?2 WHERE id = ?1";
-            self.connection.prepare_cached(sql)?.execute(params![id.0, codec::encode(&rows)])?;
+            self.connection.prepare_cached(sql)?.execute(params![id.0, rows])?;
+            self.count_bytes(rows.len());
         }
         Ok(())
     }
 
-    /// Those of the rows that a mutation names.
-    fn rows_of(&self, mutation: &Mutation, tables: &[TableNow]) -> Vec<TableNow> {
-        let mut keys: HashSet<(TableId, Row)> = HashSet::new();
+    fn count_bytes(&mut self, more: usize) {
+        self.outbox.bytes += i64::try_from(more).unwrap_or(i64::MAX);
+    }
+
+    /// The rows that a mutation writes, as far as their tables are here.
+    fn rows_written(&self, mutation: &Mutation) -> HashSet<(TableId, Row)> {
+        let mut rows = HashSet::new();
         for operation in &mutation.operations {
             let Ok(table) = self.tables.get(operation.table) else { continue };
             let key = key_of(&table.schema, operation);
-            keys.extend(key.map(|key| (operation.table, key)));
+            rows.extend(key.map(|key| (operation.table, key)));
         }
+        rows
+    }
+
+    /// Those of the rows that a mutation names.
+    fn rows_of(&self, mutation: &Mutation, tables: &[TableNow]) -> Vec<TableNow> {
+        let keys = self.rows_written(mutation);
         let of_table = |now: &TableNow| {
             let schema = &self.tables.get(now.table).ok()?.schema;
             let is_named = |row: &&RowNow| {
@@ -183,18 +210,20 @@ fn value_of<'r>(now: &TableNow, row: &'r Row, id: &protocol::ids::ColumnId) -> O
     row.0.get(now.columns.iter().position(|column| column == id)?)
 }
 
+/// What of it cannot be read any more is as if it were not known: it is told all the same, and hides no
+/// other one.
 fn rejected(row: &SqlRow<'_>) -> Result<RejectedMutation, ReplicaError> {
     let (verdict, server): (Option<Vec<u8>>, Option<Vec<u8>>) = (row.get(5)?, row.get(6)?);
-    let damaged = |_| ReplicaError::Damaged;
-    let rejection = verdict.map(|verdict| codec::decode(&verdict, COMMIT_BYTES_MAX)).transpose();
-    let server = server.map(|server| codec::decode(&server, SERVER_BYTES_MAX)).transpose();
+    let nothing = |_| Mutation { operations: Vec::new() };
     Ok(RejectedMutation {
         id: MutationId(row.get(0)?),
         place: row.get(1)?,
         written_at: row.get(2)?,
         queue: row.get(3)?,
-        mutation: decode_content(&row.get::<_, Vec<u8>>(4)?)?,
-        rejection: rejection.map_err(damaged)?,
-        server: server.map_err(damaged)?.unwrap_or_default(),
+        mutation: decode_content(&row.get::<_, Vec<u8>>(4)?).unwrap_or_else(nothing),
+        rejection: verdict.and_then(|verdict| codec::decode(&verdict, COMMIT_BYTES_MAX).ok()),
+        server: server
+            .and_then(|server| codec::decode(&server, SERVER_BYTES_MAX).ok())
+            .unwrap_or_default(),
     })
 }

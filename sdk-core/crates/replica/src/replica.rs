@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -13,6 +12,7 @@ use sdk_machine::{Known, Stored, StoredSubscription, SubscriptionId};
 
 use crate::changed::{Before, Changed, Touched, read_touched};
 use crate::error::ReplicaError;
+use crate::file::{Files, private_if_new};
 use crate::functions::{Making, Writer};
 use crate::guard::{Guard, lock, strict_quotes};
 use crate::outbox::{self, OutboxSize};
@@ -29,6 +29,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../sql/003_outbox.sql"),
     include_str!("../sql/004_sending.sql"),
     include_str!("../sql/005_rejections.sql"),
+    include_str!("../sql/006_idle.sql"),
 ];
 
 /// How many expired rows go at once.
@@ -39,7 +40,7 @@ const EXPIRED_AT_ONCE_MAX: i64 = 10_000;
 const PRAGMAS: &str = "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; \
                        PRAGMA synchronous = NORMAL; PRAGMA recursive_triggers = ON; \
                        PRAGMA foreign_keys = OFF; PRAGMA trusted_schema = ON; \
-                       PRAGMA busy_timeout = 5000; PRAGMA fullfsync = ON; \
+                       PRAGMA busy_timeout = 5000; PRAGMA secure_delete = ON; PRAGMA fullfsync = ON; \
                        PRAGMA checkpoint_fullfsync = ON;";
 
 /// The local copy. One owner writes it; [`Replica::reader`] gives others a view.
@@ -59,30 +60,32 @@ pub struct Replica {
     touched: Arc<Mutex<Touched>>,
     path: PathBuf,
     client: ClientId,
-    /// As long as it is held, no other process writes.
-    _lock: File,
+    /// As long as it is there, no other process writes.
+    files: Option<Files>,
 }
 
 impl Replica {
     /// Opens the file, or makes it; then `fresh` is who it is.
     ///
     /// # Errors
-    /// [`ReplicaError::InUse`] when another process, or another part of this one, has it.
+    /// [`ReplicaError::InUse`] when another process, or another part of this one, has it;
+    /// [`ReplicaError::Damaged`]: see [`Replica::open_or_rebuild`].
     pub fn open(path: &Path, fresh: ClientId) -> Result<Self, ReplicaError> {
-        let file = |error: std::io::Error| ReplicaError::File(error.to_string());
-        if let Some(directory) = path.parent() {
-            std::fs::create_dir_all(directory).map_err(file)?;
+        let files = Files::lock(path)?;
+        if files.is_being_rebuilt() {
+            return Err(ReplicaError::Damaged);
         }
-        let mut lock_path = path.as_os_str().to_owned();
-        lock_path.push(".lock");
-        let held = private(Path::new(&lock_path)).map_err(file)?;
-        match held.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(ReplicaError::InUse),
-            Err(TryLockError::Error(error)) => return Err(file(error)),
-        }
-        // SQLite would let everybody on the machine read it.
-        private_if_new(path).map_err(file)?;
+        files.keep_aside()?;
+        Self::at(path, Some(files), fresh)
+    }
+
+    /// Opens a file, or makes it, of which these are all.
+    pub(crate) fn at(
+        path: &Path,
+        files: Option<Files>,
+        fresh: ClientId,
+    ) -> Result<Self, ReplicaError> {
+        private_if_new(path)?;
         let mut connection = Connection::open(path)?;
         connection.set_prepared_statement_cache_capacity(128);
         connection.execute_batch(PRAGMAS)?;
@@ -110,10 +113,31 @@ impl Replica {
             touched,
             path: path.to_owned(),
             client: ClientId::from_bytes(client),
-            _lock: held,
+            files,
         };
         replica.remember()?;
         Ok(replica)
+    }
+
+    /// Closes it, and removes its files.
+    ///
+    /// # Errors
+    /// [`ReplicaError::File`] when some are still there.
+    pub fn wipe(self) -> Result<(), ReplicaError> {
+        let Self { before, connection, files, .. } = self;
+        drop((before, connection));
+        files.map_or(Ok(()), |files| files.wipe())
+    }
+
+    /// Closes it, and everything is in one file, durably.
+    pub(crate) fn close_into_one_file(self) -> Result<(), ReplicaError> {
+        self.connection.pragma_update(None, "synchronous", "FULL")?;
+        let mode: String =
+            self.connection.query_row("PRAGMA journal_mode = DELETE", [], |row| row.get(0))?;
+        match mode.as_str() {
+            "delete" => Ok(()),
+            _ => Err(ReplicaError::File(format!("its journal stays as {mode}"))),
+        }
     }
 
     /// Who it is.
@@ -243,11 +267,17 @@ impl Replica {
         let _ = self.connection.query_row(&limit, [], |_| Ok(()));
     }
 
+    /// How many bytes are counted of what waits and of what was rejected.
+    #[cfg(feature = "testing")]
+    pub fn outbox_bytes(&self) -> i64 {
+        self.outbox.bytes
+    }
+
     /// Spoils what a mutation does, as a disk may that goes bad.
     #[cfg(feature = "testing")]
     pub fn spoil(&self, id: sdk_machine::MutationId) {
         let sql = "UPDATE tw_operations SET operation = (SELECT operation FROM tw_operations
-                   WHERE mutation <> ?1) WHERE mutation = ?1";
+                   WHERE mutation <> ?1 LIMIT 1) WHERE mutation = ?1";
         // It is a test that finds out.
         let _ = self.connection.execute(sql, [id.0]);
     }
@@ -351,26 +381,13 @@ impl Replica {
     }
 }
 
-/// Opens a file that nobody else on the machine may read, and makes it if it is not there.
-fn private(path: &Path) -> std::io::Result<File> {
-    options().create(true).truncate(false).open(path)
-}
-
-/// Makes such a file, where there is none. One that is there is not even opened: closing it would
-/// take away the locks that this process has on it.
-fn private_if_new(path: &Path) -> std::io::Result<()> {
-    match options().create_new(true).open(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
-        Ok(_) | Err(_) => Ok(()),
-    }
-}
-
-fn options() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
+/// Whether a file can be had alone, as only one on which nobody holds a lock.
+#[cfg(feature = "testing")]
+pub fn can_be_had_alone(path: &Path) -> bool {
+    let alone = "PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; ROLLBACK";
+    Connection::open(path).is_ok_and(|other| {
+        other.busy_timeout(std::time::Duration::ZERO).is_ok() && other.execute_batch(alone).is_ok()
+    })
 }
 
 fn migrate(connection: &Connection, fresh: ClientId) -> Result<(), ReplicaError> {

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use sdk_machine::{MutationId, Outgoing, Settled};
 
 use crate::error::ReplicaError;
-use crate::outbox::{key_of, operations};
+use crate::outbox::{operations, take_operations};
 use crate::replica::Replica;
 use crate::rows::Left;
 
@@ -33,22 +33,21 @@ impl Replica {
         settled: &Settled,
         left: &mut Left,
     ) -> Result<(), ReplicaError> {
-        let sql = "SELECT cancelled IS NOT NULL FROM tw_outbox WHERE id = ?1";
-        let is_cancelled: bool =
-            self.connection.prepare_cached(sql)?.query_row([id.0], |row| row.get(0))?;
-        let operations = operations(&self.connection, id)?;
-        for operation in &operations {
-            let Ok(table) = self.tables.get(operation.table) else { continue };
-            if let Some(key) = key_of(&table.schema, operation) {
-                left.stale(table.schema.id, key);
+        if !matches!(settled, Settled::Accepted(_)) {
+            let content = match written(&self.connection, id) {
+                Ok(Written::Mutation(content)) => Some(content),
+                Ok(Written::Cancelled(_)) => None,
+                // What it was is not known any more, and it must not be written again as another one.
+                Err(ReplicaError::Unreadable(_)) => Some(Mutation { operations: Vec::new() }),
+                Err(error) => return Err(error),
+            };
+            if let Some(content) = content {
+                self.keep_rejected(id, &content, settled)?;
             }
         }
-        if !is_cancelled {
-            self.keep_rejected(id, &Mutation { operations }, settled)?;
+        for (table, key) in take_operations(&self.connection, &self.tables, id)? {
+            left.stale(table, key);
         }
-        self.connection
-            .prepare_cached("DELETE FROM tw_operations WHERE mutation = ?1")?
-            .execute([id.0])?;
         self.forget(id)
     }
 

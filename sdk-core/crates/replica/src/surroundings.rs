@@ -120,6 +120,11 @@ pub(crate) fn renew(connection: &Connection, table: &Table) -> Result<(), Replic
             table.names(&index.columns).join(", ")
         );
     }
+    // Rows are compared with the server by birth; what expires is not.
+    if !table.has_expiry() {
+        let name = table.quoted();
+        sql += &format!("CREATE INDEX IF NOT EXISTS tw_births_{number} ON {name} (_seq);\n");
+    }
     if table.has_expiry() {
         sql += &format!(
             "CREATE INDEX IF NOT EXISTS tw_expires_{number} ON {} (_expires) WHERE _expires IS NOT \

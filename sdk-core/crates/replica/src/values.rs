@@ -1,7 +1,7 @@
 //! Values as SQLite stores them.
 
 use protocol::literal::{Literal, uuid_text};
-use protocol::schema::Column;
+use protocol::schema::{Column, TableSchema};
 use protocol::value::{ColumnType, Row, Value, ValueRef};
 use rusqlite::ToSql;
 use rusqlite::types::{ToSqlOutput, ValueRef as Sqlite};
@@ -113,6 +113,34 @@ pub(crate) fn shown_key(key: &Row) -> Value {
         Value::Null | Value::Boolean(_) | Value::Uuid(_) => serde_json::Value::Null,
     };
     text(serde_json::Value::from(key.iter().map(json).collect::<Vec<_>>()).to_string())
+}
+
+/// The key of which [`shown_key`] gives this.
+pub(crate) fn key_of_shown(schema: &TableSchema, shown: &Value) -> Option<Row> {
+    let types = schema.primary_key.iter().map(|id| Some(schema.column(*id)?.column_type));
+    let types: Vec<ColumnType> = types.collect::<Option<_>>()?;
+    // As a column of the type has it: a row that the server says has the same key.
+    let of_type = |(of, value): (&ColumnType, Value)| typed(*of, (&owned(value)).into()).ok();
+    if let [of] = types[..] {
+        return Some(Row(vec![of_type((&of, shown.clone()))?]));
+    }
+    let Value::Text(json) = shown else { return None };
+    let values: Vec<serde_json::Value> = serde_json::from_str(json).ok()?;
+    let plain = |(of, value): (&ColumnType, serde_json::Value)| match (of, value) {
+        (ColumnType::Double, value) => Value::double(value.as_f64()?).ok(),
+        (ColumnType::Bytes, value) => bytes_of_hex(value.as_str()?).map(Value::Bytes),
+        (_, serde_json::Value::String(text)) => Value::text(text).ok(),
+        (_, value) => value.as_i64().map(Value::Integer),
+    };
+    let value = |(of, value)| of_type((of, plain((of, value))?));
+    let is_whole = values.len() == types.len();
+    is_whole.then(|| types.iter().zip(values).map(value).collect()).flatten()
+}
+
+fn bytes_of_hex(hex: &str) -> Option<Vec<u8>> {
+    let digits = hex.as_bytes().chunks(2);
+    let byte = |two: &[u8]| u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok();
+    digits.map(byte).collect()
 }
 
 fn text(text: String) -> Value {

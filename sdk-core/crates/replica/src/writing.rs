@@ -1,13 +1,13 @@
 //! Transactions of the application: any SQL on local and replicated tables, and what of it is to be
 //! sent.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
 use protocol::ids::{ColumnId, Lane, TableId, TableName};
 use protocol::schema::{AccessLevel, TableKind};
-use protocol::value::Value;
+use protocol::value::{Row, Value};
 use rusqlite::params_from_iter;
 use sdk_machine::{MutationId, StoredMutation};
 
@@ -20,6 +20,8 @@ use crate::local::check_schema;
 use crate::options::{Expect, WriteOptions};
 use crate::outbox::{self, Added, Adding, Draft, OutboxSize};
 use crate::reader::{QueryResult, query, rows_of, while_wanted};
+use crate::rebase;
+use crate::rejected::DealtWith;
 use crate::replica::Replica;
 use crate::said::{Columns, Insertion, insertion, is_of_savepoints};
 use crate::sets::SetId;
@@ -59,8 +61,6 @@ pub struct Transaction<'r> {
     tables: BTreeSet<TableId>,
     /// Where all of it is, and by which table.
     pub(crate) lane: Option<(Lane, String)>,
-    /// What the application expects of rows.
-    pub(crate) expected: Vec<Draft>,
     /// What was rejected, and is written again.
     pub(crate) again: Vec<Draft>,
     /// As it was before.
@@ -91,7 +91,6 @@ impl Replica {
             replica: self,
             writer,
             options: WriteOptions::default(),
-            expected: Vec::new(),
             again: Vec::new(),
             outbox,
             goes_on: true,
@@ -132,7 +131,7 @@ impl Transaction<'_> {
     pub fn set_options(&mut self, options: WriteOptions) -> Result<(), ReplicaError> {
         options.check()?;
         if let Some(replaced) = options.replaces
-            && self.replica.rejected(replaced)?.is_none()
+            && !self.replica.is_rejected(replaced)?
         {
             return Err(ReplicaError::NoSuchRejection);
         }
@@ -172,7 +171,7 @@ impl Transaction<'_> {
             };
             self.replica.connection.execute_batch(end)?;
         }
-        if is_of_savepoints && self.is_untouched()? {
+        if is_of_savepoints && self.again.is_empty() && self.is_untouched()? {
             self.lane = None;
         }
         match done {
@@ -182,7 +181,7 @@ impl Transaction<'_> {
         }
     }
 
-    /// Whether nothing of a replicated table is written, or not any more.
+    /// Whether nothing of a replicated table is written or expected, or not any more.
     fn is_untouched(&self) -> Result<bool, ReplicaError> {
         let (connection, tables) = (&self.replica.connection, &self.replica.tables);
         let mut logs = vec!["tw_log_direct".to_owned()];
@@ -297,10 +296,15 @@ impl Transaction<'_> {
         }
         let connection = &self.replica.connection;
         let was_here = is_in(connection, table, &table.log(), &draft.key)?;
-        if was_here || outbox::is_deleted(connection, table.schema.id, &draft.key)? {
+        if was_here || outbox::is_deleted(connection, &table.schema, &draft.key)? {
             return Ok(());
         }
-        outbox::add_direct(connection, draft)?;
+        self.note(table, draft)
+    }
+
+    /// Notes what is in no log of a table.
+    pub(crate) fn note(&mut self, table: &Table, draft: &Draft) -> Result<(), ReplicaError> {
+        outbox::add_direct(&self.replica.connection, draft)?;
         check_table(table, &self.writer, &mut self.lane)?;
         self.has_direct = true;
         Ok(())
@@ -322,9 +326,12 @@ impl Transaction<'_> {
     /// [`ReplicaError`] says what it must not have done; nothing of it is done.
     pub fn commit(mut self) -> Result<Committed, ReplicaError> {
         self.check_open()?;
-        let drafts = self.drafts()?;
+        let (drafts, unseen) = self.drafts()?;
+        let replaced = self.deal_with_replaced()?;
         let added = match self.lane.clone() {
-            Some((lane, _)) if !drafts.is_empty() => Some(self.add(&lane, &drafts)?),
+            Some((lane, _)) if !drafts.is_empty() => {
+                Some(self.add(&lane, &drafts, &unseen, replaced.as_ref())?)
+            }
             _ => None,
         };
         self.replica.read_touched();
@@ -345,25 +352,41 @@ impl Transaction<'_> {
         Ok(Committed { id: Some(added.id), mutation: added.stored, changed })
     }
 
-    /// Stores what it has done, to be sent.
-    fn add(&mut self, lane: &Lane, drafts: &[Draft]) -> Result<Added, ReplicaError> {
-        let WriteOptions { mut queue, online, replaces, .. } = self.options.clone();
-        if let Some(replaced) = replaces {
-            let dealt_with = self.replica.deal_with(replaced)?;
-            let dealt_with = dealt_with.ok_or(ReplicaError::NoSuchRejection)?;
-            queue = queue.or(dealt_with.queue);
-        }
-        // What takes the place of another has its turn.
-        let is_held = replaces.is_none() && self.replica.has_to_wait(queue.as_deref(), drafts)?;
+    /// What it replaces is dealt with, also where nothing is to be sent: it takes the place of that, and
+    /// a queue waits for it.
+    fn deal_with_replaced(&mut self) -> Result<Option<DealtWith>, ReplicaError> {
+        let Some(replaced) = self.options.replaces else { return Ok(None) };
+        let dealt_with = self.replica.deal_with(replaced)?;
+        dealt_with.ok_or(ReplicaError::NoSuchRejection).map(Some)
+    }
+
+    /// Stores what it has done, to be sent. No log has the image of the `unseen` rows.
+    fn add(
+        &mut self,
+        lane: &Lane,
+        drafts: &[Draft],
+        unseen: &[Draft],
+        replaced: Option<&DealtWith>,
+    ) -> Result<Added, ReplicaError> {
+        let WriteOptions { queue, online, .. } = self.options.clone();
+        let queue = queue.or_else(|| replaced.and_then(|it| it.queue.clone()));
+        let is_held = self.replica.has_to_wait(queue.as_deref(), drafts, replaced)?;
         if is_held && online {
             return Err(ReplicaError::WouldWait);
         }
         let (written_at, expires_at) = (self.writer.now, self.expires_at(drafts)?);
         let queue = queue.as_deref();
         let adding = Adding { lane, written_at, queue, expires_at, online, is_held };
-        self.keep_images_again()?;
-        let added = outbox::add(&self.replica.connection, self.replica.outbox, &adding, drafts)?;
-        self.show_again()?;
+        let Replica { connection, tables, outbox, .. } = &*self.replica;
+        for Draft { operation, key } in unseen {
+            rebase::keep_image(connection, tables.get(operation.table)?, key)?;
+        }
+        let added = outbox::add(connection, *outbox, &adding, drafts)?;
+        // What is held back of a row folds on what goes before it.
+        let is_in_front = replaced.is_some() && outbox.held > 0;
+        for Draft { operation, key } in if is_in_front { drafts } else { unseen } {
+            rebase::row(connection, tables.get(operation.table)?, key)?;
+        }
         Ok(added)
     }
 
@@ -380,12 +403,14 @@ impl Transaction<'_> {
         Ok(first)
     }
 
-    /// What it has done, as operations: first those on rows that were not here.
-    fn drafts(&self) -> Result<Vec<Draft>, ReplicaError> {
+    /// What it has done, as operations: first those on rows that were not here. And those on rows that
+    /// are perhaps here, and of which no log has an image.
+    fn drafts(&self) -> Result<(Vec<Draft>, Vec<Draft>), ReplicaError> {
         let connection = &self.replica.connection;
-        let mut drafts = Vec::new();
+        let (mut drafts, mut expected) = (Vec::new(), Vec::new());
         if self.has_direct {
-            drafts = outbox::take_direct(connection, &self.replica.tables)?;
+            let noted = outbox::take_direct(connection, &self.replica.tables)?;
+            (expected, drafts) = noted.into_iter().partition(|it| it.operation.guard.is_some());
         }
         let (sets, known) = (&self.replica.sets, &self.replica.known);
         let columns = |set: SetId| sets.columns(set, known);
@@ -399,9 +424,13 @@ impl Transaction<'_> {
             let capture = Capture { connection, table, upserts, set, now, unchanged };
             drafts.extend(capture.take()?);
         }
+        let row = |draft: &Draft| (draft.operation.table, draft.key.clone());
+        let seen: HashSet<(TableId, Row)> = drafts.iter().map(row).collect();
+        let unseen = self.again.iter().chain(&expected);
+        let unseen = unseen.filter(|draft| !seen.contains(&row(draft))).cloned().collect();
         drafts.extend(self.again.iter().cloned());
-        outbox::guard(&mut drafts, &self.expected);
-        Ok(drafts)
+        outbox::guard(&mut drafts, &expected);
+        Ok((drafts, unseen))
     }
 
     /// A statement may have ended it.

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use protocol::frame::v1::{
-    LaneCursor, LaneWriter, LoadOlder, Mutate, OpenLane, Subscribe, Unsubscribe,
+    AskDigest, LaneCursor, LaneWriter, LoadOlder, Mutate, OpenLane, Subscribe, Unsubscribe,
 };
 use protocol::ids::{Epoch, Lane, RequestId, SeqId};
 use protocol::literal::uuid_text;
@@ -157,6 +157,8 @@ pub trait LiveConnection: Send + Sync {
     fn unsubscribe(&self, unsubscribe: Unsubscribe) -> LiveFuture<'_>;
     /// A window becomes wider.
     fn load_older(&self, load_older: LoadOlder) -> LiveFuture<'_>;
+    /// The client compares what it has of a subscription.
+    fn digest(&self, digest: AskDigest) -> LiveFuture<'_>;
     /// The client writes in a lane from now on, or has to hear anew what was decided there.
     fn open_lane(&self, open: OpenLane) -> LiveFuture<'_>;
     /// What the client has written, in a frame of so many bytes. Must not wait until it is decided:

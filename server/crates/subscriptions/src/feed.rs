@@ -20,7 +20,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use protocol::ids::{Epoch, Floor, Lane, QueryNumber, RequestNumber, SeqId};
+use protocol::ids::{Birth, Epoch, Floor, Lane, QueryNumber, RequestNumber, SeqId};
 use server_engine::{Actor, Decided, ShardNumber};
 
 use crate::commit::{Entry, LiveCommit};
@@ -91,7 +91,7 @@ pub(crate) enum State {
         seq: SeqId,
     },
     Live,
-    /// Held while a batch is read.
+    /// Held while a batch or a digest is read.
     Loading {
         /// Where the lane was at the hold.
         position: SeqId,
@@ -99,7 +99,7 @@ pub(crate) enum State {
         /// Which subscription of that query: it may have ended, and another begun.
         subscription: u64,
         hold: Hold,
-        /// The batch, and the entry that the worker has to come to first.
+        /// What was read, and the entry that the worker has to come to first.
         batch: Option<(u64, Arc<Batch>)>,
     },
 }
@@ -130,6 +130,9 @@ pub(crate) struct Subscription {
     /// How many of them are not loaded yet.
     pub(crate) missing: Option<u64>,
     pub(crate) batch_rows: u32,
+    /// Its client has asked for a digest of the rows born before, or of the last born ones, and was not
+    /// answered.
+    pub(crate) digest: Option<Option<Birth>>,
 }
 
 impl State {
@@ -165,6 +168,11 @@ impl Subscription {
             None => true,
             Some(floor) => self.missing != Some(0) && floor != Floor::COMPLETE,
         }
+    }
+
+    /// Whether a digest can be read. Before there is a floor there is nothing to be compared.
+    pub(crate) fn has_digest(&self) -> bool {
+        self.digest.is_some() && self.floor.is_some()
     }
 
     /// It is loaded anew.
@@ -210,9 +218,13 @@ impl<O> Feed<O> {
         (decided.client == writer.client && decided.user == self.actor.user).then_some(decided)
     }
 
-    /// The next subscription that wants rows.
+    /// The next subscription that wants rows, or to be compared: rows come first.
     pub(crate) fn loads_next(&self) -> Option<QueryNumber> {
-        let wants = |range: (QueryNumber, &Subscription)| range.1.is_loading().then_some(range.0);
+        self.next(Subscription::is_loading).or_else(|| self.next(Subscription::has_digest))
+    }
+
+    fn next(&self, is_wanted: impl Fn(&Subscription) -> bool) -> Option<QueryNumber> {
+        let wants = |range: (QueryNumber, &Subscription)| is_wanted(range.1).then_some(range.0);
         let all = || self.subscriptions.iter().map(|(number, held)| (*number, &**held));
         let behind = all().filter(|(number, _)| Some(*number) > self.loaded_last).find_map(wants);
         behind.or_else(|| all().find_map(wants))

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use protocol::digest::RowsDigest;
 use protocol::frame::v1::{
-    CatchUp as CatchUpFrame, Frontier, InitialDataBatch, RowChange, ServerFrame,
+    CatchUp as CatchUpFrame, Digest as DigestFrame, Frontier, InitialDataBatch, RowChange,
+    ServerFrame,
 };
 use protocol::ids::{Birth, Epoch, Floor, Lane, SeqId};
 use protocol::schema::TableSchema;
@@ -50,6 +52,8 @@ pub(crate) enum ReadKind {
     },
     /// The rows before a birth.
     Load { query: Arc<LiveQuery>, below: Option<Birth>, limits: LoadLimits },
+    /// How they are, down to a floor.
+    Digest { query: Arc<LiveQuery>, floor: Floor, below: Option<Birth>, limits: LoadLimits },
 }
 
 /// What was read.
@@ -96,23 +100,32 @@ pub(crate) struct PieceFrames {
     pub(crate) frontier: Option<Bytes>,
 }
 
-/// A batch of a load, encoded.
+/// A batch of a load, or a digest, encoded.
 #[derive(Debug)]
 pub(crate) struct Batch {
     pub(crate) epoch: Epoch,
     pub(crate) seq: SeqId,
-    pub(crate) floor: Floor,
-    pub(crate) rows: u64,
+    pub(crate) brings: Brings,
     pub(crate) frame: Bytes,
 }
 
+/// What a subscription has by it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Brings {
+    /// So many rows, down to there.
+    Rows { floor: Floor, rows: u64 },
+    /// The digest of what was born before.
+    Digest { below: Option<Birth> },
+}
+
 impl Read {
-    /// What kind of read it is, for tests: `position`, `catch_up` or `load`.
+    /// What kind of read it is, for tests: `position`, `catch_up`, `load` or `digest`.
     pub fn kind_name(&self) -> &'static str {
         match self.kind {
             ReadKind::Position { .. } => "position",
             ReadKind::CatchUp { .. } => "catch_up",
             ReadKind::Load { .. } => "load",
+            ReadKind::Digest { .. } => "digest",
         }
     }
 
@@ -140,15 +153,26 @@ impl Read {
                 Found::CatchUp(self.caught(view, *epoch, queries, writer.as_ref(), caught)?)
             }
             ReadKind::Load { query, below, limits } => {
-                match self.load(view, query, *below, *limits) {
-                    Ok(batch) => Found::Load(Ok(Arc::new(self.batch(view, query, &batch)?))),
-                    Err(ReadError::Engine(error)) => return Err(error.into()),
-                    Err(ReadError::WrongShard) => return Err(ReadError::WrongShard),
-                    Err(gone) => Found::Load(Err(gone)),
-                }
+                let batch = self
+                    .load(view, query, *below, *limits)
+                    .and_then(|batch| self.batch(view, query, &batch));
+                Found::Load(Self::gone(batch)?)
+            }
+            ReadKind::Digest { query, floor, below, limits } => {
+                Found::Load(Self::gone(self.digest(view, query, *floor, *below, *limits))?)
             }
         };
         Ok(Answer { index, found })
+    }
+
+    /// Of a batch that cannot be read: an error of this node, or of the query, which ends.
+    fn gone(read: Result<Batch, ReadError>) -> Result<Result<Arc<Batch>, ReadError>, ReadError> {
+        match read {
+            Ok(batch) => Ok(Ok(Arc::new(batch))),
+            Err(ReadError::Engine(error)) => Err(error.into()),
+            Err(ReadError::WrongShard) => Err(ReadError::WrongShard),
+            Err(gone) => Ok(Err(gone)),
+        }
     }
 
     /// The tables that are not what the queries are of. Rows are told as of one version of their
@@ -159,7 +183,7 @@ impl Read {
             ReadKind::CatchUp { queries, .. } => {
                 queries.iter().map(|(query, _)| (query.query.table, query.schema.version)).collect()
             }
-            ReadKind::Load { query, .. } => {
+            ReadKind::Load { query, .. } | ReadKind::Digest { query, .. } => {
                 BTreeSet::from([(query.query.table, query.schema.version)])
             }
         };
@@ -293,6 +317,30 @@ impl Read {
             expiries: rows.iter().filter_map(|row| row.image.expiry()).map(|at| at.0).collect(),
         });
         let frame = frame.encode().into();
-        Ok(Batch { epoch, seq, floor, rows: rows.len() as u64, frame })
+        Ok(Batch { epoch, seq, brings: Brings::Rows { floor, rows: rows.len() as u64 }, frame })
+    }
+
+    /// The digest of the rows before a birth, of no more than a batch would have.
+    fn digest(
+        &self,
+        view: &View<'_>,
+        query: &LiveQuery,
+        floor: Floor,
+        below: Option<Birth>,
+        limits: LoadLimits,
+    ) -> Result<Batch, ReadError> {
+        let loaded = view.load(&self.lane, &query.query, below, limits)?;
+        let LoadBatch { epoch, seq, .. } = loaded;
+        let schema = view.table(&self.lane, query.query.table)?;
+        let mut digest = RowsDigest::default();
+        // What lies below is not loaded, and may be other than at the client.
+        for row in loaded.rows.iter().filter(|row| floor.holds(row.birth)) {
+            digest.add(row.birth, &commit::shown(query, &row.image.view(schema)?));
+        }
+        let RowsDigest { rows, sum } = digest;
+        let (query, floor) = (query.number, floor.max(loaded.floor));
+        let frame = DigestFrame { query, seq, floor, below, rows, sum };
+        let frame = ServerFrame::Digest(frame).encode().into();
+        Ok(Batch { epoch, seq, brings: Brings::Digest { below }, frame })
     }
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use protocol::error_code::ErrorCode;
 use protocol::frame::v1::{Held, LanePosition, Progress, Refused, Reset, ServerFrame, Subscribed};
-use protocol::ids::{Lane, QueryNumber, RequestNumber, SeqId};
+use protocol::ids::{Birth, Lane, QueryNumber, RequestNumber, SeqId};
 use server_engine::{Actor, Catalog, ShardNumber};
 use slab::Slab;
 
@@ -213,6 +213,23 @@ impl<O: Outbox> Worker<O> {
         self.go_on();
     }
 
+    /// A client wants to compare the rows of a subscription, from those born before `below` on. Rows of a
+    /// table with a TTL go at another time on each end, so there is nothing to be said of them.
+    pub fn digest(
+        &mut self,
+        connection: ConnectionId,
+        request: RequestNumber,
+        below: Option<Birth>,
+    ) {
+        let Some((key, number)) = self.find(connection, request) else { return };
+        let Some(held) = self.feeds[key].subscriptions.get_mut(&number) else { return };
+        if held.query.schema.ttl_seconds.is_none() {
+            held.digest = Some(below);
+            self.agenda.push(key);
+            self.go_on();
+        }
+    }
+
     /// What waits for a connection has become less.
     pub fn drained(&mut self, connection: ConnectionId) {
         let Some(connection) = self.connections.get(&connection) else { return };
@@ -402,6 +419,7 @@ impl<O: Outbox> Worker<O> {
             window: fetch_last,
             missing,
             batch_rows: batch_rows.unwrap_or(u32::MAX).clamp(1, self.settings.batch_rows_max),
+            digest: None,
         };
         feed.subscriptions.insert(query.number, Box::new(subscription));
         if feed.state.is_registered() {

@@ -116,6 +116,9 @@ impl Machine {
         let Some(asked) = self.subscriptions.remove(&gone) else { return };
         let Some(subscription) = self.subscriptions.get_mut(&stays) else { return };
         self.connection.merge(gone, stays);
+        if self.checks.remove(&gone).is_some_and(|check| check.is_wanted) {
+            self.checks.entry(stays).or_default().is_wanted = true;
+        }
         for text in asked.stored.texts {
             if !subscription.stored.texts.contains(&text) {
                 subscription.stored.texts.push(text);
@@ -140,6 +143,7 @@ impl Machine {
         let Some(request) = request else { return Ok(()) };
         let Some(id) = self.connection.requested(request)? else { return Ok(()) };
         self.connection.refuse(id);
+        self.checks.remove(&id);
         if let Some(subscription) = self.subscriptions.get_mut(&id) {
             subscription.reset();
             subscription.stored.known = None;

@@ -101,6 +101,7 @@ impl Machine {
             apply(writes, out);
         }
         self.stop_asking(id, out);
+        self.checks.remove(&id);
     }
 
     /// Sends an `unsubscribe` where the subscription was asked for.
@@ -146,6 +147,10 @@ impl Machine {
         }
         apply(writes, out);
         self.stop_asking(id, out);
+        // There is no answer any more to what was asked of the one before.
+        if let Some(check) = self.checks.get_mut(&id) {
+            check.disconnect();
+        }
         self.ask_server(id, out);
     }
 
@@ -166,6 +171,9 @@ impl Machine {
             writes.push(Write::KeepRows(id));
         }
         subscription.reset();
+        if let Some(check) = self.checks.get_mut(&id) {
+            check.begin_anew();
+        }
         writes.push(Write::PutSubscription(Box::new(subscription.stored.clone())));
         writes
     }

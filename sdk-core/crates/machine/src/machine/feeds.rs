@@ -53,6 +53,8 @@ impl Machine {
             stored.ready |= stored.is_complete();
             if stored.resetting && stored.is_complete() {
                 stored.resetting = false;
+                // Whatever it was for: now it can be seen whether it has helped.
+                self.checks.entry(stored.id).or_default().is_wanted = true;
                 writes.push(Write::DropGhosts(stored.id));
             }
             writes.push(Write::PutSubscription(Box::new(stored.clone())));
@@ -63,7 +65,7 @@ impl Machine {
     }
 
     /// Where a live lane goes.
-    fn live_position(
+    pub(super) fn live_position(
         &self,
         lane: &Lane,
         feed: &Feed,
@@ -80,7 +82,7 @@ impl Machine {
     }
 
     /// Moves the frontier of a live lane, where that is a move.
-    fn move_lane(&mut self, lane: &Lane, to: SeqId, writes: &mut Vec<Write>) {
+    pub(super) fn move_lane(&mut self, lane: &Lane, to: SeqId, writes: &mut Vec<Write>) {
         if let Some(stored) = self.lanes.get_mut(lane)
             && stored.seq < to
         {
@@ -158,6 +160,9 @@ impl Machine {
             return Err(ProtocolViolation::NotResumed(query.lane));
         }
         self.check_changes(number, query.subscription, &changes)?;
+        if let Some(feed) = self.connection.feeds.get_mut(&query.lane) {
+            feed.pieces += 1;
+        }
         let mut writes = Vec::new();
         let subscription = query.subscription.and_then(|id| self.subscriptions.get(&id));
         let staged = subscription.and_then(|subscription| {

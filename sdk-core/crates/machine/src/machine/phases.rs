@@ -5,6 +5,7 @@ use protocol::frame::VERSIONS;
 use protocol::frame::v1::{ClientFrame, Goodbye, Hello, LaneCursor, ServerFrame, Token, Welcome};
 
 use super::{Machine, Open, Phase, Renewal, State, apply};
+use crate::check::Check;
 use crate::connection::{Connection, Feed, FeedState};
 use crate::event::Attempt;
 use crate::instruction::{Instruction, Staged, Write};
@@ -117,6 +118,7 @@ impl Machine {
             }
             self.remove_unused_lanes(&mut writes);
             self.outgoing.values_mut().for_each(Outgoing::disconnect);
+            self.checks.values_mut().for_each(Check::disconnect);
         }
         apply(writes, out);
     }
@@ -136,6 +138,9 @@ impl Machine {
             }
             State::Open(open) => {
                 self.send_again(moment.now);
+                if let Some(stall) = self.look(moment.now) {
+                    return self.fail(Reason::Stalled(stall), true, moment, out);
+                }
                 if open.is_renewal_due(moment.now) {
                     self.renew(open, moment.now, out);
                 }
@@ -261,6 +266,7 @@ impl Machine {
             ServerFrame::Refused(refused) => self.refused(refused, out),
             ServerFrame::Reset(reset) => self.reset(&reset, out),
             ServerFrame::InitialDataBatch(batch) => self.batch(batch, out),
+            ServerFrame::Digest(digest) => self.digest(&digest, out),
             ServerFrame::Delta(delta) => self.delta(delta, out),
             ServerFrame::CatchUp(piece) => self.catch_up(piece, out),
             ServerFrame::Frontier(frontier) => self.frontier(frontier, out),
@@ -336,6 +342,7 @@ fn name(frame: &ServerFrame) -> &'static str {
         ServerFrame::Refused(_) => "refused",
         ServerFrame::Reset(_) => "reset",
         ServerFrame::InitialDataBatch(_) => "initial_data_batch",
+        ServerFrame::Digest(_) => "digest",
         ServerFrame::Delta(_) => "delta",
         ServerFrame::CatchUp(_) => "catch_up",
         ServerFrame::Frontier(_) => "frontier",

@@ -9,6 +9,7 @@ use protocol::limits::{CLIENT_FRAME_BYTES_MAX, CONNECTION_STATEMENTS_MAX, SQL_PA
 
 use super::asking::bytes;
 use super::{Machine, Phase};
+use crate::check::Check;
 use crate::event::AskError;
 use crate::instruction::Instruction;
 use crate::statement::{SqlAsk, StatementId};
@@ -105,5 +106,8 @@ impl Machine {
         self.last_id = self.last_id.max(dropped.last_id);
         self.statements = dropped.statements;
         self.statements.begin_anew();
+        self.checks = dropped.checks;
+        self.checks.values_mut().for_each(Check::disconnect);
+        self.checks.retain(|id, _| self.subscriptions.contains_key(id));
     }
 }

@@ -55,7 +55,8 @@ impl Machine {
 
     /// Whether a mutation could not be delivered, and its lane waits for it.
     pub fn is_stuck(&self, id: MutationId) -> bool {
-        self.outgoing.values().any(|outgoing| outgoing.writer.stuck == Some(id))
+        let is_stuck = |it: &Outgoing| it.writer.stuck == Some(id) || it.cannot_be_read(id);
+        self.outgoing.values().any(is_stuck)
     }
 
     /// The connection has ended, and nobody wanted it to.

@@ -248,8 +248,7 @@ impl Machine {
                 out.push(Instruction::MutationChanged(entry.id, MutationProgress::Sent));
             }
         }
-        outgoing.delivery.posted_at = Some(now);
-        outgoing.wait(now);
+        outgoing.on_its_way(now);
     }
 
     /// When something is to be sent again, or may be sent at last.
@@ -271,6 +270,7 @@ impl Machine {
             outgoing.delivery.pass(now);
             if outgoing.again_at.is_some_and(|at| now >= at) {
                 (outgoing.posted, outgoing.again_at) = (outgoing.writer.settled, None);
+                outgoing.delivery.send_again();
             }
         }
     }

@@ -7,6 +7,7 @@ use protocol::frame::v1::{RowNow, TableNow};
 use protocol::ids::{Birth, ColumnId, TableId};
 use protocol::value::{Row, Value};
 
+use super::Spoiling;
 use crate::stored::{Known, SubscriptionId};
 
 /// The values of a primary key, in key order.
@@ -125,6 +126,28 @@ impl Rows {
     pub(super) fn release(&mut self, id: SubscriptionId) {
         for shown in self.0.values_mut() {
             shown.holders.remove(&id);
+        }
+    }
+
+    /// Something goes wrong with a row.
+    pub(super) fn spoil(
+        &mut self,
+        table: TableId,
+        key: Key,
+        column: Option<ColumnId>,
+        how: Spoiling,
+    ) {
+        let key = (table, key);
+        let Some(shown) = self.0.get_mut(&key) else { return };
+        match how {
+            Spoiling::Value => {
+                let value = column.and_then(|column| shown.values.get_mut(&column));
+                if let Some(value) = value {
+                    *value = Value::text("spoilt").unwrap_or(Value::Null);
+                }
+            }
+            Spoiling::Lost => drop(self.0.remove(&key)),
+            Spoiling::Birth => shown.birth = Birth(shown.birth.0.next()),
         }
     }
 

@@ -1,7 +1,8 @@
 //! A client to test: a machine, its host and its replica, and what a server would send it.
 
+use protocol::digest::RowsDigest;
 use protocol::frame::v1::{
-    CatchUp, ClientFrame, Delta, Frontier, Hello, InitialDataBatch, LanePosition, Progress,
+    CatchUp, ClientFrame, Delta, Digest, Frontier, Hello, InitialDataBatch, LanePosition, Progress,
     RowChange, ServerFrame, Subscribed, Token, Welcome,
 };
 use protocol::ids::{
@@ -40,14 +41,15 @@ impl Client {
 
     pub(crate) fn with_servers(servers: usize) -> Self {
         let mut replica = MemoryReplica::new(CLIENT);
-        let machine = Machine::new(Config { servers }, replica.load());
+        let machine = Machine::new(Config { servers, verify_every_ms: None }, replica.load());
         let now = Millis(1_000_000);
         Self { machine, replica, now, chance: u64::MAX / 2, attempt: Attempt(0) }
     }
 
     /// The process ends, and begins again.
     pub(crate) fn crash(&mut self) {
-        self.machine = Machine::new(Config { servers: 1 }, self.replica.load());
+        self.machine =
+            Machine::new(Config { servers: 1, verify_every_ms: None }, self.replica.load());
     }
 
     pub(crate) fn event(&mut self, event: Event) -> Vec<Instruction> {
@@ -69,7 +71,15 @@ impl Client {
 
     pub(crate) fn after(&mut self, milliseconds: u64) -> Vec<Instruction> {
         self.now = self.now.after(milliseconds);
-        self.event(Event::Tick)
+        let wanted = self.event(Event::Tick);
+        self.sleeps();
+        wanted
+    }
+
+    /// After a tick nothing more is due: a host that follows `wakes_at` would never rest.
+    pub(crate) fn sleeps(&self) {
+        let wakes = self.machine.wakes_at();
+        assert!(wakes.is_none_or(|at| at > self.now), "{wakes:?} at {:?}", self.now);
     }
 
     pub(crate) fn token(&mut self) -> Vec<Instruction> {
@@ -262,6 +272,23 @@ pub(crate) fn batch(query: u64, at: u64, floor: u64, births: &[u64]) -> ServerFr
     })
 }
 
+/// The digest of such rows.
+pub(crate) fn digest(
+    query: u64,
+    at: u64,
+    floor: u64,
+    below: Option<u64>,
+    births: &[u64],
+) -> ServerFrame {
+    let mut digest = RowsDigest::default();
+    for number in births {
+        digest.add(birth(*number), &row(number.cast_signed(), 1, "loaded"));
+    }
+    let RowsDigest { rows, sum } = digest;
+    let (query, floor, below) = (QueryNumber(query), Floor(seq(floor)), below.map(birth));
+    ServerFrame::Digest(Digest { query, seq: seq(at), floor, below, rows, sum })
+}
+
 pub(crate) fn delta(
     query: u64,
     previous: u64,
@@ -298,6 +325,7 @@ pub(crate) fn kinds(instructions: &[Instruction]) -> Vec<&'static str> {
         Instruction::Send(ClientFrame::Subscribe(_)) => Some("subscribe"),
         Instruction::Send(ClientFrame::Unsubscribe(_)) => Some("unsubscribe"),
         Instruction::Send(ClientFrame::LoadOlder(_)) => Some("load_older"),
+        Instruction::Send(ClientFrame::Digest(_)) => Some("digest"),
         Instruction::Send(ClientFrame::Sql(_)) => Some("sql"),
         Instruction::Send(ClientFrame::OpenLane(_)) => Some("open_lane"),
         Instruction::Send(ClientFrame::Mutate(_)) => None,
@@ -308,7 +336,9 @@ pub(crate) fn kinds(instructions: &[Instruction]) -> Vec<&'static str> {
         Instruction::StatementEnded(..) => Some("ended"),
         Instruction::StatusChanged
         | Instruction::SubscriptionChanged(_)
-        | Instruction::Same { .. } => None,
+        | Instruction::Same { .. }
+        | Instruction::Compare(_)
+        | Instruction::Verified(..) => None,
     };
     instructions.iter().filter_map(kind).collect()
 }

@@ -14,6 +14,9 @@ use crate::writing::{chain, decided, decision, frontier, new_here, number};
 /// How often a connection ends until the first that waits is stuck.
 const ENDS: usize = 6;
 
+/// Longer than a trial, with what a slow network takes for a few bytes.
+const TRIAL_MS: u64 = 10_100;
+
 const PARKED_MS: u64 = 5 * 60 * 1_000;
 
 fn other_lane() -> Lane {
@@ -101,7 +104,7 @@ fn ends_that_say_nothing_of_what_was_sent_are_not_counted() {
         client.frame(ServerFrame::Goodbye(Goodbye { code, message, retry_after_ms: None }));
     };
     let late = |client: &mut Client| {
-        client.after(10_000);
+        client.after(TRIAL_MS);
         client.disconnected();
     };
     let wanted = |client: &mut Client| {
@@ -190,9 +193,79 @@ fn nobody_waits_long_for_one_that_goes_alone() {
     client.frame(other_is_new_here());
     assert_eq!(client.sent(), [], "not while the other is on trial");
     let wakes = client.machine.wakes_at().unwrap();
-    assert!(wakes <= client.now.after(10_000), "nothing else has to happen");
-    client.after(10_000);
+    assert!(wakes <= client.now.after(TRIAL_MS), "nothing else has to happen");
+    client.after(TRIAL_MS);
     assert_eq!(client.sent()[0].lane, other_lane());
+}
+
+/// A host that follows `wakes_at` rests, also while something is on its way for longer than a trial.
+#[test]
+fn a_trial_that_is_over_wakes_nobody() {
+    let mut client = Client::new();
+    client.write(&[1]);
+    client.open();
+    client.frame(new_here(CLIENT));
+    for _ in 0..3 {
+        client.sent();
+        client.again(new_here(CLIENT));
+    }
+    assert_eq!(client.sent().len(), 1);
+    let begun = client.now;
+    for _ in 0..20 {
+        client.now = client.machine.wakes_at().unwrap();
+        client.after(0);
+        client.frame(crate::client::progress(10));
+        client.flush();
+    }
+    assert!(client.now >= begun.after(60_000), "{:?}", client.now);
+}
+
+/// What is large takes its time on a slow network.
+#[test]
+fn a_trial_is_as_long_as_a_slow_network_takes() {
+    let mut client = Client::new();
+    client.write_large(1, 160_000);
+    client.open();
+    client.frame(new_here(CLIENT));
+    for _ in 1..ENDS {
+        assert_eq!(client.sent().len(), 1);
+        client.after(12_000);
+        client.again(new_here(CLIENT));
+    }
+    client.sent();
+    client.after(12_000);
+    assert_eq!(stuck(&client.disconnected()), [MutationId(1)]);
+}
+
+/// Also where another one of its lane is stuck by then.
+#[test]
+fn what_cannot_be_read_can_be_taken_back_whatever_else_is_stuck() {
+    let mut client = Client::new();
+    client.write(&[1, 2]);
+    client.open();
+    client.frame(new_here(CLIENT));
+    client.flush();
+    assert_eq!(stuck(&client.event(Event::Unreadable(MutationId(2)))), [MutationId(2)]);
+    for _ in 1..ENDS {
+        assert_eq!(client.sent()[0].mutations.len(), 1);
+        client.again(new_here(CLIENT));
+    }
+    client.sent();
+    assert_eq!(stuck(&client.disconnected()), [MutationId(1)]);
+    assert!(client.machine.is_stuck(MutationId(2)) && client.machine.may_take_back(MutationId(2)));
+    // It is the one that its lane waits for, once the other is decided; that is stored.
+    client.open();
+    client.frame(frontier(
+        EPOCH,
+        CLIENT,
+        (0, ContentHash::START),
+        vec![decision(1, chain(&[1]), true)],
+    ));
+    assert_eq!(client.writer().stuck, Some(MutationId(2)));
+    client.replica.take_back(MutationId(2));
+    client.event(Event::TakenBack(MutationId(2)));
+    assert_eq!(client.writer().stuck, None);
+    assert!(matches!(client.sent()[0].mutations[..], [Written::Cancelled(_)]));
 }
 
 /// C5, and the decision that the server may have all the same.

@@ -11,11 +11,13 @@ use std::collections::BTreeMap;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::sample::select;
 use proptest::test_runner::TestCaseError;
 use protocol::ids::Epoch;
-use sdk_machine::replica::Key;
+use sdk_machine::replica::{Key, Spoiling};
 use sdk_machine::{
     Config, Event, Instruction, Machine, Moment, Phase, Reason, SubscriptionId, SubscriptionState,
+    Verdict,
 };
 
 use crate::client::{Client, EPOCH, ask, birth, key, lane};
@@ -42,6 +44,9 @@ enum Move {
     Unsubscribe(usize),
     LoadOlder(usize, u64),
     Anew(usize),
+    Verify(usize),
+    /// A row is not any more as the server has said it. Once in a history.
+    Spoil(usize, usize, Spoiling),
     Lag,
     ServerReset(u64),
     Restore(usize),
@@ -67,6 +72,9 @@ fn a_move() -> impl Strategy<Value = Move> {
         1 => (0..4_usize).prop_map(Move::Unsubscribe),
         2 => (0..4_usize, 1..4_u64).prop_map(|(which, rows)| Move::LoadOlder(which, rows)),
         1 => (0..4_usize).prop_map(Move::Anew),
+        3 => (0..4_usize).prop_map(Move::Verify),
+        1 => (0..4_usize, 0..6_usize, select(vec![Spoiling::Value, Spoiling::Lost, Spoiling::Birth]))
+            .prop_map(|(which, place, how)| Move::Spoil(which, place, how)),
         1 => Just(Move::Lag),
         1 => (1..4_u64).prop_map(Move::ServerReset),
         1 => (0..4_usize).prop_map(Move::Restore),
@@ -95,6 +103,9 @@ struct World {
     old: Vec<Lane>,
     connection: Option<Connection>,
     full_disk: bool,
+    /// A row is spoilt. How often something was found to be different.
+    is_spoilt: bool,
+    found: usize,
 }
 
 impl World {
@@ -105,7 +116,15 @@ impl World {
             (id.cast_signed(), (id + 1, 1 + id.cast_signed() % 2, "old".to_owned(), Vec::new()))
         };
         lane.ends.insert(4, (0..4).map(old).collect());
-        Self { client: Client::new(), lane, old: Vec::new(), connection: None, full_disk: false }
+        Self {
+            client: Client::new(),
+            lane,
+            old: Vec::new(),
+            connection: None,
+            full_disk: false,
+            is_spoilt: false,
+            found: 0,
+        }
     }
 
     fn step(&mut self, step: Move) {
@@ -134,6 +153,8 @@ impl World {
             Move::Unsubscribe(which) => self.app(which, Event::Unsubscribe),
             Move::LoadOlder(which, rows) => self.app(which, |id| Event::LoadOlder(id, rows)),
             Move::Anew(which) => self.app(which, Event::Reset),
+            Move::Verify(which) => self.app(which, Event::Verify),
+            Move::Spoil(which, place, how) => self.spoil(which, place, how),
             Move::Connect => self.connect(),
             Move::Restore(lost) => self.restore(lost),
             Move::Alter => self.alter(),
@@ -210,6 +231,13 @@ impl World {
         }
     }
 
+    fn spoil(&mut self, which: usize, place: usize, how: Spoiling) {
+        let stored = self.client.replica.clone().load().subscriptions;
+        if let Some(subscription) = stored.get(which).filter(|_| !self.is_spoilt) {
+            self.is_spoilt = self.client.replica.spoil(subscription.id, place, how);
+        }
+    }
+
     fn connect(&mut self) {
         self.client.now = self.client.now.after(1_000);
         let event = match self.client.machine.phase() {
@@ -234,8 +262,15 @@ impl World {
     }
 
     fn follow(&mut self, instructions: Vec<Instruction>) {
+        let mut compared = Vec::new();
         for instruction in instructions {
             match instruction {
+                Instruction::Compare(of) => {
+                    let ours = self.client.replica.digest(&of);
+                    compared.push(Event::Compared(of, ours));
+                }
+                Instruction::Verified(_, Verdict::Different(_)) => self.found += 1,
+                Instruction::Verified(..) => {}
                 Instruction::AskToken { attempt } => {
                     self.client.attempt = attempt;
                     let token = protocol::frame::v1::Token("token".to_owned());
@@ -263,12 +298,15 @@ impl World {
                 | Instruction::Same { .. } => {}
             }
         }
+        for event in compared {
+            self.event(event);
+        }
     }
 
     fn crash(&mut self) {
         self.connection = None;
         let stored = self.client.replica.load();
-        self.client.machine = Machine::new(Config { servers: 1 }, stored);
+        self.client.machine = Machine::new(Config { servers: 1, verify_every_ms: None }, stored);
     }
 
     /// The server is restored from a backup that lacks the last commits.
@@ -295,6 +333,10 @@ impl World {
         let reason = self.client.machine.status().reason;
         let violated = matches!(reason, Some(Reason::Violation(_)));
         prop_assert!(!violated, "an honest server is hung up on: {reason:?}");
+        prop_assert!(self.is_spoilt || self.found == 0, "a false alarm");
+        if self.is_spoilt {
+            return Ok(());
+        }
         for stored in self.client.replica.clone().load().subscriptions {
             let held = self.client.replica.rows(stored.id);
             let Some(floor) = stored.floor else {
@@ -326,15 +368,15 @@ impl World {
             self.connect();
             self.check()?;
         }
-        for _ in 0..200 {
-            if let Some(connection) = &mut self.connection {
-                while connection.receive(&self.lane) {}
-                connection.work(&self.lane, true, 2);
+        self.work_all()?;
+        if self.is_spoilt {
+            for which in 0..4 {
+                self.app(which, Event::Verify);
             }
-            while self.connection.as_ref().is_some_and(|open| !open.down.is_empty()) {
-                self.deliver();
-                self.check()?;
-            }
+            self.work_all()?;
+            // Whatever was wrong was found and mended.
+            (self.is_spoilt, self.found) = (false, 0);
+            self.check()?;
         }
         let (_, state) = self.lane.head();
         for stored in self.client.replica.clone().load().subscriptions {
@@ -345,6 +387,20 @@ impl World {
             let all = state.iter().filter(|(id, row)| matching(query, **id, row, 1).is_some());
             if stored.fetch_last.is_none() {
                 prop_assert_eq!(self.client.replica.rows(stored.id).len(), all.count());
+            }
+        }
+        Ok(())
+    }
+
+    fn work_all(&mut self) -> Result<(), TestCaseError> {
+        for _ in 0..200 {
+            if let Some(connection) = &mut self.connection {
+                while connection.receive(&self.lane) {}
+                connection.work(&self.lane, true, 2);
+            }
+            while self.connection.as_ref().is_some_and(|open| !open.down.is_empty()) {
+                self.deliver();
+                self.check()?;
             }
         }
         Ok(())

@@ -6,8 +6,8 @@ use protocol::ids::{QueryNumber, RequestNumber};
 use sdk_machine::{Event, Instruction, Phase, SubscriptionId, SubscriptionState, Write};
 
 use crate::client::{
-    Client, EPOCH, OTHER_EPOCH, altered, ask, batch, born, catch_up, delta, frontier, kinds,
-    last_four, progress, subscribed,
+    Client, EPOCH, OTHER_EPOCH, altered, ask, batch, born, catch_up, delta, digest, frontier,
+    kinds, last_four, progress, subscribed,
 };
 use crate::spec;
 
@@ -34,12 +34,14 @@ const EVENTS: &[&str] = &[
     "frontier",
     "other_epoch",
     "progress",
+    "digest",
     "reset",
     "refused",
     "cut",
     "load_older",
     "unsubscribe",
     "anew",
+    "verify",
     "again",
     "wider",
 ];
@@ -151,6 +153,8 @@ fn happen(client: &mut Client, id: SubscriptionId, event: &str) -> Vec<Instructi
         "cut" => client.disconnected(),
         "load_older" => client.event(Event::LoadOlder(id, 2)),
         "unsubscribe" => client.event(Event::Unsubscribe(id)),
+        "digest" => client.frame(digest(1, 11, 5, None, &[])),
+        "verify" => client.event(Event::Verify(id)),
         "anew" => client.event(Event::Reset(id)),
         "again" => client.subscribe(last_four()).1,
         "wider" => client.subscribe(ask(&last_four().sql, None)).1,

@@ -102,6 +102,13 @@ impl Client {
         assert_eq!(self.event(Event::Wrote(stored)), []);
     }
 
+    /// Writes a row that takes so many bytes.
+    pub(crate) fn write_large(&mut self, id: i64, bytes: usize) {
+        let key: Row = [Value::Integer(id)].into_iter().collect();
+        let stored = self.replica.wrote(lane(), insert(id), vec![(TableId(1), key)]);
+        self.event(Event::Wrote(sdk_machine::StoredMutation { bytes, ..stored }));
+    }
+
     pub(crate) fn flush(&mut self) -> Vec<Instruction> {
         match self.machine.has_to_send(self.now) {
             true => self.event(Event::Flush),

@@ -2,9 +2,11 @@
 
 use protocol::mutation::{Action, Guard, Operation};
 use protocol::value::Value;
-use sdk_replica::{Change, Expect, Replica, ReplicaError, WriteOptions};
+use sdk_machine::Settled;
+use sdk_replica::{Change, Expect, MutationId, Replica, ReplicaError, WriteOptions};
 
-use crate::world::{Place, put, with, write, writer};
+use crate::sending::{ALL, apply, rejected, settle};
+use crate::world::{Place, put, rows, seq, with, write, writer};
 
 fn unchanged() -> WriteOptions {
     WriteOptions { expect: Expect::Unchanged, ..WriteOptions::default() }
@@ -99,4 +101,107 @@ fn what_is_named_is_expected_of_any_row() {
     let mut transaction = replica.begin(writer()).unwrap();
     transaction.expect("chat.messages", &of(1), &[("rum", Value::Integer(7))]).unwrap_err();
     transaction.expect("chat.messages", &of(1), &[("room", text("x"))]).unwrap_err();
+}
+
+/// A write of row 2 that expects something of row 1.
+fn expecting(replica: &mut Replica) -> MutationId {
+    let mut transaction = replica.begin(writer()).unwrap();
+    let one = [("id", Value::Integer(1))];
+    transaction.expect("chat.messages", &one, &[("room", Value::Integer(7))]).unwrap();
+    transaction.execute("UPDATE chat.messages SET body = 'x' WHERE id = 2", &[]).unwrap();
+    transaction.commit().unwrap().id.unwrap()
+}
+
+/// A row that is here and not written is the server's, before and after.
+#[test]
+fn a_row_of_which_something_is_expected_stays() {
+    let place = Place::new();
+    let mut replica = place.with_messages();
+    let all = |replica: &Replica| rows(replica, "SELECT id, room, body, _seq FROM chat.messages");
+    let before = all(&replica);
+    let ends: [fn(&mut Replica, MutationId); 3] = [
+        |replica, id| apply(replica, vec![settle(id, rejected())]),
+        |replica, id| assert!(replica.cancel(id).unwrap().is_some()),
+        |replica, id| apply(replica, vec![settle(id, Settled::Accepted(seq(9)))]),
+    ];
+    for end in ends {
+        let id = expecting(&mut replica);
+        assert_eq!(rows(&replica, ALL), ["1 one 5", "2 x 6"]);
+        // What is written on it meanwhile has its image, too.
+        let change = "UPDATE chat.messages SET room = 9 WHERE id = 1";
+        let later = write(&mut replica, change).unwrap();
+        end(&mut replica, id);
+        assert_eq!(rows(&replica, "SELECT room FROM chat.messages WHERE id = 1"), ["9"]);
+        replica.cancel(later).unwrap().unwrap();
+        assert_eq!(all(&replica), before);
+    }
+    drop(replica);
+    let file = rusqlite::Connection::open(place.path()).unwrap();
+    let left = file.query_row("SELECT count(*) FROM tw_base_64", [], |row| row.get::<_, i64>(0));
+    assert_eq!(left.unwrap(), 0);
+}
+
+/// A row that only this transaction has made has no image of the server.
+#[test]
+fn a_row_that_is_made_here_and_expected_goes_with_the_write() {
+    let place = Place::new();
+    let mut replica = place.with_messages();
+    let mut transaction = replica.begin(writer()).unwrap();
+    let insert = "INSERT INTO chat.messages (id, body) VALUES (3, 'c')";
+    transaction.execute(insert, &[]).unwrap();
+    let three = [("id", Value::Integer(3))];
+    for room in [Value::Null, Value::Integer(4)] {
+        transaction.expect("chat.messages", &three, &[("room", room)]).unwrap();
+    }
+    let id = transaction.commit().unwrap().id;
+    assert_eq!(operations(&replica, id).len(), 2, "one in front");
+    replica.cancel(id.unwrap()).unwrap().unwrap();
+    assert_eq!(rows(&replica, ALL), ["1 one 5", "2 two 6"]);
+}
+
+/// A savepoint that is rolled back takes with it what was expected in it, and nothing else.
+#[test]
+fn what_is_expected_goes_with_its_savepoint() {
+    let place = Place::new();
+    let mut replica = place.open();
+    let writes = [(1, crate::world::messages()), (2, crate::world::posts())];
+    let put = |(id, table)| put(id, crate::world::all_columns(table));
+    let rows = vec![crate::world::message(1, 7, "one")];
+    let mut writes: Vec<_> = writes.map(put).into();
+    writes.push(crate::world::batch(1, &[5], rows));
+    apply(&mut replica, writes);
+    let expect = |transaction: &mut sdk_replica::Transaction<'_>, room| {
+        let one = [("id", Value::Integer(1))];
+        transaction.expect("chat.messages", &one, &[("room", Value::Integer(room))])
+    };
+    let post = "INSERT INTO forum.posts (body) VALUES ('x')";
+    let change = "UPDATE chat.messages SET body = 'x' WHERE id = 1";
+    let savepoint = |transaction: &mut sdk_replica::Transaction<'_>, room| {
+        transaction.execute("SAVEPOINT s", &[]).unwrap();
+        if let Some(room) = room {
+            expect(transaction, room).unwrap();
+        }
+        transaction.execute("ROLLBACK TO s", &[]).unwrap();
+        transaction.execute("RELEASE s", &[]).unwrap();
+    };
+    // What was expected before it keeps the lane.
+    let mut transaction = replica.begin(writer()).unwrap();
+    expect(&mut transaction, 7).unwrap();
+    savepoint(&mut transaction, None);
+    let refused = transaction.execute(post, &[]).unwrap_err();
+    assert!(matches!(refused, ReplicaError::TwoLanes { .. }), "{refused}");
+    drop(transaction);
+    // What was expected in it does not.
+    let mut transaction = replica.begin(writer()).unwrap();
+    savepoint(&mut transaction, Some(7));
+    transaction.execute(post, &[]).unwrap();
+    let id = transaction.commit().unwrap().id;
+    assert_eq!(operations(&replica, id).len(), 1);
+    let mut transaction = replica.begin(writer()).unwrap();
+    expect(&mut transaction, 7).unwrap();
+    savepoint(&mut transaction, Some(8));
+    transaction.execute(change, &[]).unwrap();
+    let id = transaction.commit().unwrap().id;
+    let [update] = &operations(&replica, id)[..] else { panic!() };
+    assert_eq!(values(update), [(2, Value::Integer(7))]);
 }

@@ -1,12 +1,12 @@
 //! Files as each released format has left them are opened, with all that is in them.
 
 use std::path::Path;
+use std::time::Duration;
 
 use protocol::ids::{ContentHash, Epoch, MutationNumber};
 use protocol::mutation::MutationDigest;
-use sdk_machine::{MutationId, StoredWriter, Write};
-use sdk_replica::Replica;
-use sdk_replica::{OnReject, WriteOptions};
+use sdk_machine::{MutationId, StoredWriter, SubscriptionId, Write};
+use sdk_replica::{Idle, OnReject, Replica, WriteOptions};
 
 use crate::sending::{rejected, settle};
 use crate::world::{CLIENT, Place, execute, lane, rows, step, with, write};
@@ -108,7 +108,7 @@ fn a_file_of_the_fifth_format_has_what_is_held_back_and_what_was_rejected() {
     let waits = "SELECT key, mutation, state FROM tw_pending ORDER BY mutation";
     assert_eq!(rows(&replica, waits), ["1 1 stuck", "2 3 sent", "3 4 queued", "7 6 queued"]);
     assert_eq!(replica.load().unwrap().writers[0].stuck, Some(MutationId(1)));
-    let rejections = replica.rejections(0).unwrap();
+    let rejections = replica.rejections(0, 9).unwrap();
     assert_eq!((rejections.len(), rejections[0].id), (1, MutationId(5)));
     assert_eq!(replica.let_go().unwrap(), []);
     assert!(replica.discard(MutationId(5)).unwrap());
@@ -116,6 +116,24 @@ fn a_file_of_the_fifth_format_has_what_is_held_back_and_what_was_rejected() {
     assert_eq!((free.len(), free[0].id, free[0].place.0), (1, MutationId(6), 7));
     drop(replica);
     is_whole(&place);
+}
+
+#[test]
+fn a_file_of_the_sixth_format_knows_what_nobody_asks_for() {
+    let place = Place::new();
+    let replica = opened(&place, 6);
+    assert_eq!(replica.idle().unwrap(), [idle()]);
+    assert_eq!(replica.rejections(0, usize::MAX).unwrap().len(), 1);
+    drop(replica);
+    is_whole(&place);
+    let place = Place::new();
+    let before = opened(&place, 5).idle().unwrap();
+    assert_eq!((before[0].ttl, before[0].idle), (None, Duration::ZERO));
+}
+
+fn idle() -> Idle {
+    let (ttl, idle) = (Some(Duration::from_secs(60)), Duration::from_millis(1_500));
+    Idle { id: SubscriptionId(1), ttl, idle }
 }
 
 fn sent_writer() -> StoredWriter {
@@ -157,6 +175,7 @@ fn the_fixture_is_made_so() {
     let writes =
         vec![settle(rejected_one, settled), Write::PutWriter(Box::new(stuck)), Write::PutSince(77)];
     replica.apply(&step(writes)).unwrap();
+    replica.note_idle(&[idle()]).unwrap();
     drop(replica);
     is_whole(&place);
     #[expect(clippy::disallowed_methods, reason = "somebody who makes a fixture says where")]

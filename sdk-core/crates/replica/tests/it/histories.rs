@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
+use protocol::digest::RowsDigest;
 use protocol::frame::v1::RowChange;
-use protocol::ids::{Birth, ColumnId, SchemaVersion};
+use protocol::ids::{Birth, ColumnId, Floor, SchemaVersion, SeqId};
 use protocol::schema::ColumnDefault;
 use protocol::value::{ColumnType, Row, Value};
 use sdk_machine::replica::MemoryReplica;
-use sdk_machine::{Known, Staged, Step, SubscriptionId, Write};
+use sdk_machine::{Comparison, Known, Staged, Step, SubscriptionId, Write};
 use sdk_replica::Replica;
 
 use crate::changes;
@@ -212,6 +213,16 @@ fn compare(replica: &mut Replica, memory: &MemoryReplica) -> Result<(), TestCase
         let mut shown = rows(replica, &format!("SELECT {columns} FROM {}", of.table.name));
         shown.sort();
         prop_assert_eq!(shown, expected(memory, &of), "{}", of.table.name);
+    }
+    let born = |seq: u64| SeqId::new(seq).unwrap();
+    let of = memory.subscriptions().filter(|stored| stored.known.is_some()).map(|stored| stored.id);
+    for subscription in of {
+        for (floor, below) in [(0, None), (3, None), (0, Some(4)), (2, Some(5))] {
+            let (floor, below) = (Floor(born(floor)), below.map(|seq| Birth(born(seq))));
+            let theirs = RowsDigest::default();
+            let of = Comparison { subscription, floor, below, theirs };
+            prop_assert_eq!(replica.digest(&of).unwrap(), memory.digest(&of), "{:?}", of);
+        }
     }
     Ok(())
 }

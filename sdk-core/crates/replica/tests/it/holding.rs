@@ -76,11 +76,108 @@ fn what_replaces_a_rejected_write_has_its_turn() {
     let options = WriteOptions { replaces: Some(one), ..WriteOptions::default() };
     let sql = "INSERT INTO chat.messages (id, body) VALUES (11, 'again')";
     let again = with(&mut replica, options, sql).unwrap().mutation.unwrap();
-    assert_eq!(rows(&replica, eleven), ["NULL again"], "as SQL has written it");
-    assert_eq!(replica.rejections(0).unwrap(), []);
+    assert_eq!(rows(&replica, eleven), ["3 again"], "with what is sent behind it on it");
+    assert_eq!(replica.rejections(0, 9).unwrap(), []);
     assert_eq!((let_go(&mut replica), to_send(&mut replica)), (vec![], vec![again.id]));
     apply(&mut replica, vec![settle(again.id, Settled::Accepted(seq(20)))]);
     assert_eq!(let_go(&mut replica), [edit]);
+}
+
+fn replaces(id: MutationId) -> WriteOptions {
+    WriteOptions { replaces: Some(id), ..WriteOptions::default() }
+}
+
+/// What is rejected of a queue, and what is held behind it.
+fn halted(replica: &mut Replica) -> (MutationId, MutationId) {
+    let (one, two) = (send(replica, "a", 11), send(replica, "a", 12));
+    apply(replica, vec![settle(one, rejected())]);
+    (one, two)
+}
+
+/// The turn is one in its own queue.
+#[test]
+fn a_replacement_in_another_queue_waits_there() {
+    let place = Place::new();
+    let mut replica = place.with_messages();
+    let (_, two) = halted(&mut replica);
+    let sql = "UPDATE chat.messages SET body = 'mine' WHERE id = 1";
+    let free = write(&mut replica, sql).unwrap();
+    apply(&mut replica, vec![settle(free, rejected())]);
+    let options = WriteOptions { replaces: Some(free), ..queue("a") };
+    let edit = with(&mut replica, options, sql).unwrap();
+    assert!(replica.is_held(edit.id.unwrap()).unwrap() && replica.is_held(two).unwrap());
+}
+
+/// After a fork there are several, and they go one after the other as ever.
+#[test]
+fn of_several_rejected_writes_of_a_queue_one_goes_at_a_time() {
+    let place = Place::new();
+    let mut replica = place.with_messages();
+    let (one, two) = halted(&mut replica);
+    apply(&mut replica, vec![Write::HeldBackUncertain(lane())]);
+    let again = |replica: &mut Replica, id: MutationId, row: i64| {
+        let sql = format!("INSERT INTO chat.messages (id, body) VALUES ({row}, 'again')");
+        with(replica, replaces(id), &sql).unwrap().id.unwrap()
+    };
+    let first = again(&mut replica, one, 11);
+    let second = again(&mut replica, two, 12);
+    assert!(!replica.is_held(first).unwrap() && replica.is_held(second).unwrap());
+    assert_eq!((let_go(&mut replica), to_send(&mut replica)), (vec![], vec![first]));
+    accept(&mut replica, first);
+    assert_eq!(let_go(&mut replica), [second]);
+}
+
+/// It goes before what was written on the row of the rejected one, and not before what makes a row that
+/// it changes.
+#[test]
+fn a_replacement_waits_for_rows_that_the_rejected_write_did_not_write() {
+    let place = Place::new();
+    let mut replica = place.with_messages();
+    let (one, two) = halted(&mut replica);
+    let insert = "INSERT INTO chat.messages (id, body) VALUES (11, 'again')";
+    let mut transaction = replica.begin(crate::world::writer()).unwrap();
+    transaction.set_options(replaces(one)).unwrap();
+    transaction.execute(insert, &[]).unwrap();
+    transaction.execute("UPDATE chat.messages SET room = 5 WHERE id = 12", &[]).unwrap();
+    let edit = transaction.commit().unwrap().id.unwrap();
+    assert!(replica.is_held(edit).unwrap());
+    assert_eq!(let_go(&mut replica), [two]);
+    accept(&mut replica, two);
+    assert_eq!(let_go(&mut replica), [edit]);
+}
+
+/// It is dealt with, or its queue would wait for ever.
+#[test]
+fn what_is_replaced_by_nothing_is_dealt_with() {
+    let place = Place::new();
+    let mut replica = place.with_messages();
+    let (one, two) = halted(&mut replica);
+    let nothing = "UPDATE chat.messages SET body = 'one' WHERE id = 1";
+    assert_eq!(with(&mut replica, replaces(one), nothing).unwrap().id, None);
+    assert_eq!(replica.rejections(0, 9).unwrap(), []);
+    assert_eq!(let_go(&mut replica), [two]);
+}
+
+/// Each is looked at once: a row that was written 2,000 times has 2,000,000 pairs.
+#[test]
+fn many_that_wait_for_one_row_are_let_go_in_one_pass() {
+    let place = Place::new();
+    let mut replica = place.with_messages();
+    let (one, two) = halted(&mut replica);
+    let sql = "UPDATE chat.messages SET room = coalesce(room, 0) + 1 WHERE id = 12";
+    let ids: Vec<MutationId> = (0..2_000).map(|_| write(&mut replica, sql).unwrap()).collect();
+    assert!(replica.discard(one).unwrap());
+    let mut gone = Vec::new();
+    loop {
+        let some = let_go(&mut replica);
+        if some.is_empty() {
+            break;
+        }
+        assert!(some.len() <= sdk_replica::LET_GO_AT_ONCE_MAX);
+        gone.extend(some);
+    }
+    assert_eq!((gone[0], &gone[1..]), (two, &ids[..]));
+    assert_eq!(to_send(&mut replica), gone);
 }
 
 /// What was written on what a held write shows would be sent before it otherwise.
@@ -142,7 +239,7 @@ fn what_is_held_in_a_copy_is_uncertain() {
     let two = send(&mut replica, "a", 12);
     let writes = vec![settle(one, Settled::Uncertain), Write::HeldBackUncertain(lane())];
     apply(&mut replica, writes);
-    let kept: Vec<_> = replica.rejections(0).unwrap();
+    let kept: Vec<_> = replica.rejections(0, 9).unwrap();
     let kept: Vec<_> = kept.iter().map(|it| (it.id, it.rejection.is_none(), it.place)).collect();
     assert_eq!(kept, [(one, true, 1), (two, true, 2)]);
     assert_eq!(rows(&replica, ALL), ["1 one 5", "2 two 6"]);

@@ -3,13 +3,16 @@
 use protocol::frame::v1::{RowChange, RowNow, TableNow, Written};
 use protocol::ids::{ColumnId, ContentHash, Epoch, MutationNumber, TableId};
 use protocol::mutation::{MutationDigest, Reason, Rejection};
-use protocol::value::{Row, Value};
+use protocol::value::{ColumnType, Row, Value};
 use sdk_machine::{
     MutationId, Outgoing, Place as Sent, Settled, StoredWriter, SubscriptionId, Write,
 };
 use sdk_replica::Replica;
 
-use crate::world::{CLIENT, Place, birth, lane, message, put_lane, rows, seq, step, write};
+use crate::world::{
+    CLIENT, Place, batch, birth, column, known, lane, message, messages, put, put_lane, rows, seq,
+    step, write,
+};
 
 pub(crate) const ALL: &str = "SELECT id, body, _seq FROM chat.messages ORDER BY id";
 
@@ -119,6 +122,50 @@ fn an_accepted_write_is_the_servers_row_in_one_step() {
     let mut replica = place.open();
     let next = write(&mut replica, "UPDATE chat.messages SET body = 'b' WHERE id = 2").unwrap();
     assert!(next > one);
+}
+
+/// Whatever type the key has, the row that the server says and the one that a write has named are the same.
+#[test]
+fn a_row_with_a_key_of_any_type_stays_when_its_write_is_settled() {
+    let keys = [
+        (ColumnType::Boolean, Value::Boolean(true)),
+        (ColumnType::Int, Value::Integer(7)),
+        (ColumnType::Timestamp, Value::Integer(1_000_000)),
+        (ColumnType::Text, Value::text("a \"key\"").unwrap()),
+        (ColumnType::Bytes, Value::Bytes(vec![0, 0xAB])),
+        (ColumnType::Uuid, Value::Uuid([0xAB; 16])),
+    ];
+    for (of, key) in keys {
+        for is_second in [false, true] {
+            let place = Place::new();
+            let mut replica = place.open();
+            let mut table = messages();
+            let mut column = column(1, "id", of);
+            column.not_null = true;
+            table.columns[0] = column;
+            table.indexes.clear();
+            if is_second {
+                table.columns[1].not_null = true;
+                table.primary_key = vec![ColumnId(2), ColumnId(1)];
+            }
+            let row = |body: &str| {
+                let values =
+                    [key.clone(), Value::Integer(7), Value::text(body).unwrap(), Value::Null];
+                Row(values.to_vec())
+            };
+            let here = vec![put(1, known(table, &[1, 2, 3, 4])), batch(1, &[5], vec![row("one")])];
+            apply(&mut replica, here);
+            let one = write(&mut replica, "UPDATE chat.messages SET body = 'mine'").unwrap();
+            let changes = vec![RowChange::Row(birth(5), row("mine"))];
+            let says = Write::Changes { subscription: SubscriptionId(1), changes };
+            apply(&mut replica, vec![says, put_lane(11), settle(one, Settled::Accepted(seq(11)))]);
+            assert_eq!(rows(&replica, "SELECT body FROM chat.messages"), ["mine"], "{of:?}");
+            // And when one is taken back.
+            let two = write(&mut replica, "UPDATE chat.messages SET body = 'again'").unwrap();
+            replica.cancel(two).unwrap().unwrap();
+            assert_eq!(rows(&replica, "SELECT body FROM chat.messages"), ["mine"], "{of:?}");
+        }
+    }
 }
 
 #[test]

@@ -31,6 +31,10 @@ impl Session {
                 self.live.load_older(load_older).await;
                 Ok(())
             }
+            Received::Known(ClientFrame::Digest(digest)) => {
+                self.live.digest(digest).await;
+                Ok(())
+            }
             Received::Known(ClientFrame::Sql(sql)) => {
                 let (caller, queue) = (self.caller.clone(), self.queue.clone());
                 statements::start(Arc::clone(&self.gateway), caller, queue, &self.running, sql);

@@ -8,8 +8,8 @@ use futures::{SinkExt, StreamExt};
 use protocol::codec;
 use protocol::error_code::ErrorCode;
 use protocol::frame::v1::{
-    ClientFrame, Goodbye, Hello, LaneCursor, LaneWriter, LoadOlder, Mutate, OpenLane, Progress,
-    Received, ServerFrame, Subscribe, Token, Unsubscribe, Welcome, read_server,
+    AskDigest, ClientFrame, Goodbye, Hello, LaneCursor, LaneWriter, LoadOlder, Mutate, OpenLane,
+    Progress, Received, ServerFrame, Subscribe, Token, Unsubscribe, Welcome, read_server,
 };
 use protocol::ids::{ClientId, RequestNumber};
 use server_gateway::{Caller, Limits, LiveConnection, LiveFuture, SendQueue, SubscriptionPort};
@@ -28,6 +28,7 @@ pub(crate) enum Told {
     Subscribed(Subscribe),
     Unsubscribed(Unsubscribe),
     Older(LoadOlder),
+    Digest(AskDigest),
     LaneOpened(OpenLane),
     Mutated(Box<Mutate>, usize),
     Drained,
@@ -95,6 +96,11 @@ impl LiveConnection for FakeConnection {
 
     fn load_older(&self, load_older: LoadOlder) -> LiveFuture<'_> {
         self.tell(Told::Older(load_older));
+        Box::pin(async {})
+    }
+
+    fn digest(&self, digest: AskDigest) -> LiveFuture<'_> {
+        self.tell(Told::Digest(digest));
         Box::pin(async {})
     }
 

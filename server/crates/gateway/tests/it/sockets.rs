@@ -8,10 +8,10 @@ use futures::{SinkExt, StreamExt};
 use protocol::codec;
 use protocol::error_code::ErrorCode;
 use protocol::frame::v1::{
-    ClientFrame, Goodbye, Hello, LaneAt, LaneCursor, LaneWriter, LoadOlder, Mutate, OpenLane,
-    Progress, Received, ServerFrame, Token, Unsubscribe, Written, read_server,
+    AskDigest, ClientFrame, Goodbye, Hello, LaneAt, LaneCursor, LaneWriter, LoadOlder, Mutate,
+    OpenLane, Progress, Received, ServerFrame, Token, Unsubscribe, Written, read_server,
 };
-use protocol::ids::{ClientId, ContentHash, Epoch, MutationNumber, RequestNumber, SeqId};
+use protocol::ids::{Birth, ClientId, ContentHash, Epoch, MutationNumber, RequestNumber, SeqId};
 use protocol::limits::CLIENT_FRAME_BYTES_MAX;
 use protocol::mutation::MutationDigest;
 use server_gateway::{Limits, Role, SigningKey};
@@ -51,6 +51,8 @@ async fn who_says_hello_is_welcome_and_heard() {
     live.send(ClientFrame::Subscribe(subscribe(2))).await;
     let older = LoadOlder { request: RequestNumber(2), rows: 5 };
     live.send(ClientFrame::LoadOlder(older.clone())).await;
+    let digest = AskDigest { request: RequestNumber(2), below: Some(Birth(SeqId::MAX)) };
+    live.send(ClientFrame::Digest(digest.clone())).await;
     let end = Unsubscribe { request: RequestNumber(2) };
     live.send(ClientFrame::Unsubscribe(end.clone())).await;
     world.live.until(1, |told| matches!(told, Told::Unsubscribed(_))).await;
@@ -65,6 +67,7 @@ async fn who_says_hello_is_welcome_and_heard() {
             Told::Resumed(vec![cursor], vec![subscribe(1)], vec![]),
             Told::Subscribed(subscribe(2)),
             Told::Older(older),
+            Told::Digest(digest),
             Told::Unsubscribed(end),
             Told::Closed,
         ]

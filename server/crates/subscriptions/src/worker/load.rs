@@ -1,5 +1,5 @@
 //! A load is inserted into its feed: the batch goes out between the commits that it has and those
-//! that it has not.
+//! that it has not. So does a digest, and both ends compare the same moment.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use super::Worker;
 use crate::commit::Entry;
 use crate::feed::{FeedKey, Hold, State, Subscription};
 use crate::host::Outbox;
-use crate::read::{Answer, Found, ReadKind};
+use crate::read::{Answer, Brings, Found, ReadKind};
 
 impl<O: Outbox> Worker<O> {
-    /// Holds a live feed and reads the next batch, if one is wanted.
+    /// Holds a live feed and reads the next batch or digest, if one is wanted.
     pub(super) fn load_next(&mut self, key: FeedKey) {
         let Some(number) = self.feeds[key].loads_next() else { return };
         let held = &self.feeds[key].subscriptions[&number];
@@ -29,14 +29,19 @@ impl<O: Outbox> Worker<O> {
     }
 
     fn load_of(&self, held: &Subscription) -> ReadKind {
-        let wanted = held.missing.map_or(usize::MAX, |m| usize::try_from(m).unwrap_or(usize::MAX));
         let limits = LoadLimits {
-            rows: wanted.min(held.batch_rows as usize),
+            rows: self.settings.batch_rows_max as usize,
             bytes: self.settings.batch_bytes_max,
             examined: self.settings.batch_examined_max,
         };
+        let query = Arc::clone(&held.query);
+        if let (false, Some(floor), Some(below)) = (held.is_loading(), held.floor, held.digest) {
+            return ReadKind::Digest { query, floor, below, limits };
+        }
+        let wanted = held.missing.map_or(usize::MAX, |m| usize::try_from(m).unwrap_or(usize::MAX));
+        let limits = LoadLimits { rows: wanted.min(held.batch_rows as usize), ..limits };
         let below = held.floor.map(|floor| Birth(floor.0));
-        ReadKind::Load { query: Arc::clone(&held.query), below, limits }
+        ReadKind::Load { query, below, limits }
     }
 
     /// A batch was read.
@@ -94,8 +99,15 @@ impl<O: Outbox> Worker<O> {
                 self.lag(key, position);
                 return;
             }
-            held.floor = Some(batch.floor);
-            held.missing = held.missing.map(|missing| missing.saturating_sub(batch.rows));
+            match batch.brings {
+                Brings::Rows { floor, rows } => {
+                    held.floor = Some(floor);
+                    held.missing = held.missing.map(|missing| missing.saturating_sub(rows));
+                }
+                // Another one may have been asked for since.
+                Brings::Digest { below } if held.digest == Some(below) => held.digest = None,
+                Brings::Digest { .. } => {}
+            }
             feed.told = batch.seq;
             feed.outbox.push(batch.frame.clone());
         }

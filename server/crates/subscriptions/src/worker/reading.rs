@@ -17,6 +17,7 @@ pub(super) enum ReadKey {
     Position(Lane, Option<WriterKey>),
     CatchUp(Lane, Epoch, SeqId, Vec<(QueryNumber, Floor)>, Option<WriterKey>),
     Load(QueryNumber, Option<Birth>, usize),
+    Digest(QueryNumber, Floor, Option<Birth>),
 }
 
 /// What is known of a writer is read for that one alone.
@@ -120,6 +121,9 @@ fn read_key(lane: &Lane, kind: &ReadKind) -> ReadKey {
             ReadKey::CatchUp(lane.clone(), *epoch, *position, queries, writer)
         }
         ReadKind::Load { query, below, limits } => ReadKey::Load(query.number, *below, limits.rows),
+        ReadKind::Digest { query, floor, below, .. } => {
+            ReadKey::Digest(query.number, *floor, *below)
+        }
     }
 }
 

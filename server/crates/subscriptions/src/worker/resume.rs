@@ -230,7 +230,7 @@ impl<O: Outbox> Worker<O> {
 fn has_writer(kind: &ReadKind) -> bool {
     match kind {
         ReadKind::Position { writer } | ReadKind::CatchUp { writer, .. } => writer.is_some(),
-        ReadKind::Load { .. } => false,
+        ReadKind::Load { .. } | ReadKind::Digest { .. } => false,
     }
 }
 

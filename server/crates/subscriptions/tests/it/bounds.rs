@@ -28,6 +28,7 @@ fn kinds(frames: &[ServerFrame]) -> Vec<&'static str> {
         ServerFrame::Subscribed(_) => "subscribed",
         ServerFrame::Reset(_) => "reset",
         ServerFrame::InitialDataBatch(_) => "batch",
+        ServerFrame::Digest(_) => "digest",
         ServerFrame::Delta(_) => "delta",
         ServerFrame::CatchUp(_) => "catch_up",
         ServerFrame::Frontier(_) => "frontier",
@@ -258,4 +259,61 @@ fn only_what_a_query_shows_is_told() {
     let row = [Value::Integer(1), Value::Integer(8)].into_iter().collect();
     assert_eq!(delta.changes, [RowChange::Row(protocol::ids::Birth(seq(1)), row)]);
     assert_eq!((delta.previous, delta.seq), (seq(1), seq(3)), "what was not told leaves no gap");
+}
+
+/// The births of rows that a digest of the whole subscription covers, from each answer.
+fn digests(world: &mut World, request: u64) -> Vec<(u64, Option<u64>, u64)> {
+    let (mut below, mut all) = (None, Vec::new());
+    loop {
+        world.worker.digest(CONNECTION, RequestNumber(request), below);
+        world.collect();
+        world.settle();
+        let frames = world.queue.take();
+        let [ServerFrame::Digest(digest)] = &*frames else { panic!("{frames:?}") };
+        let at = |birth: protocol::ids::Birth| birth.0.get();
+        all.push((digest.floor.0.get(), digest.below.map(at), digest.rows));
+        if digest.floor == Floor::COMPLETE || digest.rows == 0 {
+            return all;
+        }
+        below = Some(protocol::ids::Birth(digest.floor.0));
+    }
+}
+
+/// A digest covers a batch at most, nothing below the floor, and comes between the commits.
+#[test]
+fn a_digest_is_as_large_as_a_batch_and_has_its_place() {
+    let mut world = World::new(Settings { batch_rows_max: 2, ..Settings::default() });
+    world.write(1..=5, 7, 0);
+    world.handle();
+    world.subscribe(1, None, None);
+    world.settle();
+    world.queue.take();
+    assert_eq!(digests(&mut world, 1), [(4, None, 2), (2, Some(4), 2), (0, Some(2), 1)]);
+
+    // Held while it is read: what is in it goes out before, and the rest behind.
+    world.worker.digest(CONNECTION, RequestNumber(1), None);
+    world.collect();
+    world.write([6], 7, 0);
+    world.answer();
+    world.handle();
+    let frames = world.queue.take();
+    assert_eq!(kinds(&frames), ["delta", "digest"]);
+    let ServerFrame::Digest(digest) = &frames[1] else { panic!("{frames:?}") };
+    assert_eq!(digest.seq, seq(6));
+
+    let mut world = World::new(Settings::default());
+    world.write(1..=5, 7, 0);
+    world.handle();
+    world.subscribe(1, None, Some(2));
+    world.settle();
+    world.queue.take();
+    world.worker.digest(CONNECTION, RequestNumber(1), None);
+    world.collect();
+    world.settle();
+    let frames = world.queue.take();
+    let [ServerFrame::Digest(digest)] = &*frames else { panic!("{frames:?}") };
+    assert_eq!((digest.floor, digest.rows), (Floor(seq(4)), 2), "no more than is loaded");
+    world.worker.digest(CONNECTION, RequestNumber(9), None);
+    world.collect();
+    assert_eq!(world.reads.len(), 0, "nothing is subscribed to under that number");
 }

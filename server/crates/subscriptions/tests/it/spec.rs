@@ -13,7 +13,7 @@ use crate::world::{CONNECTION, EPOCH, World, lane, writing};
 const STATES: [&str; 7] =
     ["lagging", "asking", "waiting", "registering", "ahead", "live", "loading"];
 
-const EVENTS: [&str; 16] = [
+const EVENTS: [&str; 17] = [
     "commit",
     "decision",
     "large commit",
@@ -27,6 +27,7 @@ const EVENTS: [&str; 16] = [
     "subscribe",
     "unsubscribe",
     "load_older",
+    "digest",
     "open_lane",
     "alter",
     "progress",
@@ -134,6 +135,7 @@ fn act(world: &mut World, event: &str) {
         "subscribe" => world.subscribe(2, Some(7), None),
         "unsubscribe" => world.worker.unsubscribe(CONNECTION, RequestNumber(1)),
         "load_older" => world.worker.load_older(CONNECTION, RequestNumber(1), 1),
+        "digest" => world.worker.digest(CONNECTION, RequestNumber(1), None),
         // What it confirms is new, and so is what is read.
         "open_lane" => assert!(world.open_lane(CLIENT, 1)),
         "alter" => {
@@ -176,6 +178,7 @@ fn name(frame: &ServerFrame) -> &'static str {
         ServerFrame::Refused(_) => "refused",
         ServerFrame::Reset(_) => "reset",
         ServerFrame::InitialDataBatch(_) => "batch",
+        ServerFrame::Digest(_) => "digest",
         ServerFrame::Delta(_) => "delta",
         ServerFrame::CatchUp(_) => "catch_up",
         ServerFrame::Frontier(_) => "frontier",

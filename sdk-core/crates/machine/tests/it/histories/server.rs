@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use protocol::digest::RowsDigest;
 use protocol::frame::v1::{
-    CatchUp, ClientFrame, Delta, InitialDataBatch, Reset, RowChange, ServerFrame, Subscribe,
+    CatchUp, ClientFrame, Delta, Digest, InitialDataBatch, Reset, RowChange, ServerFrame, Subscribe,
 };
 use protocol::ids::{ColumnId, Epoch, Floor, QueryNumber, RequestNumber};
 use protocol::value::{Row, Value};
@@ -108,6 +109,8 @@ struct Subscription {
     floor: Option<u64>,
     window: Option<u64>,
     missing: Option<u64>,
+    /// Asked for, of what was born before.
+    digest: Option<Option<u64>>,
 }
 
 /// The server's end of a connection.
@@ -154,6 +157,12 @@ impl Connection {
                     (it.window, it.missing) = (it.window.map(more), it.missing.map(more));
                 }
             }
+            Some(ClientFrame::Digest(asked)) => {
+                let mut all = self.subscriptions.values_mut();
+                if let Some(it) = all.find(|other| other.request == asked.request) {
+                    it.digest = Some(asked.below.map(|below| below.0.get()));
+                }
+            }
             Some(ClientFrame::Token(_)) => {}
         }
         true
@@ -169,6 +178,7 @@ impl Connection {
             floor: held.map(|held| held.floor.0.get()),
             window: subscribe.fetch_last,
             missing: held.map_or(subscribe.fetch_last, |held| held.missing),
+            digest: None,
         });
         self.down.push_back(answer(subscribe.request, *query, lane.version));
     }
@@ -210,7 +220,7 @@ impl Connection {
     pub(super) fn work(&mut self, lane: &Lane, last_piece: bool, rows: usize) -> bool {
         let (head, _) = lane.head();
         if self.is_live {
-            return self.load(lane, rows);
+            return self.load(lane, rows) || self.digest(lane, rows);
         }
         if self.requests.is_empty() {
             return false;
@@ -276,6 +286,32 @@ impl Connection {
             rows,
             expiries: Vec::new(),
         }));
+        true
+    }
+
+    /// Answers how the rows are, of a few of them.
+    fn digest(&mut self, lane: &Lane, rows: usize) -> bool {
+        let mut all = self.subscriptions.iter_mut();
+        let next = all.find_map(|(query, it)| Some((query, it.floor?, it.digest.take()?)));
+        let Some((query, floor, below)) = next else { return false };
+        let (head, state) = lane.head();
+        let mut found = BTreeMap::new();
+        for (id, stored) in state {
+            let is_there = stored.0 >= floor && below.is_none_or(|below| stored.0 < below);
+            if let Some(values) = matching(*query, *id, stored, lane.version).filter(|_| is_there) {
+                found.insert(stored.0, values);
+            }
+        }
+        let floor = found.keys().rev().nth(rows).map_or(floor, |born| born + 1);
+        let mut digest = RowsDigest::default();
+        for (born, values) in found.range(floor..) {
+            digest.add(birth(*born), values);
+        }
+        (self.position, self.told) = (Some(head), Some(head));
+        let RowsDigest { rows, sum } = digest;
+        let (query, floor) = (number(*query, lane.version), Floor(seq(floor)));
+        let (seq, below) = (seq(head), below.map(birth));
+        self.down.push_back(ServerFrame::Digest(Digest { query, seq, floor, below, rows, sum }));
         true
     }
 

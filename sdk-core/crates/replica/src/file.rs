@@ -1,0 +1,157 @@
+//! The files of a replica: who has them, and what becomes of a damaged one.
+//!
+//! | file | |
+//! | --- | --- |
+//! | `X`, `X-wal`, `X-shm` | the replica |
+//! | `X.lock` | held by the process that has it |
+//! | `X.damaged`, `X.rebuilt` | while a damaged one is replaced: it, and the one that takes its place |
+//! | `X.set-aside` | the last that was damaged |
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use crate::error::ReplicaError;
+
+/// The files, held against other processes for as long as this lives.
+pub(crate) struct Files {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Files {
+    /// Waits for nobody.
+    pub(crate) fn lock(path: &Path) -> Result<Self, ReplicaError> {
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory).map_err(failed)?;
+        }
+        let lock = private(&beside(path, ".lock")).map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(ReplicaError::InUse),
+            Err(TryLockError::Error(error)) => Err(failed(error)),
+        }
+    }
+
+    /// A damaged one, on its way to be replaced.
+    pub(crate) fn damaged(&self) -> PathBuf {
+        beside(&self.path, ".damaged")
+    }
+
+    /// The one that takes its place, until it is whole.
+    pub(crate) fn rebuilt(&self) -> PathBuf {
+        beside(&self.path, ".rebuilt")
+    }
+
+    /// Where the last one is that was damaged.
+    pub(crate) fn set_aside(&self) -> PathBuf {
+        beside(&self.path, ".set-aside")
+    }
+
+    /// Whether a damaged one was to be replaced, and that was cut short.
+    pub(crate) fn is_being_rebuilt(&self) -> bool {
+        !self.path.exists() && self.damaged().exists()
+    }
+
+    /// Takes the damaged one out of the way. Where this was cut short it goes on. What its journal has
+    /// belongs to it.
+    pub(crate) fn put_away(&self) -> Result<(), ReplicaError> {
+        if self.path.exists() {
+            remove(&self.damaged())?;
+            fs::rename(&self.path, self.damaged()).map_err(failed)?;
+        }
+        move_if_there(&beside(&self.path, "-wal"), &beside(&self.damaged(), "-wal"))?;
+        if_there(fs::remove_file(beside(&self.path, "-shm")))?;
+        remove(&self.rebuilt())
+    }
+
+    /// The one that takes its place is whole. From here on nothing is taken from the damaged one any
+    /// more, whatever happens to the files.
+    pub(crate) fn replace(&self) -> Result<(), ReplicaError> {
+        fs::rename(self.rebuilt(), &self.path).map_err(failed)?;
+        self.sync();
+        self.keep_aside()
+    }
+
+    /// Only the last one is kept.
+    pub(crate) fn keep_aside(&self) -> Result<(), ReplicaError> {
+        if self.damaged().exists() {
+            remove(&self.set_aside())?;
+            for end in ["-wal", ""] {
+                move_if_there(&beside(&self.damaged(), end), &beside(&self.set_aside(), end))?;
+            }
+            if_there(fs::remove_file(beside(&self.damaged(), "-shm")))?;
+        }
+        Ok(())
+    }
+
+    /// Removes all of them. The lock stays: nobody takes it for another one.
+    pub(crate) fn wipe(&self) -> Result<(), ReplicaError> {
+        for path in [self.damaged(), self.rebuilt(), self.set_aside(), self.path.clone()] {
+            remove(&path)?;
+        }
+        self.sync();
+        Ok(())
+    }
+
+    /// The names are durable. Where that cannot be, they are soon.
+    fn sync(&self) {
+        if let Some(directory) = self.path.parent() {
+            let _ = File::open(directory).and_then(|directory| directory.sync_all());
+        }
+    }
+}
+
+/// Makes a file that nobody else on the machine may read, where there is none: SQLite would let
+/// everybody. One that is there is not even opened: closing it would take away the locks that this
+/// process has on it.
+pub(crate) fn private_if_new(path: &Path) -> Result<(), ReplicaError> {
+    match options().create_new(true).open(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(failed(error)),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// Opens such a file, and makes it if it is not there.
+fn private(path: &Path) -> io::Result<File> {
+    options().create(true).truncate(false).open(path)
+}
+
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(end);
+    name.into()
+}
+
+/// Removes a database and its journal.
+fn remove(path: &Path) -> Result<(), ReplicaError> {
+    // Without the journal it is what it was earlier, so the journal goes last.
+    ["", "-wal", "-shm"].iter().try_for_each(|end| if_there(fs::remove_file(beside(path, end))))
+}
+
+fn move_if_there(from: &Path, to: &Path) -> Result<(), ReplicaError> {
+    if_there(fs::rename(from, to))
+}
+
+fn if_there(done: io::Result<()>) -> Result<(), ReplicaError> {
+    match done {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(failed(error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn failed(error: io::Error) -> ReplicaError {
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => ReplicaError::DiskFull,
+        _ => ReplicaError::File(error.to_string()),
+    }
+}
