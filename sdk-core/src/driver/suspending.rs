@@ -102,7 +102,7 @@ impl Driver {
         if let Err(error) = self.readers.open(replica) {
             // Both are open, or none is.
             self.replica.close();
-            return Err(error.into());
+            return Err(error);
         }
         replica.load()
     }
