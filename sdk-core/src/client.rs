@@ -155,7 +155,7 @@ impl Client {
         let opening = self.inner.readers.openings();
         let is_wanted = self.inner.readers.wanted(&here.0);
         self.inner.readers.run(move |reader| {
-            let result = reader.run(&[(&sql, &params)], is_wanted).pop();
+            let result = reader.run(&[(&sql, &params, Default::default())], is_wanted).pop();
             // Nobody may wait any more.
             let _ = result.map(|result| done.send(result));
         })?;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use protocol::value::Value;
+use sdk_replica::ResultRow;
 
 use crate::error::Error;
 
@@ -12,64 +13,57 @@ use crate::error::Error;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rows {
     columns: Arc<[String]>,
-    rows: Arc<[Arc<[Value]>]>,
+    rows: Arc<[ResultRow]>,
 }
 
 /// One of them.
 #[derive(Clone, Copy, Debug)]
 pub struct Row<'a> {
     columns: &'a [String],
-    values: &'a Arc<[Value]>,
+    values: &'a ResultRow,
 }
 
 impl Rows {
-    pub(crate) fn new(columns: Vec<String>, rows: Vec<Vec<Value>>) -> Self {
-        Self { columns: columns.into(), rows: rows.into_iter().map(Arc::from).collect() }
+    pub(crate) fn new<R: Into<ResultRow>>(columns: Vec<String>, rows: Vec<R>) -> Self {
+        Self { columns: columns.into(), rows: rows.into_iter().map(Into::into).collect() }
+    }
+
+    pub(crate) fn parts(&self) -> (&[String], &[ResultRow]) {
+        (&self.columns, &self.rows)
     }
 
     /// The same rows, of which those that `before` has, too, are the same in memory. If they all are,
     /// it is all of `before`.
-    pub(crate) fn sharing<R>(columns: Arc<[String]>, rows: Vec<R>, before: &Self) -> Self
-    where
-        R: AsRef<[Value]> + Into<Arc<[Value]>>,
-    {
-        if columns != before.columns {
-            return Self { columns, rows: rows.into_iter().map(Into::into).collect() };
+    pub(crate) fn shared_with(mut self, before: &Self) -> Self {
+        if self.columns != before.columns {
+            return self;
         }
-        let old = &before.rows;
-        let is_same = |(old, new): &(&Arc<[Value]>, &R)| {
-            let (old, new): (&[Value], &[Value]) = (old, new.as_ref());
-            std::ptr::eq(old, new) || old == new
-        };
-        let begin = old.iter().zip(&rows).take_while(is_same).count();
-        if begin == old.len() && begin == rows.len() {
+        let (old, count) = (&before.rows, self.rows.len());
+        let is_same = |(old, new): &(&ResultRow, &ResultRow)| Arc::ptr_eq(old, new) || old == new;
+        let begin = old.iter().zip(&*self.rows).take_while(is_same).count();
+        if begin == old.len() && begin == count {
             return before.clone();
         }
         // Most often little has changed, and what lies between is short.
-        let behind = old[begin..].iter().rev().zip(rows[begin..].iter().rev());
+        let behind = old[begin..].iter().rev().zip(self.rows[begin..].iter().rev());
         let end = behind.take_while(is_same).count();
-        let (old_end, new_end) = (old.len() - end, rows.len() - end);
-        let known: HashMap<&[Value], &Arc<[Value]>> = match begin < new_end {
+        let (old_end, new_end) = (old.len() - end, count - end);
+        let known: HashMap<&[Value], &ResultRow> = match begin < new_end {
             true => old[begin..old_end].iter().map(|row| (&**row, row)).collect(),
             false => HashMap::new(),
         };
-        let shared = rows.into_iter().enumerate().map(|(place, row)| match place {
-            place if place < begin => Arc::clone(&old[place]),
-            place if place >= new_end => Arc::clone(&old[place - new_end + old_end]),
-            _ => match known.get(row.as_ref()) {
-                Some(known) => Arc::clone(known),
-                None => row.into(),
-            },
-        });
-        Self { columns: Arc::clone(&before.columns), rows: shared.collect() }
-    }
-
-    /// These rows, as [`Rows::sharing`] has them.
-    pub(crate) fn shared_with(self, before: &Self) -> Self {
-        match self.is_same(before) {
-            true => self,
-            false => Self::sharing(self.columns, self.rows.to_vec(), before),
+        for place in 0..count {
+            let row = &self.rows[place];
+            let same = match place {
+                place if place < begin => Some(&old[place]),
+                place if place >= new_end => Some(&old[place - new_end + old_end]),
+                _ => known.get(&**row).copied(),
+            };
+            if let Some(same) = same.filter(|same| !Arc::ptr_eq(same, row)) {
+                Arc::make_mut(&mut self.rows)[place] = Arc::clone(same);
+            }
         }
+        Self { columns: Arc::clone(&before.columns), rows: self.rows }
     }
 
     /// Whether it is the very same result: as cheap as to compare two pointers. Two that are not may
@@ -78,7 +72,7 @@ impl Rows {
         Arc::ptr_eq(&self.rows, &other.rows) && self.columns == other.columns
     }
 
-    pub(crate) fn values(&self, place: usize) -> &Arc<[Value]> {
+    pub(crate) fn values(&self, place: usize) -> &ResultRow {
         &self.rows[place]
     }
 

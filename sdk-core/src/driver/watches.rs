@@ -199,8 +199,8 @@ fn read(
     queries: Vec<Query>,
     is_wanted: impl Fn() -> bool + Clone + Send + 'static,
 ) -> Vec<(WatchId, Result<ReadRows, ReplicaError>)> {
-    let asked: Vec<(&str, &[Value])> =
-        queries.iter().map(|query| (&*query.sql, &*query.params)).collect();
+    let asked = queries.iter().map(|query| (&*query.sql, &*query.params, query.before.parts()));
+    let asked: Vec<sdk_replica::Query<'_>> = asked.collect();
     let results = reader.run(&asked, is_wanted);
     let read = |(query, result): (Query, Result<sdk_replica::QueryResult, _>)| {
         let rows = result.map(|result| {
@@ -208,7 +208,7 @@ fn read(
                 1 => result.reads.first().and_then(|table| primary_key(reader, table)),
                 _ => None,
             });
-            let rows = Rows::sharing(result.columns.into(), result.rows, &query.before);
+            let rows = Rows::new(result.columns, result.rows).shared_with(&query.before);
             ReadRows { rows, reads: result.reads, key }
         });
         (query.id, rows)

@@ -66,11 +66,11 @@ pub use idle::Idle;
 pub use limits::{LET_GO_AT_ONCE_MAX, OUTBOX_BYTES_MAX, OUTBOX_MUTATIONS_MAX, OVERDUE_AT_ONCE_MAX};
 pub use options::{Expect, OnReject, WriteOptions};
 pub use pending::PendingMutation;
-pub use reader::{QueryResult, Reader};
+pub use reader::{Query, QueryResult, Reader, ResultRow};
 pub use rejected::RejectedMutation;
+pub use replica::Replica;
 #[cfg(feature = "testing")]
 pub use replica::can_be_had_alone;
-pub use replica::Replica;
 pub use rescue::Rescued;
 pub use said::subscribed_table;
 pub use sdk_machine::MutationId;

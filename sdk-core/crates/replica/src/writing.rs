@@ -19,7 +19,7 @@ use crate::guard::{Guard, INSERTS, NOT_WRITTEN, PENDING};
 use crate::local::check_schema;
 use crate::options::{Expect, WriteOptions};
 use crate::outbox::{self, Added, Adding, Draft, OutboxSize};
-use crate::reader::{QueryResult, query, rows_of, while_wanted};
+use crate::reader::{QueryResult, ResultRow, query, rows_of, while_wanted};
 use crate::rebase;
 use crate::rejected::DealtWith;
 use crate::replica::Replica;
@@ -36,7 +36,7 @@ pub struct Executed {
     /// The names of the columns that RETURNING gives.
     pub columns: Vec<String>,
     /// What it gives.
-    pub rows: Vec<Vec<Value>>,
+    pub rows: Vec<ResultRow>,
 }
 
 /// What came of a transaction.
@@ -218,7 +218,7 @@ impl Transaction<'_> {
                     }
                     let bound = params_from_iter(params.iter().map(Bound));
                     // Of a statement that gives rows, all of it is done when the last was asked for.
-                    let (columns, rows) = rows_of(&mut statement, bound)?;
+                    let (columns, rows) = rows_of(&mut statement, bound, Default::default())?;
                     Ok((columns, rows, connection.changes()))
                 })
             },
@@ -284,7 +284,7 @@ impl Transaction<'_> {
         while_wanted(
             &mut self.replica.connection,
             move || is_wanted(),
-            |connection| query(connection, guard, sql, params),
+            |connection| query(connection, guard, (sql, params, Default::default())),
         )
     }
 

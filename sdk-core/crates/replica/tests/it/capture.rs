@@ -268,7 +268,7 @@ fn a_statement_gives_what_it_returns() {
     let sql = "INSERT INTO chat.messages (id, body) VALUES ($1, $2) RETURNING id, body";
     let values = [Value::Integer(3), Value::text("x").unwrap()];
     let done = execute(&mut replica, sql, &values).unwrap();
-    assert_eq!((done.rows_affected, done.rows), (1, vec![values.to_vec()]));
+    assert_eq!((done.rows_affected, done.rows), (1, vec![values.into()]));
     let done = execute(&mut replica, "DELETE FROM chat.messages RETURNING *", &[]).unwrap();
     assert_eq!(done.rows_affected, 3);
     assert_eq!(done.rows[0].len(), 5, "the columns of the table, and _seq");

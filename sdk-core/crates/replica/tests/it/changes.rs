@@ -9,7 +9,7 @@ use protocol::ids::ColumnId;
 use protocol::predicate::{CompareOp, Operand, Predicate};
 use protocol::value::{Row, Value};
 use sdk_machine::{SubscriptionId, Write};
-use sdk_replica::{Changed, ChangedRows, Replica, RowImage};
+use sdk_replica::{Changed, ChangedRows, Replica, ResultRow, RowImage};
 
 use crate::world::{
     Place, batch, birth, execute, known, marks, message, messages, put, step, write, writer,
@@ -19,7 +19,7 @@ const TABLES: [(&str, &str, &str); 2] =
     [("chat__messages", "chat.messages", "id"), ("chat__marks", "chat.marks", "user, room")];
 
 /// All rows of the tables, by their keys: the values, and when they were born.
-pub(crate) type Shown = BTreeMap<&'static str, BTreeMap<String, Vec<Value>>>;
+pub(crate) type Shown = BTreeMap<&'static str, BTreeMap<String, ResultRow>>;
 
 pub(crate) fn tell_rows(replica: &mut Replica) {
     replica.tell_rows_of(TABLES.iter().map(|(name, ..)| (*name).to_owned()).collect());
