@@ -70,7 +70,9 @@ impl Socket {
     ) -> Result<Self> {
         let (token, client) = (Token(token.to_owned()), ClientId::from_bytes([7; 16]));
         let (versions, writers) = (vec![1], Vec::new());
-        let hello = Hello { versions, token, client, lanes, subscriptions, writers };
+        let (schema, app_version) = (None, 0);
+        let hello =
+            Hello { versions, token, client, lanes, subscriptions, writers, schema, app_version };
         self.send(ClientFrame::Hello(hello)).await?;
         match self.next().await? {
             ServerFrame::Welcome(_) => Ok(self),
@@ -92,6 +94,8 @@ impl Socket {
             let message = tokio::time::timeout(WITHIN, self.0.next()).await?;
             if let Message::Binary(bytes) = message.context("the connection has ended")?? {
                 match read_server(&bytes)? {
+                    // It has no replica that would need to know the tables.
+                    Received::Known(ServerFrame::Schema(_)) => {}
                     Received::Known(frame) => return Ok(frame),
                     Received::Unknown { name } => bail!("an unknown message {name}"),
                 }

@@ -5,7 +5,9 @@ mod identity;
 mod name;
 mod position;
 
-pub use identity::{Basis, ClientId, ContentHash, Epoch, ParseIdentityError, RequestId, RowsSum};
+pub use identity::{
+    Basis, ClientId, ContentHash, Epoch, ParseIdentityError, RequestId, RowsSum, SchemaHash,
+};
 pub use name::{Lane, Name, NameError, TableName, TenantId, TenantIdError};
 pub use position::{Birth, Floor, MutationNumber, PositionError, SeqId};
 
@@ -28,7 +30,7 @@ pub struct IndexId(pub u16);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SchemaVersion(pub u32);
 
-/// Numbers the subscribes of a connection, from 1; and, from 1 too, its statements.
+/// Numbers the subscribes of a connection, from 1; and, from 1 too, its statements, and its syncs.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
 )]

@@ -49,6 +49,13 @@ pub const CONNECTION_SUBSCRIPTIONS_MAX: usize = 1_000;
 /// Most parameters of one statement: what SQLite takes.
 pub const SQL_PARAMS_MAX: usize = 32_766;
 
+/// Most tables that a client is told of. A server has fewer; a client makes each of them in its file.
+pub const SCHEMA_TABLES_MAX: usize = 10_000;
+
+/// Bytes of tables behind which a description of tables goes on in another piece. A piece with one
+/// table may have more.
+pub const SCHEMA_PIECE_BYTES: usize = 256 * 1024;
+
 /// Most rows of one piece of an answer to a statement.
 pub const SQL_RESULT_ROWS_MAX: usize = BATCH_ROWS_MAX;
 

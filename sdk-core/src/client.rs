@@ -1,6 +1,8 @@
 //! The client: what applications call.
 
+mod diagnosing;
 mod rejections;
+mod syncing;
 mod writes;
 
 use std::fmt;
@@ -331,9 +333,17 @@ impl Client {
     /// [`Error::Timeout`] when the deadline has passed: it is done as soon as it can.
     /// [`Error::Closed`].
     pub async fn suspend(&self, deadline: Duration) -> Result<(), Error> {
+        self.rest(deadline, Command::Suspend).await
+    }
+
+    async fn rest(
+        &self,
+        deadline: Duration,
+        command: impl FnOnce(std::sync::mpsc::Sender<()>) -> Command,
+    ) -> Result<(), Error> {
         let (done, answer) = oneshot::channel();
         let (suspended, is_suspended) = std::sync::mpsc::channel();
-        self.tell(Command::Suspend(suspended))?;
+        self.tell(command(suspended))?;
         let readers = self.inner.readers.clone();
         // The loop may be busy with what is to be stopped, so somebody else has the clock.
         let watching = std::thread::Builder::new().name("tidewire-suspend".to_owned());

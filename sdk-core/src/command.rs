@@ -11,6 +11,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::error::Error;
 use crate::readers::Waited;
 use crate::rejection::Rejection;
+use crate::storage::Subscribed;
+use crate::sync::Woken;
 use crate::transaction::{Call, Statement};
 use crate::verify::Verdict;
 use crate::watch::Found;
@@ -71,6 +73,16 @@ pub(crate) enum Command {
         within: Duration,
         done: oneshot::Sender<Result<(), Error>>,
     },
+    Subscribed(oneshot::Sender<Vec<Subscribed>>),
+    Diagnose(oneshot::Sender<serde_json::Value>),
+    WaitForSync {
+        within: Duration,
+        done: oneshot::Sender<Result<(), Error>>,
+    },
+    /// Goes on for a while.
+    Wake(oneshot::Sender<Woken>),
+    /// The while is over.
+    Rest(Woken, std::sync::mpsc::Sender<()>),
     Pause,
     /// Told when no lock is held any more.
     Suspend(std::sync::mpsc::Sender<()>),

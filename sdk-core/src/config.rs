@@ -48,6 +48,7 @@ pub struct Config {
     pub(crate) log: Option<LogCallback>,
     pub(crate) roots: Vec<Vec<u8>>,
     pub(crate) verify_every: Option<Duration>,
+    pub(crate) app_version: u32,
 }
 
 impl Config {
@@ -72,6 +73,7 @@ impl Config {
             log: None,
             roots: Vec::new(),
             verify_every: Some(VERIFY_EVERY),
+            app_version: 0,
         }
     }
 
@@ -114,11 +116,25 @@ impl Config {
         self
     }
 
+    /// How new the code of the application is: a number that grows with each release that needs other
+    /// tables than the one before. A server can be set up to serve no old code any more
+    /// (`live.app_version_min`); then the status is
+    /// [`UpdateRequired`](crate::StatusWord::UpdateRequired), while reading and local writing go on.
+    /// Without it the code says nothing about itself, and is older than any.
+    #[must_use]
+    pub fn with_app_version(mut self, version: u32) -> Self {
+        self.app_version = version;
+        self
+    }
+
     /// How the machine is set up.
     pub(crate) fn machine(&self) -> sdk_machine::Config {
         let millis = |every: Duration| u64::try_from(every.as_millis()).unwrap_or(u64::MAX).max(1);
-        let verify_every_ms = self.verify_every.map(millis);
-        sdk_machine::Config { servers: self.servers.len(), verify_every_ms }
+        sdk_machine::Config {
+            servers: self.servers.len(),
+            verify_every_ms: self.verify_every.map(millis),
+            app_version: self.app_version,
+        }
     }
 
     /// The user, if it can be one.

@@ -10,11 +10,13 @@
 //! When a step cannot be done, everything stops there: a new machine begins on what is stored, and
 //! connects after a pause.
 
+mod diagnosing;
 mod file;
 mod follow;
 mod idle;
 mod incidents;
 mod suspending;
+mod syncing;
 mod token;
 mod undecided;
 mod verifying;
@@ -26,7 +28,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::frame::v1::{ServerFrame, Token};
+use protocol::frame::v1::ServerFrame;
 use protocol::ids::TenantId;
 use sdk_machine::{
     Ask, Attempt, Event, Machine, Millis, Moment, Stall, StatusWord as Word, SubscriptionId,
@@ -38,6 +40,7 @@ use tokio::time::{Instant, sleep_until};
 
 pub(crate) use self::file::ReplicaFile;
 use self::idle::IdleTimes;
+use self::syncing::Syncing;
 use self::token::{TokenAnswer, TokenOutcome};
 use self::undecided::Mutations;
 use self::verifying::Verifying;
@@ -113,6 +116,7 @@ pub(crate) struct Driver {
     watches: Watches,
     waiting: Waiting,
     verifying: Verifying,
+    syncing: Syncing,
     mutations: Mutations,
     incidents: watch::Sender<Incidents>,
     /// What does not move, as it was told.
@@ -141,6 +145,8 @@ pub(crate) struct Driver {
     idle: IdleTimes,
     /// The application does not want to be connected for now.
     is_paused: bool,
+    /// How often the application has resumed it.
+    resumed: u64,
     /// The machine has something in mind that could not be stored. There is none to replace it yet.
     is_stale: bool,
     /// A step could not be done: why, and when it is tried again.
@@ -190,6 +196,7 @@ impl Driver {
             subscriptions: HashMap::new(),
             waiting: Waiting::default(),
             verifying: Verifying::default(),
+            syncing: Syncing::default(),
             mutations: Mutations::default(),
             incidents: watch::Sender::default(),
             told_stall: None,
@@ -207,6 +214,7 @@ impl Driver {
             synced_at_stored,
             idle,
             is_paused: false,
+            resumed: 0,
             is_stale: false,
             trouble: None,
             pause: TRY_AGAIN,
@@ -270,6 +278,7 @@ impl Driver {
         self.readers.end(Ending::ForEver);
         self.waiting.close();
         self.verifying.close();
+        self.syncing.close();
         self.show_status();
         let Self { replica, .. } = self;
         // The file is free, or gone, before anybody hears of the end.
@@ -370,29 +379,46 @@ impl Driver {
             Command::WaitFor { positions, within, done } => {
                 self.waiting.add_positions(positions, Instant::now() + within, done);
             }
-            Command::Pause => {
-                self.is_paused = true;
-                self.event(Event::Pause);
+            Command::Subscribed(done) => {
+                let _ = done.send(self.subscribed());
             }
+            Command::Diagnose(done) => {
+                let _ = done.send(self.diagnosis());
+            }
+            Command::WaitForSync { within, done } => self.wait_for_sync(within, done),
+            Command::Damaged(opening) => self.found_damage(opening),
+            Command::LookAtIdle => self.count_idle(),
+            command => self.run_or_rest(command),
+        }
+    }
+
+    /// The application is in front or goes, and the network comes and goes.
+    fn run_or_rest(&mut self, command: Command) {
+        match command {
+            Command::Wake(done) => {
+                let _ = done.send(self.wake_for_sync());
+            }
+            Command::Rest(woken, done) => {
+                self.rest(woken);
+                self.show_status();
+                let _ = done.send(());
+            }
+            Command::Pause => self.pause(),
             Command::Resume => {
-                self.is_paused = false;
-                if self.is_suspended() {
-                    self.try_again();
-                } else if self.trouble.is_none() {
-                    self.event(Event::Resume);
-                }
+                self.resumed += 1;
+                self.resume();
             }
             Command::Suspend(done) => {
                 self.suspend();
+                // Whoever hears of it sees it.
+                self.show_status();
                 let _ = done.send(());
             }
             Command::Nudge => {
                 self.event(Event::Nudge);
             }
-            Command::LookAtIdle => self.count_idle(),
-            Command::Damaged(opening) => self.found_damage(opening),
             // Handled in the loop.
-            Command::Transact { .. } | Command::SignOut { .. } | Command::Close(_) => {}
+            _ => {}
         }
     }
 
@@ -454,22 +480,6 @@ impl Driver {
                 self.store_idle();
                 self.log(LogLevel::Info, || format!("disconnected: {why}"));
                 self.event(Event::Disconnected { attempt });
-            }
-        }
-    }
-
-    fn token(&mut self, attempt: Attempt, outcome: TokenOutcome) {
-        self.is_wrong_user = matches!(outcome, TokenOutcome::WrongUser);
-        match outcome {
-            TokenOutcome::Token(token) => {
-                self.no_token = None;
-                self.event(Event::TokenReady { attempt, token: Token(token) });
-            }
-            TokenOutcome::WrongUser | TokenOutcome::Failed(_) => {
-                let reason = outcome.reason();
-                self.log(LogLevel::Warn, || reason.message.clone());
-                self.no_token = Some(reason);
-                self.event(Event::TokenFailed { attempt });
             }
         }
     }
@@ -556,7 +566,8 @@ impl Driver {
         let overdue = self.until_overdue().map(|left| Instant::now() + left);
         // They are looked at when the machine begins anew.
         let online = self.mutations.wakes_at().filter(|_| !self.is_stale);
-        let waits = [self.waiting.wakes_at(), online, self.idle_wakes_at()];
+        let asked = [self.waiting.wakes_at(), self.syncing.wakes_at()];
+        let waits = asked.into_iter().chain([online, self.idle_wakes_at()]);
         let all = [machine, trouble, expiry, flush, overdue].into_iter().chain(waits);
         all.flatten().min()
     }

@@ -6,6 +6,8 @@ use sdk_machine::{AskError, Refusal};
 use sdk_replica::ReplicaError;
 use thiserror::Error;
 
+use crate::sync::Unsynced;
+
 /// Why something was not done. The text is a sentence for people; match on [`Error::code`].
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -29,6 +31,9 @@ pub enum Error {
     /// No answer came in time.
     #[error("{0}")]
     Timeout(&'static str),
+    /// Not all was here and decided in time.
+    #[error("{0}")]
+    Unsynced(Box<Unsynced>),
     /// What was asked for cannot be sent.
     #[error("{message}")]
     Asked {
@@ -61,7 +66,7 @@ impl Error {
             Self::Closed | Self::Config(_) | Self::Key(_) | Self::Value(_) => {
                 ErrorCode::InvalidRequest
             }
-            Self::Timeout(_) => ErrorCode::Timeout,
+            Self::Timeout(_) | Self::Unsynced(_) => ErrorCode::Timeout,
             Self::Server { code, .. } | Self::Asked { code, .. } | Self::Replica { code, .. } => {
                 *code
             }

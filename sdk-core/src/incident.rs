@@ -86,6 +86,16 @@ impl Incidents {
         }
     }
 
+    /// How many there were, and what the last ones were about.
+    pub(crate) fn kinds(&self) -> (u64, Vec<&'static str>) {
+        let kind = |(_, incident): &(u64, Incident)| match incident {
+            Incident::Rebuilt(_) => "rebuilt",
+            Incident::Stalled { .. } => "stalled",
+            Incident::Mismatched(_) => "mismatched",
+        };
+        (self.last, self.kept.iter().map(kind).collect())
+    }
+
     /// The first behind this number.
     pub(crate) fn after(&self, seen: u64) -> Option<(u64, Incident)> {
         self.kept.iter().find(|(number, _)| *number > seen).cloned()

@@ -132,6 +132,9 @@ pub(crate) struct LiveQueries {
     /// Seconds between two signs of life on a connection on which nothing else happens. 10; 1 to
     /// 600.
     pub(crate) keep_alive_seconds: u64,
+    /// Oldest version of the application that is served, by the number that its code gives itself;
+    /// an older one is told `update_required`. 0, which is any; 0 to 4,294,967,295.
+    pub(crate) app_version_min: u32,
 }
 
 /// What is told on standard error.
@@ -243,7 +246,7 @@ impl Default for Http {
 
 impl Default for LiveQueries {
     fn default() -> Self {
-        Self { queue_bytes_max: 4 * MIB, keep_alive_seconds: 10 }
+        Self { queue_bytes_max: 4 * MIB, keep_alive_seconds: 10, app_version_min: 0 }
     }
 }
 
@@ -397,6 +400,7 @@ impl Config {
             statement_timeout: Duration::from_secs(self.sql.statement_seconds),
             keep_alive: Duration::from_secs(self.live.keep_alive_seconds),
             socket_queue_bytes_max: size(self.live.queue_bytes_max),
+            app_version_min: self.live.app_version_min,
             sql_bytes_max: server_query::SQL_BYTES_MAX,
             params_max: server_query::PARAMS_MAX,
             ..Limits::default()

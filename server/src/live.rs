@@ -15,6 +15,7 @@
 //! | what a worker is told, and its thread | `live/worker.rs` |
 //! | entries on their way to the workers | `live/entries.rs`, `live/queue.rs` |
 //! | what the workers read | `live/reads.rs` |
+//! | which tables a client is told of | `live/schema.rs` |
 //! | a connection: from its SQL to its worker | `live/connection.rs` |
 //! | what a client writes: in which lanes, and how it is decided | `live/uploads.rs`, `live/deciding.rs` |
 //! | `system.live_queries`, `KILL LIVE QUERY` | `live/listing.rs` |
@@ -25,6 +26,7 @@ mod entries;
 mod listing;
 mod queue;
 mod reads;
+mod schema;
 mod uploads;
 mod waiting;
 mod worker;
@@ -46,6 +48,7 @@ use self::connection::{Connection, NotStarted};
 pub(crate) use self::entries::Entries;
 pub(crate) use self::listing::Listing;
 use self::reads::Reads;
+use self::schema::Schemas;
 use self::worker::{Message, WorkerHandle};
 use crate::wiring::role;
 
@@ -76,8 +79,9 @@ impl Live {
         let queries = Arc::new(Queries::default());
         let count = std::thread::available_parallelism().map_or(1, usize::from);
         let reads = Reads::new(node, count);
+        let schemas = Schemas::new(node);
         let workers: Vec<_> = (0..count)
-            .map(|_| WorkerHandle::start(settings, &queries, &reads))
+            .map(|_| WorkerHandle::start(settings, &queries, &reads, &schemas))
             .collect::<Result<_, _>>()?;
         // First they hear of what comes, and then where it begins: so nothing is between.
         entries.start(node, workers.clone());

@@ -1,6 +1,7 @@
 //! Version 1.
 
 mod client;
+mod schema;
 mod server;
 pub mod shared;
 mod sql;
@@ -9,13 +10,14 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
 
 pub use client::{
-    AskDigest, ClientFrame, Held, Hello, LaneAt, LaneCursor, LaneWriter, LoadOlder, Mutate,
-    OpenLane, Subscribe, Token, Unsubscribe, Written,
+    AskDigest, AskSync, ClientFrame, Held, Hello, LaneAt, LaneCursor, LaneWriter, LoadOlder,
+    Mutate, OpenLane, Subscribe, Token, Unsubscribe, Written,
 };
+pub use schema::{AllowedTable, Schema};
 pub use server::{
     CatchUp, Decided, Delta, Digest, Frontier, Goodbye, InitialDataBatch, LanePosition,
     MutationDecision, Progress, Refused, Reset, RetryAfter, RowChange, RowNow, ServerFrame,
-    Subscribed, TableNow, Undecided, Welcome, WriterState,
+    Subscribed, Synced, TableNow, Undecided, Welcome, WriterState,
 };
 pub use sql::{Position, Sql, SqlColumn, SqlDone, SqlFailed, SqlOutcome, SqlResult, SqlRows};
 

@@ -77,6 +77,12 @@ macro_rules! identity {
 }
 
 identity! {
+    /// Which description of tables somebody holds: a hash of all of it, see
+    /// [`Schema`](crate::frame::v1::Schema).
+    SchemaHash
+}
+
+identity! {
     /// The identity of one replica, drawn at random in the transaction that creates it.
     ClientId
 }

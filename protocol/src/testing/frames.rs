@@ -10,14 +10,14 @@ mod writing;
 use super::{expect, predicate, row, table, text};
 use crate::error_code::ErrorCode;
 use crate::frame::v1::{
-    AskDigest, CatchUp, ClientFrame, Delta, Digest, Frontier, Goodbye, Held, Hello,
-    InitialDataBatch, LaneCursor, LanePosition, LoadOlder, Position, Progress, Refused, Reset,
-    RowChange, ServerFrame, Sql, SqlColumn, SqlDone, SqlFailed, SqlOutcome, SqlResult, SqlRows,
-    Subscribe, Subscribed, Token, Unsubscribe, Welcome,
+    AllowedTable, AskDigest, AskSync, CatchUp, ClientFrame, Delta, Digest, Frontier, Goodbye, Held,
+    Hello, InitialDataBatch, LaneCursor, LanePosition, LoadOlder, Position, Progress, Refused,
+    Reset, RowChange, Schema, ServerFrame, Sql, SqlColumn, SqlDone, SqlFailed, SqlOutcome,
+    SqlResult, SqlRows, Subscribe, Subscribed, Synced, Token, Unsubscribe, Welcome,
 };
 use crate::ids::{
     Basis, Birth, ClientId, ColumnId, Epoch, Floor, Lane, QueryNumber, RequestId, RequestNumber,
-    RowsSum, SeqId,
+    RowsSum, SchemaHash, SeqId,
 };
 use crate::value::Row;
 
@@ -33,6 +33,7 @@ pub fn client_frame() -> BoxedStrategy<ClientFrame> {
         1 => (request(), option::of(seq())).prop_map(|(request, below)| {
             ClientFrame::Digest(AskDigest { request, below: below.map(Birth) })
         }),
+        1 => request().prop_map(|request| ClientFrame::Sync(AskSync { request })),
         1 => sql().prop_map(ClientFrame::Sql),
         1 => writing::open_lane(),
         2 => writing::mutate(),
@@ -47,16 +48,20 @@ pub fn server_frame() -> BoxedStrategy<ServerFrame> {
     let frontier = (lane(), bytes(), seq(), writer).prop_map(|(lane, epoch, seq, writer)| {
         ServerFrame::Frontier(Frontier { lane, epoch: Epoch::from_bytes(epoch), seq, writer })
     });
-    let position = (lane(), seq()).prop_map(|(lane, seq)| LanePosition(lane, seq));
-    let progress = vec(position, 0..3);
+    let lane_position = (lane(), seq()).prop_map(|(lane, seq)| LanePosition(lane, seq));
+    let progress = vec(lane_position, 0..3);
     let catch_up = (query(), changes());
     prop_oneof![
         1 => welcome(),
+        1 => schema(),
         2 => subscribed(),
         1 => refused(),
         1 => reset,
         2 => batch(),
         1 => digest(),
+        1 => (request(), vec(position(), 0..3), any::<bool>()).prop_map(
+            |(request, positions, later)| ServerFrame::Synced(Synced { request, positions, later })
+        ),
         2 => delta(),
         2 => catch_up
             .prop_map(|(query, changes)| ServerFrame::CatchUp(CatchUp { query, changes })),
@@ -81,10 +86,12 @@ fn hello() -> BoxedStrategy<Hello> {
     );
     let versions = vec(select(vec![1, 2, u16::MAX]), 0..3);
     let held = (vec(cursor, 0..3), vec(subscribe(), 0..3), vec(writing::writer(), 0..3));
-    (versions, token(), bytes(), held)
-        .prop_map(|(versions, token, client, (lanes, subscriptions, writers))| {
-            let client = ClientId::from_bytes(client);
-            Hello { versions, token, client, lanes, subscriptions, writers }
+    let schema = option::of(bytes().prop_map(SchemaHash::from_bytes));
+    let app = (schema, select(vec![0, 1, 7, u32::MAX]));
+    (versions, token(), bytes(), held, app)
+        .prop_map(|(versions, token, client, (lanes, subscriptions, writers), app)| {
+            let (client, (schema, app_version)) = (ClientId::from_bytes(client), app);
+            Hello { versions, token, client, lanes, subscriptions, writers, schema, app_version }
         })
         .boxed()
 }
@@ -119,6 +126,12 @@ fn sql() -> BoxedStrategy<Sql> {
         .boxed()
 }
 
+fn position() -> BoxedStrategy<Position> {
+    (lane(), bytes(), seq())
+        .prop_map(|(lane, epoch, seq)| Position { lane, epoch: Epoch::from_bytes(epoch), seq })
+        .boxed()
+}
+
 fn sql_outcome() -> BoxedStrategy<SqlOutcome> {
     let columns = table().columns.into_iter().map(|column| SqlColumn {
         name: column.name.as_str().to_owned(),
@@ -127,12 +140,8 @@ fn sql_outcome() -> BoxedStrategy<SqlOutcome> {
     let columns = prop_oneof![Just(Vec::new()), Just(columns.collect())];
     let rows = (columns, vec(row(&table()), 0..3))
         .prop_map(|(columns, rows)| SqlOutcome::Rows(SqlRows { columns, rows }));
-    let position = (lane(), bytes(), seq()).prop_map(|(lane, epoch, seq)| {
-        let epoch = Epoch::from_bytes(epoch);
-        Position { lane, epoch, seq }
-    });
     let done =
-        (option::of(number()), vec(position, 0..3)).prop_map(|(rows_affected, positions)| {
+        (option::of(number()), vec(position(), 0..3)).prop_map(|(rows_affected, positions)| {
             SqlOutcome::Done(SqlDone { rows_affected, positions })
         });
     let failed =
@@ -148,6 +157,19 @@ fn welcome() -> BoxedStrategy<ServerFrame> {
     (select(vec![1, u16::MAX]), time, silence_ms_max, option::of(number()))
         .prop_map(|(version, time, silence_ms_max, token_expires_ms)| {
             ServerFrame::Welcome(Welcome { version, time, silence_ms_max, token_expires_ms })
+        })
+        .boxed()
+}
+
+fn schema() -> BoxedStrategy<ServerFrame> {
+    (bytes(), number(), vec(any::<bool>(), 0..3), any::<bool>())
+        .prop_map(|(version, revision, writable, end)| {
+            let version = SchemaHash::from_bytes(version);
+            let tables = writable
+                .into_iter()
+                .map(|writable| AllowedTable { table: table(), writable })
+                .collect();
+            ServerFrame::Schema(Schema { version, revision, tables, end })
         })
         .boxed()
 }

@@ -1,5 +1,7 @@
 //! The messages of a connection: their exact bytes, and what is said to bytes that are none.
 
+mod comparing;
+mod schema;
 mod writing;
 
 use std::fmt::Debug;
@@ -8,15 +10,14 @@ use proptest::prelude::*;
 use protocol::codec::{DecodeError, Malformation, encode};
 use protocol::error_code::ErrorCode;
 use protocol::frame::v1::{
-    AskDigest, CatchUp, ClientFrame, Delta, Digest, Frontier, Goodbye, Held, Hello,
-    InitialDataBatch, LaneCursor, LanePosition, LoadOlder, MESSAGE_NAME_BYTES_MAX, Position,
-    Progress, Received, Refused, Reset, RowChange, ServerFrame, Sql, SqlColumn, SqlDone, SqlFailed,
-    SqlOutcome, SqlResult, SqlRows, Subscribe, Subscribed, Token, Unsubscribe, Welcome,
-    read_client, read_server,
+    CatchUp, ClientFrame, Delta, Frontier, Goodbye, Held, Hello, InitialDataBatch, LaneCursor,
+    LanePosition, LoadOlder, MESSAGE_NAME_BYTES_MAX, Progress, Received, Refused, Reset, RowChange,
+    ServerFrame, Sql, SqlColumn, SqlDone, SqlFailed, SqlOutcome, SqlResult, SqlRows, Subscribe,
+    Subscribed, Token, Unsubscribe, Welcome, read_client, read_server,
 };
 use protocol::ids::{
     Basis, Birth, ClientId, ColumnId, Epoch, Floor, Lane, Name, QueryNumber, RequestId,
-    RequestNumber, RowsSum, SchemaVersion, SeqId, TableId,
+    RequestNumber, SchemaVersion, SeqId, TableId,
 };
 use protocol::limits::{
     BATCH_ROWS_MAX, CHANGES_MAX, CLIENT_FRAME_BYTES_MAX, COLUMNS_MAX, CONNECTION_LANES_MAX,
@@ -28,6 +29,7 @@ use protocol::schema::{Column, MergeRule, TableKind, TableSchema};
 use protocol::testing;
 use protocol::value::{ColumnType, Row, Value};
 
+use self::comparing::position;
 use super::golden::Golden;
 
 fn seq(number: u64) -> SeqId {
@@ -86,6 +88,8 @@ fn hello() -> Hello {
         lanes: vec![],
         subscriptions: vec![],
         writers: vec![],
+        schema: None,
+        app_version: 0,
     }
 }
 
@@ -106,16 +110,16 @@ fn client_frames() -> Vec<(&'static str, ClientFrame)> {
     let mut frames = vec![
         ("hello", ClientFrame::Hello(hello())),
         ("hello-resuming", ClientFrame::Hello(resuming)),
+        ("hello-knowing", ClientFrame::Hello(schema::hello())),
         ("token", ClientFrame::Token(Token("abc".to_owned()))),
         ("subscribe", ClientFrame::Subscribe(subscribe())),
         ("subscribe-all", ClientFrame::Subscribe(subscribe_all())),
         ("unsubscribe", ClientFrame::Unsubscribe(Unsubscribe { request })),
         ("load-older", ClientFrame::LoadOlder(LoadOlder { request, rows: 50 })),
-        ("digest", ClientFrame::Digest(AskDigest { request, below: None })),
-        ("digest-below", ClientFrame::Digest(AskDigest { request, below: Some(Birth(seq(12))) })),
         ("sql", ClientFrame::Sql(sql())),
         ("sql-all", ClientFrame::Sql(sql_all())),
     ];
+    frames.extend(comparing::client_frames());
     frames.extend(writing::client_frames());
     frames
 }
@@ -143,8 +147,7 @@ fn sql_results() -> Vec<(&'static str, ServerFrame)> {
     let columns = vec![column("id", ColumnType::BigInt), column("body", ColumnType::Text)];
     let first = SqlRows { columns, rows: vec![row(1, "a"), row(2, "b")] };
     let next = SqlRows { columns: vec![], rows: vec![row(3, "c")] };
-    let (lane, epoch, seq) = (alice(), Epoch::from_bytes([0xee; 16]), seq(13));
-    let positions = vec![Position { lane, epoch, seq }];
+    let positions = vec![position()];
     let failed = SqlFailed {
         code: ErrorCode::Overloaded,
         message: "come back".to_owned(),
@@ -214,11 +217,6 @@ fn batch() -> InitialDataBatch {
     }
 }
 
-fn digest(below: Option<Birth>) -> Digest {
-    let (query, floor, sum) = (QueryNumber(9), Floor(seq(7)), RowsSum::from_bytes([0x5a; 16]));
-    Digest { query, seq: seq(12), floor, below, rows: 2, sum }
-}
-
 /// A change of each kind.
 fn changes() -> [(&'static str, RowChange); 4] {
     [
@@ -275,8 +273,6 @@ fn server_frames() -> Vec<(&'static str, ServerFrame)> {
         ("initial-data-batch", ServerFrame::InitialDataBatch(batch())),
         ("initial-data-batch-empty", ServerFrame::InitialDataBatch(empty)),
         ("initial-data-batch-expiring", ServerFrame::InitialDataBatch(expiring)),
-        ("digest", ServerFrame::Digest(digest(None))),
-        ("digest-below", ServerFrame::Digest(digest(Some(birth(12))))),
         ("delta-empty", delta(vec![], true)),
         ("delta-all", delta(all.clone(), false)),
         ("catch-up", ServerFrame::CatchUp(CatchUp { query, changes: all })),
@@ -285,7 +281,9 @@ fn server_frames() -> Vec<(&'static str, ServerFrame)> {
         ("progress", ServerFrame::Progress(Progress { lanes })),
     ]);
     frames.extend(sql_results());
+    frames.extend(comparing::server_frames());
     frames.extend(writing::server_frames());
+    frames.extend(schema::server_frames());
     frames
 }
 
@@ -352,6 +350,7 @@ fn what_is_known_and_wrong_is_not_taken_for_unknown() {
         "unsubscribe",
         "load_older",
         "digest",
+        "sync",
         "sql",
         "open_lane",
         "mutate",
@@ -495,9 +494,11 @@ fn lists_of_a_server_are_bounded() {
     is_bounded(SQL_RESULT_ROWS_MAX, read_server, |count| {
         result(SqlOutcome::Rows(SqlRows { columns: vec![], rows: vec![key(1); count] }))
     });
-    let position = Position { lane: alice(), epoch: Epoch::from_bytes([1; 16]), seq: seq(1) };
     is_bounded(CONNECTION_LANES_MAX, read_server, |count| {
-        let positions = vec![position.clone(); count];
+        ServerFrame::Synced(comparing::synced(vec![position(); count], false))
+    });
+    is_bounded(CONNECTION_LANES_MAX, read_server, |count| {
+        let positions = vec![position(); count];
         result(SqlOutcome::Done(SqlDone { rows_affected: None, positions }))
     });
 }

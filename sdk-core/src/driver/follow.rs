@@ -73,6 +73,7 @@ impl Driver {
                 Instruction::StatementEnded(id, answer) => {
                     self.waiting.ended(id, answer.map_err(Error::from));
                 }
+                Instruction::ServerIs(id, positions) => self.syncing.server_is(id, positions),
                 Instruction::MutationChanged(id, progress) => self.mutation_changed(id, progress),
                 Instruction::Compare(of) => {
                     match self.replica.get().and_then(|replica| replica.digest(&of)) {
@@ -226,6 +227,7 @@ impl Driver {
         self.waiting.look_at(&self.machine);
         self.verifying.look_at(&self.machine);
         self.show_status();
+        self.look_at_syncs();
     }
 
     fn show(&mut self, id: SubscriptionId) {

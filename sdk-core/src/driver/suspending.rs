@@ -15,6 +15,22 @@ impl Driver {
         !self.replica.is_open()
     }
 
+    /// The application wants no connection.
+    pub(super) fn pause(&mut self) {
+        self.is_paused = true;
+        self.event(Event::Pause);
+    }
+
+    /// It wants one again.
+    pub(super) fn resume(&mut self) {
+        self.is_paused = false;
+        if self.is_suspended() {
+            self.try_again();
+        } else if self.trouble.is_none() {
+            self.event(Event::Resume);
+        }
+    }
+
     /// Lets go of everything that is the system's.
     pub(super) fn suspend(&mut self) {
         // It may be closed and about to be opened again.

@@ -6,10 +6,12 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::FutureExt;
 use protocol::error_code::ErrorCode;
-use sdk_machine::{Attempt, Reason, Stall};
+use protocol::frame::v1::Token;
+use sdk_machine::{Attempt, Event, Reason, Stall};
 use tokio::sync::mpsc;
 
-use crate::config::Config;
+use super::Driver;
+use crate::config::{Config, LogLevel};
 use crate::status::StatusReason;
 
 /// What came of asking, and for which attempt.
@@ -35,6 +37,25 @@ impl TokenOutcome {
             Self::Failed(why) => format!("the application gave no token: {why}"),
         };
         StatusReason { code: ErrorCode::NeedsAuth, message }
+    }
+}
+
+impl Driver {
+    /// The application has answered.
+    pub(super) fn token(&mut self, attempt: Attempt, outcome: TokenOutcome) {
+        self.is_wrong_user = matches!(outcome, TokenOutcome::WrongUser);
+        match outcome {
+            TokenOutcome::Token(token) => {
+                self.no_token = None;
+                self.event(Event::TokenReady { attempt, token: Token(token) });
+            }
+            TokenOutcome::WrongUser | TokenOutcome::Failed(_) => {
+                let reason = outcome.reason();
+                self.log(LogLevel::Warn, || reason.message.clone());
+                self.no_token = Some(reason);
+                self.event(Event::TokenFailed { attempt });
+            }
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! A server that says what the test wants, and a client of it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -222,6 +223,18 @@ pub(crate) struct Device {
 impl Device {
     pub(crate) fn new() -> Self {
         Self { directory: TempDir::new().unwrap(), asked: Arc::default() }
+    }
+
+    /// Its one file.
+    pub(crate) fn file(&self) -> PathBuf {
+        let files = std::fs::read_dir(self.directory.path()).unwrap();
+        let mut names = files.map(|file| file.unwrap().path());
+        names.find(|path| path.extension().is_some_and(|end| end == "sqlite")).unwrap()
+    }
+
+    /// Whether nobody has a lock on it.
+    pub(crate) fn is_free(&self) -> bool {
+        sdk_replica::can_be_had_alone(&self.file())
     }
 
     pub(crate) fn config(&self, url: &str) -> Config {

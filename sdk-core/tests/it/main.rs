@@ -5,12 +5,14 @@
 mod fake;
 
 mod connecting;
+mod diagnosing;
 mod diffs;
 mod idle;
 mod rejections;
 mod sending;
 mod statements;
 mod suspending;
+mod syncing;
 mod watchers;
 mod watching;
 mod writing;

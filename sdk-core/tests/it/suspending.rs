@@ -1,6 +1,5 @@
 //! Suspended and resumed: no lock is held between, and nothing is lost.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
@@ -19,17 +18,6 @@ use crate::fake::{
 
 const ALL: &str = "SELECT * FROM app.notes";
 const WITHIN: Duration = Duration::from_secs(10);
-
-/// The one file of the device.
-fn file(device: &Device) -> PathBuf {
-    let files = std::fs::read_dir(device.directory.path()).unwrap();
-    let mut names = files.map(|file| file.unwrap().path());
-    names.find(|path| path.extension().is_some_and(|end| end == "sqlite")).unwrap()
-}
-
-fn is_free(device: &Device) -> bool {
-    sdk_replica::can_be_had_alone(&file(device))
-}
 
 async fn with_notes(fake: &Fake, device: &Device) -> (Client, Session<TcpStream>) {
     let client = device.open(&fake.url()).await;
@@ -52,12 +40,12 @@ async fn what_is_suspended_has_no_lock_and_goes_on() {
     let (client, mut session) = with_notes(&fake, &device).await;
     let mut watch = client.watch("SELECT id FROM app.notes ORDER BY id", &[]).unwrap();
     assert_eq!(ids(&soon(watch.next()).await.unwrap().rows), [1, 2]);
-    assert!(!is_free(&device));
+    assert!(!device.is_free());
     let written = insert(&client, 5).await.unwrap();
     assert_eq!(ids(&soon(watch.next()).await.unwrap().rows), [1, 2, 5]);
 
     soon(client.suspend(WITHIN)).await.unwrap();
-    assert!(is_free(&device));
+    assert!(device.is_free());
     assert_eq!(client.status().word, StatusWord::Paused);
     while session.next_if_any().await.is_some() {}
     assert_eq!(client.query(ALL, &[]).await.unwrap_err().code(), ErrorCode::Cancelled);
@@ -67,7 +55,7 @@ async fn what_is_suspended_has_no_lock_and_goes_on() {
     let late = client.watch("SELECT count(*) AS id FROM app.notes", &[]).unwrap();
     // Once more is nothing.
     soon(client.suspend(WITHIN)).await.unwrap();
-    assert!(is_free(&device));
+    assert!(device.is_free());
 
     client.resume();
     let (mut session, hello) = fake.welcome().await;
@@ -122,7 +110,7 @@ async fn a_load_that_was_suspended_goes_on_where_it_was() {
     })
     .await;
     soon(client.suspend(WITHIN)).await.unwrap();
-    assert!(is_free(&device));
+    assert!(device.is_free());
     client.resume();
     let (mut session, hello) = fake.welcome().await;
     assert_eq!(hello.subscriptions[0].held.as_ref().unwrap().floor, Floor(seq(4)));
@@ -162,7 +150,7 @@ async fn a_transaction_that_is_suspended_is_undone() {
     suspended.unwrap();
     assert!(transacted.is_err());
     assert_eq!(read.unwrap_err().code(), ErrorCode::Cancelled);
-    assert!(is_free(&device));
+    assert!(device.is_free());
     client.resume();
     let here = async {
         loop {
@@ -206,7 +194,7 @@ async fn whoever_signs_out_keeps_or_wipes_their_replica() {
     assert_eq!(client.pending().await.unwrap().count(), 1);
     client.sign_out(SignOut::Keep, false).await.unwrap();
     assert_eq!(client.pending().await.unwrap_err(), Error::Closed);
-    assert!(is_free(&device));
+    assert!(device.is_free());
 
     let client = device.open(&fake.url()).await;
     assert_eq!(client.pending().await.unwrap().count(), 1);
@@ -226,10 +214,10 @@ async fn whoever_signs_out_keeps_or_wipes_their_replica() {
 
 /// Damages the page that has the rows.
 fn damage(device: &Device) {
-    let mut bytes = std::fs::read(file(device)).unwrap();
+    let mut bytes = std::fs::read(device.file()).unwrap();
     let found = bytes.windows(6).position(|window| window == b"note 1").unwrap();
     bytes[found / 4096 * 4096..][..4096].fill(0xA5);
-    std::fs::write(file(device), bytes).unwrap();
+    std::fs::write(device.file(), bytes).unwrap();
 }
 
 /// A page of rows is damaged while the client sleeps. The query that finds out fails; then everything is
@@ -287,5 +275,5 @@ async fn what_is_found_out_late_wakes_nobody() {
     // The client has heard of it, and sleeps on.
     assert_eq!(client.pending().await.unwrap_err().code(), ErrorCode::Cancelled);
     assert_eq!(client.status().word, StatusWord::Paused);
-    assert!(is_free(&device));
+    assert!(device.is_free());
 }

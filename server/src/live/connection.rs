@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use protocol::error_code::ErrorCode;
 use protocol::frame::v1::{
-    AskDigest, Goodbye, LaneCursor, LaneWriter, LoadOlder, Mutate, OpenLane, Refused, ServerFrame,
-    Subscribe, Unsubscribe,
+    AskDigest, AskSync, Goodbye, LaneCursor, LaneWriter, LoadOlder, Mutate, OpenLane, Position,
+    Refused, ServerFrame, Subscribe, Synced, Unsubscribe,
 };
-use protocol::ids::{Lane, RequestNumber};
+use protocol::ids::{Lane, RequestNumber, SchemaHash};
 use protocol::schema::TableSchema;
 use server_engine::{Actor, ShardNumber};
 use server_gateway::{LiveConnection, LiveFuture, SendQueue};
@@ -167,6 +167,25 @@ impl Connection {
         Ok(())
     }
 
+    /// Where its lanes are by now; `None` where that is not known of one of them. What concerns the
+    /// client up to there is in its queue then, where it is not behind.
+    async fn positions(&self) -> Option<Vec<Position>> {
+        let id = self.id;
+        let (mut positions, mut entries) = (Vec::new(), BTreeMap::new());
+        for lane in self.tell(|done| Message::Lanes { id, done }).await? {
+            let shard = self.live.node.placement().shard(&lane);
+            let (at, index) = self.live.reads.leader(shard, lane.clone()).await?;
+            positions.push(Position { lane, epoch: at.epoch, seq: at.seq });
+            entries.insert(shard, index);
+        }
+        for (shard, index) in entries {
+            while self.tell(|done| Message::Handled { shard, done }).await? < index {
+                sleep(TOLD_POLL).await;
+            }
+        }
+        Some(positions)
+    }
+
     /// Ends the connection where its caller may not write at all.
     fn enter(&self, lane: &Lane) -> Result<(), Ended> {
         self.uploads.may_enter(lane).map_err(|goodbye| {
@@ -192,7 +211,10 @@ impl LiveConnection for Connection {
         lanes: Vec<LaneCursor>,
         subscriptions: Vec<Subscribe>,
         writers: Vec<LaneWriter>,
+        schema: Option<SchemaHash>,
     ) -> LiveFuture<'_> {
+        let held = Message::Schema { id: self.id, held: schema };
+        self.live.worker_of(self.id).tell(held);
         Box::pin(async move {
             // Whoever ended it has told why.
             let _ = self.resume_all(lanes, subscriptions, writers).await;
@@ -225,6 +247,18 @@ impl LiveConnection for Connection {
         let (id, AskDigest { request, below }) = (self.id, digest);
         Box::pin(async move {
             self.tell(|done| Message::Digest { id, request, below, done }).await;
+        })
+    }
+
+    fn sync(&self, sync: AskSync) -> LiveFuture<'_> {
+        Box::pin(async move {
+            let positions = self.positions().await;
+            let (request, later) = (sync.request, positions.is_none());
+            let positions = positions.unwrap_or_default();
+            let synced = ServerFrame::Synced(Synced { request, positions, later });
+            self.queue.push(synced.encode().into());
+            // What concerned somebody else moves its lanes, too.
+            self.live.worker_of(self.id).tell(Message::Progress(self.id));
         })
     }
 
@@ -271,7 +305,13 @@ impl Drop for Connection {
 pub(super) struct NotStarted;
 
 impl LiveConnection for NotStarted {
-    fn resume(&self, _: Vec<LaneCursor>, _: Vec<Subscribe>, _: Vec<LaneWriter>) -> LiveFuture<'_> {
+    fn resume(
+        &self,
+        _: Vec<LaneCursor>,
+        _: Vec<Subscribe>,
+        _: Vec<LaneWriter>,
+        _: Option<SchemaHash>,
+    ) -> LiveFuture<'_> {
         Box::pin(async {})
     }
 
@@ -288,6 +328,10 @@ impl LiveConnection for NotStarted {
     }
 
     fn digest(&self, _: AskDigest) -> LiveFuture<'_> {
+        Box::pin(async {})
+    }
+
+    fn sync(&self, _: AskSync) -> LiveFuture<'_> {
         Box::pin(async {})
     }
 

@@ -30,12 +30,13 @@ impl Reads {
         self.look(shard, move |view, index| read.run(&view, index)).await
     }
 
-    /// Where the leader has this lane; `None` when it is not known now.
-    pub(super) async fn leader(&self, shard: ShardNumber, lane: Lane) -> Option<LaneView> {
+    /// Where the leader has this lane, and the last entry that is in that; `None` when it is not known
+    /// now.
+    pub(super) async fn leader(&self, shard: ShardNumber, lane: Lane) -> Option<(LaneView, u64)> {
         if !self.node.upgrade()?.is_leader(shard) {
             return None;
         }
-        self.look(shard, move |view, _| view.lane(&lane)).await
+        self.look(shard, move |view, index| Ok((view.lane(&lane)?, index))).await
     }
 
     /// What is remembered of a client, if anything. `None` where it cannot be read now.

@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use protocol::error_code::ErrorCode;
 use protocol::frame::v1::Goodbye;
-use protocol::ids::{Birth, Lane, RequestNumber, TenantId};
-use server_engine::{Actor, Catalog, LaneView, ShardNumber};
+use protocol::ids::{Birth, Lane, RequestNumber, SchemaHash, TenantId};
+use server_engine::{Actor, Catalog, LaneView, Role, ShardNumber};
 use server_gateway::SendQueue;
 use server_subscriptions::{
     Action, Answer, ConnectionId, Cursor, Entry, Listed, Outbox, Queries, ReadId, Settings,
@@ -22,6 +22,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::queue::{Entered, EntryQueue};
 use super::reads::Reads;
+use super::schema::Schemas;
 
 /// When feeds that wait for this node try again.
 const TRY_AGAIN: Duration = Duration::from_millis(100);
@@ -30,6 +31,10 @@ const TRY_AGAIN: Duration = Duration::from_millis(100);
 pub(super) enum Message {
     /// A connection begins.
     Open { id: ConnectionId, actor: Actor, queue: SendQueue },
+    /// A client holds this description of tables, and is told another one where it is not so.
+    Schema { id: ConnectionId, held: Option<SchemaHash> },
+    /// The tables have changed.
+    SchemaChanged,
     /// A client goes on in a lane.
     Resume {
         id: ConnectionId,
@@ -68,6 +73,10 @@ pub(super) enum Message {
         below: Option<Birth>,
         done: oneshot::Sender<()>,
     },
+    /// In which lanes does a connection have a subscription?
+    Lanes { id: ConnectionId, done: oneshot::Sender<Vec<Lane>> },
+    /// How far has it come in a shard?
+    Handled { shard: ShardNumber, done: oneshot::Sender<u64> },
     /// There is room for a connection again.
     Drained(ConnectionId),
     /// A sign of life is due.
@@ -122,12 +131,14 @@ impl WorkerHandle {
         settings: Settings,
         queries: &Arc<Queries>,
         reads: &Arc<Reads>,
+        schemas: &Arc<Schemas>,
     ) -> std::io::Result<Self> {
         let (messages, received) = mpsc::unbounded_channel();
         let (entries, entered) = EntryQueue::new();
         let task = Task {
             worker: Worker::new(settings, Arc::clone(queries)),
             reads: Arc::clone(reads),
+            schemas: Arc::clone(schemas),
             connections: BTreeMap::new(),
             handled: BTreeMap::new(),
             messages: messages.downgrade(),
@@ -151,13 +162,54 @@ impl WorkerHandle {
 struct Task {
     worker: Worker<Out>,
     reads: Arc<Reads>,
-    connections: BTreeMap<ConnectionId, (TenantId, SendQueue)>,
+    schemas: Arc<Schemas>,
+    connections: BTreeMap<ConnectionId, Served>,
     /// Where each shard was last, for a worker that takes over.
     handled: BTreeMap<ShardNumber, u64>,
     /// To itself. When nobody else tells it anything any more, it ends.
     messages: mpsc::WeakUnboundedSender<Message>,
     /// Where it has something read.
     server: Handle,
+}
+
+/// A connection, as far as it is no matter of its feeds.
+struct Served {
+    user: TenantId,
+    role: Role,
+    queue: SendQueue,
+    schema: Told,
+}
+
+/// What a client was told of the tables.
+enum Told {
+    /// Nothing yet: it has not said what it holds.
+    Unasked,
+    /// This.
+    Is(Option<SchemaHash>),
+}
+
+impl Served {
+    /// The client has said what it holds.
+    fn holds(&mut self, held: Option<SchemaHash>, schemas: &Schemas) {
+        self.schema = Told::Is(held);
+        self.describe(schemas);
+    }
+
+    /// Describes the tables, if they are not as the client was told. Whoever reads slowly is told how
+    /// they are when there is room, however often they have changed until then.
+    fn describe(&mut self, schemas: &Schemas) {
+        let Told::Is(held) = self.schema else { return };
+        if !self.queue.has_room() {
+            return;
+        }
+        let Some(now) = schemas.of(self.role) else { return };
+        self.schema = Told::Is(Some(now.version));
+        if held != Some(now.version) {
+            for frame in &now.frames {
+                self.queue.push(frame.clone());
+            }
+        }
+    }
 }
 
 impl Task {
@@ -194,8 +246,8 @@ impl Task {
         for (shard, index) in &self.handled {
             self.worker.jumped(*shard, *index);
         }
-        for (_, (_, queue)) in std::mem::take(&mut self.connections) {
-            queue.close(Goodbye {
+        for (_, served) in std::mem::take(&mut self.connections) {
+            served.queue.close(Goodbye {
                 code: ErrorCode::Internal,
                 message: "the server has made a mistake, which its log has: come back".to_owned(),
                 retry_after_ms: None,
@@ -222,14 +274,24 @@ impl Task {
         *handled = index.max(*handled);
     }
 
+    fn open(&mut self, id: ConnectionId, actor: Actor, queue: SendQueue) {
+        let (user, role) = (actor.user.clone(), actor.role);
+        self.worker.open(id, actor, Out(queue.clone()));
+        let served = Served { user, role, queue, schema: Told::Unasked };
+        self.connections.insert(id, served);
+    }
+
     fn told(&mut self, message: Message) {
         match message {
-            Message::Open { id, actor, queue } => {
-                let user = actor.user.clone();
-                self.worker.open(id, actor, Out(queue.clone()));
-                self.connections.insert(id, (user, queue));
+            Message::Open { id, actor, queue } => self.open(id, actor, queue),
+            Message::Schema { id, held } => {
+                if let Some(served) = self.connections.get_mut(&id) {
+                    served.holds(held, &self.schemas);
+                }
             }
+            Message::SchemaChanged => self.describe_all(),
             Message::Resume { id, shard, lane, cursor, subscriptions, writer, done } => {
+                self.describe(id);
                 let is_open = self.worker.resume(id, shard, &lane, cursor, subscriptions, writer);
                 // The connection may have ended.
                 let _ = done.send(is_open);
@@ -238,6 +300,7 @@ impl Task {
                 let _ = done.send(self.worker.open_lane(id, shard, &lane, at, writing));
             }
             Message::Subscribe { id, shard, subscribing, done } => {
+                self.describe(id);
                 self.worker.subscribe(id, shard, *subscribing);
                 drop(done);
             }
@@ -253,7 +316,16 @@ impl Task {
                 self.worker.digest(id, request, below);
                 drop(done);
             }
-            Message::Drained(id) => self.worker.drained(id),
+            Message::Lanes { id, done } => {
+                let _ = done.send(self.worker.lanes(id));
+            }
+            Message::Handled { shard, done } => {
+                let _ = done.send(self.handled.get(&shard).copied().unwrap_or(0));
+            }
+            Message::Drained(id) => {
+                self.describe(id);
+                self.worker.drained(id);
+            }
             Message::Progress(id) => self.worker.progress(id),
             Message::Close(id) => {
                 self.connections.remove(&id);
@@ -270,18 +342,31 @@ impl Task {
             }
             Message::Kill { id, request, of, done } => {
                 let told = "this live query was ended by KILL LIVE QUERY";
-                let is_his =
-                    self.connections.get(&id).is_some_and(|(user, _)| is_of(user, of.as_ref()));
+                let is_his = self
+                    .connections
+                    .get(&id)
+                    .is_some_and(|served| is_of(&served.user, of.as_ref()));
                 let is_killed = is_his && self.worker.end(id, request, ErrorCode::Cancelled, told);
                 let _ = done.send(is_killed);
             }
         }
     }
 
+    /// Before something is said of a table, the client hears that it is there.
+    fn describe(&mut self, id: ConnectionId) {
+        if let Some(served) = self.connections.get_mut(&id) {
+            served.describe(&self.schemas);
+        }
+    }
+
+    fn describe_all(&mut self) {
+        self.connections.values_mut().for_each(|served| served.describe(&self.schemas));
+    }
+
     fn list(&self, of: Option<&TenantId>) -> Vec<(TenantId, Listed)> {
-        let connections = self.connections.iter().filter(|(_, (user, _))| is_of(user, of));
-        let listed = connections.flat_map(|(id, (user, _))| {
-            self.worker.list(*id).into_iter().map(|listed| (user.clone(), listed))
+        let connections = self.connections.iter().filter(|(_, served)| is_of(&served.user, of));
+        let listed = connections.flat_map(|(id, served)| {
+            self.worker.list(*id).into_iter().map(|listed| (served.user.clone(), listed))
         });
         listed.collect()
     }
@@ -295,7 +380,7 @@ impl Task {
                     Message::Read(id, answer)
                 }
                 Action::AskLeader { connection, shard, lane } => {
-                    let leader = reads.leader(shard, lane.clone()).await;
+                    let leader = reads.leader(shard, lane.clone()).await.map(|(lane, _)| lane);
                     Message::Leader(connection, lane, leader)
                 }
             };

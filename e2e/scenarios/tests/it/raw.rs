@@ -6,7 +6,8 @@ use e2e_harness::Client;
 use futures::{SinkExt, StreamExt};
 use protocol::codec;
 use protocol::frame::v1::{
-    ClientFrame, Held, Hello, LaneCursor, Received, ServerFrame, Subscribe, Token, read_server,
+    ClientFrame, Held, Hello, LaneCursor, Received, Schema, ServerFrame, Subscribe, Token,
+    read_server,
 };
 use protocol::ids::{ClientId, Floor, RequestNumber};
 use tokio::net::TcpStream;
@@ -21,6 +22,8 @@ pub(crate) struct Raw {
     pub(crate) socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     /// All bytes that have come, if they are to be looked at.
     pub(crate) received: Vec<u8>,
+    /// The descriptions of the tables that have come between the other frames.
+    pub(crate) schemas: Vec<Schema>,
 }
 
 pub(crate) fn subscribe(request: u64, sql: &str) -> Subscribe {
@@ -42,6 +45,8 @@ pub(crate) fn hello(token: &str) -> Hello {
         lanes: vec![],
         subscriptions: vec![],
         writers: vec![],
+        schema: None,
+        app_version: 0,
     }
 }
 
@@ -49,7 +54,7 @@ impl Raw {
     /// A connection on which nothing was said.
     pub(crate) async fn connect(address: &str) -> Self {
         let (socket, _) = connect_async(format!("ws://{address}/v1/sync")).await.unwrap();
-        Self { socket, received: Vec::new() }
+        Self { socket, received: Vec::new(), schemas: Vec::new() }
     }
 
     /// One that was welcomed.
@@ -98,6 +103,7 @@ impl Raw {
             self.received.extend_from_slice(&bytes);
             match read_server(&bytes).unwrap() {
                 Received::Known(ServerFrame::Progress(progress)) if progress.lanes.is_empty() => {}
+                Received::Known(ServerFrame::Schema(piece)) => self.schemas.push(piece),
                 Received::Known(frame) => return Some(frame),
                 Received::Unknown { name } => panic!("an unknown message {name}"),
             }

@@ -26,6 +26,8 @@ enum Platform {
     Dial(Attempt),
 }
 
+const CONFIG: Config = Config { servers: 1, verify_every_ms: None, app_version: 0 };
+
 pub(crate) struct Client {
     pub(crate) name: usize,
     pub(crate) machine: Machine,
@@ -52,7 +54,7 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn new(name: usize) -> Self {
         let mut replica = MemoryReplica::new(ClientId::from_bytes([name as u8; 16]));
-        let machine = Machine::new(Config { servers: 1, verify_every_ms: None }, replica.load());
+        let machine = Machine::new(CONFIG, replica.load());
         Self {
             name,
             machine,
@@ -97,7 +99,7 @@ impl Client {
                 Instruction::Verified(_, Verdict::Different(what)) => {
                     assert!(self.is_spoilt, "client {}: a false alarm: {what:?}", self.name);
                 }
-                Instruction::Verified(..) => {}
+                Instruction::Verified(..) | Instruction::ServerIs(..) => {}
                 Instruction::AskToken { attempt } => self.platform.push(Platform::Token(attempt)),
                 Instruction::Dial { attempt, .. } => self.platform.push(Platform::Dial(attempt)),
                 Instruction::Send(frame) => {
@@ -214,8 +216,7 @@ impl Client {
     pub(crate) fn crash(&mut self, nodes: &mut [Node]) {
         self.cut(nodes);
         self.platform.clear();
-        self.machine =
-            Machine::new(Config { servers: 1, verify_every_ms: None }, self.replica.load());
+        self.machine = Machine::new(CONFIG, self.replica.load());
         self.event(Event::Resume, 0, nodes);
     }
 

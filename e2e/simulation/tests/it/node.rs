@@ -10,8 +10,8 @@ use protocol::codec;
 use protocol::error_code::ErrorCode;
 use protocol::frame;
 use protocol::frame::v1::{
-    ClientFrame, Goodbye, Hello, LaneWriter, Mutate, Received, RetryAfter, ServerFrame, Subscribe,
-    Undecided, Welcome, Written, read_client,
+    ClientFrame, Goodbye, Hello, LaneWriter, Mutate, Received, RetryAfter, Schema, ServerFrame,
+    Subscribe, Undecided, Welcome, Written, read_client,
 };
 use protocol::ids::{ClientId, Lane, MutationNumber};
 use server_engine::{
@@ -25,7 +25,7 @@ use server_subscriptions::{
 
 use crate::log::{Log, Rows, SHARD};
 use crate::settings::Plan;
-use crate::tables::{USER, asked};
+use crate::tables::{self, USER, asked};
 
 /// What waits to be read by a client.
 #[derive(Clone, Debug, Default)]
@@ -244,7 +244,7 @@ impl Node {
         };
         match frame {
             ClientFrame::Hello(hello) => self.hello(connection, hello),
-            ClientFrame::Token(_) | ClientFrame::Sql(_) => {}
+            ClientFrame::Token(_) | ClientFrame::Sql(_) | ClientFrame::Sync(_) => {}
             ClientFrame::OpenLane(open) => {
                 let at = open.at.map(|at| Cursor { epoch: at.epoch, seq: at.seq, cut: 0 });
                 let LaneWriter { lane, client, confirmed } = open.writer;
@@ -366,6 +366,10 @@ impl Node {
         let welcome =
             Welcome { version, time: self.now.0, silence_ms_max: 20_000, token_expires_ms: None };
         send(ServerFrame::Welcome(welcome));
+        let pieces = Schema::pieces(1, tables::all());
+        if hello.schema != Some(pieces[0].version) {
+            pieces.into_iter().for_each(|piece| send(ServerFrame::Schema(piece)));
+        }
         let mut lanes: BTreeMap<Lane, Vec<Subscribing>> = BTreeMap::new();
         for subscribe in hello.subscriptions {
             let subscribing = self.compile(subscribe);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use protocol::frame::v1::AllowedTable;
 use protocol::ids::{ColumnId, IndexId, Lane, SchemaVersion, TableId};
 use protocol::predicate::{CompareOp, Operand, Predicate, Truth};
 use protocol::schema::{AccessLevel, Column, Index, MergeRule, Sharing, TableKind, TableSchema};
@@ -48,6 +49,11 @@ pub(crate) fn table(id: TableId) -> TableSchema {
         indexes,
         ttl_seconds: None,
     }
+}
+
+/// What a client is told of them.
+pub(crate) fn all() -> Vec<AllowedTable> {
+    [T, U, M].map(|id| AllowedTable { table: table(id), writable: true }).into()
 }
 
 fn shared() -> TableKind {

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::sql::Sql;
 use crate::bounded;
 use crate::ids::{
-    Basis, Birth, ClientId, ContentHash, Epoch, Floor, Lane, MutationNumber, RequestNumber, SeqId,
+    Basis, Birth, ClientId, ContentHash, Epoch, Floor, Lane, MutationNumber, RequestNumber,
+    SchemaHash, SeqId,
 };
 use crate::limits::{
     CONNECTION_LANES_MAX, CONNECTION_SUBSCRIPTIONS_MAX, MUTATIONS_MAX, OFFERED_VERSIONS_MAX,
@@ -32,6 +33,8 @@ pub enum ClientFrame {
     LoadOlder(LoadOlder),
     /// Asks how the rows of a subscription are at the server.
     Digest(AskDigest),
+    /// Asks where the lanes are that are subscribed to.
+    Sync(AskSync),
     /// Has a statement run.
     Sql(Sql),
     /// The client writes in a lane, or has to hear anew what was decided of what it wrote there.
@@ -49,6 +52,7 @@ impl ClientFrame {
         "unsubscribe",
         "load_older",
         "digest",
+        "sync",
         "sql",
         "open_lane",
         "mutate",
@@ -78,6 +82,12 @@ pub struct Hello {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[serde(deserialize_with = "bounded::vec::<_, _, CONNECTION_LANES_MAX>")]
     pub writers: Vec<LaneWriter>,
+    /// Which description of tables it holds, if it has one that it understands wholly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<SchemaHash>,
+    /// The number that the application gives its own code; 0 is none. A server may not serve old ones.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub app_version: u32,
 }
 
 /// Who somebody is, as the issuer of tokens has signed it. Never shown.
@@ -103,6 +113,11 @@ pub struct LaneCursor {
     /// How many connections in a row have begun to catch up and were cut before the end.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub cut: u8,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_none(number: &u32) -> bool {
+    *number == 0
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -161,6 +176,13 @@ pub struct LoadOlder {
     pub request: RequestNumber,
     /// How many more rows.
     pub rows: u64,
+}
+
+/// Asks where the lanes are in which the connection has a subscription. It is answered by a `synced`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskSync {
+    /// To tell the answers apart.
+    pub request: RequestNumber,
 }
 
 /// Asks for the digest of a part of a subscription. It is answered by a `digest` between the commits of

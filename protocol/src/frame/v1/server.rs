@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::sql::SqlResult;
+use super::schema::Schema;
+use super::sql::{Position, SqlResult};
 use crate::bounded;
 use crate::codec;
 use crate::error_code::ErrorCode;
@@ -15,7 +16,7 @@ use crate::limits::{
 };
 use crate::mutation::Verdict;
 use crate::predicate::Predicate;
-use crate::schema::TableSchema;
+use crate::schema::{TableSchema, is_false};
 use crate::value::Row;
 
 /// A frame from a server.
@@ -24,6 +25,8 @@ use crate::value::Row;
 pub enum ServerFrame {
     /// Answers `hello`.
     Welcome(Welcome),
+    /// Which tables there are for this user: behind `welcome`, and again when they change.
+    Schema(Schema),
     /// Answers a `subscribe`. Frames of its query before this one are of an earlier subscription.
     Subscribed(Box<Subscribed>),
     /// Answers a `subscribe` that cannot be, or ends a subscription; or answers what the server
@@ -35,6 +38,8 @@ pub enum ServerFrame {
     InitialDataBatch(InitialDataBatch),
     /// How rows of a subscription are at the server.
     Digest(Digest),
+    /// Answers `sync`.
+    Synced(Synced),
     /// What a commit means for one query.
     Delta(Delta),
     /// A piece of what was missed. It becomes visible with the next `frontier` of its lane.
@@ -64,11 +69,13 @@ impl ServerFrame {
     /// The names of all of them on the wire.
     pub(super) const NAMES: &[&str] = &[
         "welcome",
+        "schema",
         "subscribed",
         "refused",
         "reset",
         "initial_data_batch",
         "digest",
+        "synced",
         "delta",
         "catch_up",
         "frontier",
@@ -172,6 +179,20 @@ pub struct InitialDataBatch {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[serde(deserialize_with = "bounded::vec::<_, _, BATCH_ROWS_MAX>")]
     pub expiries: Vec<i64>,
+}
+
+/// Where the lanes in which a connection has a subscription were when it asked, or later.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Synced {
+    /// Of the question.
+    pub request: RequestNumber,
+    /// None lies before anything that was acknowledged to anybody before the question came.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "bounded::vec::<_, _, CONNECTION_LANES_MAX>")]
+    pub positions: Vec<Position>,
+    /// The server does not know all of them now: ask again a little later.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub later: bool,
 }
 
 /// How many rows of a query were born from `floor` on and before `below` in the lane's state at `seq`,

@@ -6,6 +6,7 @@ use protocol::frame::v1::{ClientFrame, RowChange};
 use protocol::ids::{Lane, QueryNumber, RequestNumber, SeqId};
 
 use crate::look::Look;
+use crate::machine::Pieces;
 use crate::stored::SubscriptionId;
 use crate::violation::ProtocolViolation;
 
@@ -25,6 +26,8 @@ pub(crate) struct Connection {
     /// Every query that was named, also when nothing wants it any more: its frames still say where
     /// its lane is.
     queries: BTreeMap<QueryNumber, Query>,
+    /// What has come of a description of the tables.
+    pub(crate) schema: Option<Pieces>,
     /// Every lane that was named.
     pub(crate) feeds: BTreeMap<Lane, Feed>,
     /// At what does not move.

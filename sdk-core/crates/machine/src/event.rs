@@ -9,6 +9,7 @@ use thiserror::Error;
 use crate::check::Comparison;
 use crate::statement::StatementId;
 use crate::stored::{MutationId, StoredMutation, SubscriptionId};
+use crate::sync::SyncId;
 
 /// How a machine is set up.
 #[derive(Clone, Debug)]
@@ -18,6 +19,8 @@ pub struct Config {
     /// How often each subscription is compared with the server while this runs, in milliseconds; only
     /// when it is asked for without.
     pub verify_every_ms: Option<u64>,
+    /// The number that the application gives its own code; 0 is none.
+    pub app_version: u32,
 }
 
 /// Numbers the attempts to have a connection. What comes of an older one is passed over, so the
@@ -59,6 +62,8 @@ pub enum Event {
     Flush,
     /// Nobody waits for the answer to a statement any more.
     ForgetStatement(StatementId),
+    /// Nobody waits any more to hear where the server is.
+    ForgetSync(SyncId),
     /// The app has given a token.
     TokenReady {
         /// As it was asked for.
@@ -121,7 +126,7 @@ pub enum AskError {
     )]
     TooLarge(usize),
     /// So many wait for the server already.
-    #[error("{0} statements wait for an answer, which is the most: wait for some of them")]
+    #[error("{0} questions wait for the server's answer, which is the most: wait for some of them")]
     TooManyStatements(usize),
     /// One frame has it.
     #[error("a statement and its parameters have at most {0} bytes: split it")]

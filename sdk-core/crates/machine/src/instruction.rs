@@ -1,6 +1,6 @@
 //! What a machine wants done.
 
-use protocol::frame::v1::{ClientFrame, RowChange, SqlFailed, TableNow};
+use protocol::frame::v1::{AllowedTable, ClientFrame, Position, RowChange, SqlFailed, TableNow};
 use protocol::ids::{Birth, ClientId, ContentHash, Epoch, Lane, MutationNumber};
 use protocol::value::Row;
 
@@ -8,8 +8,9 @@ use crate::check::{Comparison, Verdict};
 use crate::event::Attempt;
 use crate::statement::{SqlAnswer, StatementId};
 use crate::stored::{
-    MutationId, Settled, StoredLane, StoredSubscription, StoredWriter, SubscriptionId,
+    MutationId, Settled, StoredLane, StoredSchema, StoredSubscription, StoredWriter, SubscriptionId,
 };
+use crate::sync::SyncId;
 
 /// Something to be done. The host does one after the other, in their order.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,6 +46,9 @@ pub enum Instruction {
     SubscriptionChanged(SubscriptionId),
     /// A statement was answered, or will not be.
     StatementEnded(StatementId, Box<Result<SqlAnswer, SqlFailed>>),
+    /// Where the server is in each lane that is subscribed to, when it was asked or later. Positions that
+    /// came before for the same question are of another connection.
+    ServerIs(SyncId, Vec<Position>),
     /// It is otherwise with a mutation now.
     MutationChanged(MutationId, MutationProgress),
     /// Have the replica say how it has these rows, as it is right now, and answer at once with
@@ -110,6 +114,14 @@ pub enum Write {
     /// Stores a subscription, in place of what is stored of it. From its `known` the replica
     /// learns what is in the rows.
     PutSubscription(Box<StoredSubscription>),
+    /// Stores which tables there are for the user, in place of what is stored of it. What is not named
+    /// is not there any more. A table that is stored in a later version stays in that one.
+    PutSchema {
+        /// Which description it is.
+        schema: StoredSchema,
+        /// The tables.
+        tables: Vec<AllowedTable>,
+    },
     /// Forgets a subscription. Rows that nothing else holds go, and so do its staged pieces.
     RemoveSubscription(SubscriptionId),
     /// Rows of a load.

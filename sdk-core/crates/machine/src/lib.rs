@@ -32,6 +32,7 @@ mod statement;
 mod status;
 mod stored;
 mod subscription;
+mod sync;
 mod time;
 mod violation;
 
@@ -45,8 +46,9 @@ pub use machine::{Machine, Phase};
 pub use statement::{SqlAnswer, SqlAsk, StatementId};
 pub use status::{Reason, Refusal, Stall, Status, StatusWord, SubscriptionState, SubscriptionView};
 pub use stored::{
-    Known, MutationId, Place, Settled, SqlText, Stored, StoredLane, StoredMutation,
+    Known, MutationId, Place, Settled, SqlText, Stored, StoredLane, StoredMutation, StoredSchema,
     StoredSubscription, StoredWriter, SubscriptionId,
 };
+pub use sync::SyncId;
 pub use time::{Millis, Moment};
 pub use violation::ProtocolViolation;

@@ -15,8 +15,10 @@ mod asking;
 mod checks;
 mod feeds;
 mod phases;
+mod schema;
 mod stalls;
 mod statements;
+mod syncs;
 mod turns;
 mod writes;
 
@@ -26,6 +28,7 @@ use protocol::error_code::ErrorCode;
 use protocol::frame::v1::{ClientFrame, ServerFrame, Token};
 use protocol::ids::{ClientId, Lane};
 
+pub(crate) use self::schema::Pieces;
 use crate::backoff::Backoff;
 use crate::check::Check;
 use crate::connection::Connection;
@@ -34,21 +37,26 @@ use crate::instruction::{Instruction, Step, Write};
 use crate::outgoing::Outgoing;
 use crate::statement::Statements;
 use crate::status::{Reason, Status, StatusWord, SubscriptionState, SubscriptionView};
-use crate::stored::{Stored, StoredLane, StoredSubscription, SubscriptionId};
+use crate::stored::{Stored, StoredLane, StoredSchema, StoredSubscription, SubscriptionId};
 use crate::subscription::Subscription;
+use crate::sync::Syncs;
 use crate::time::{Millis, Moment};
 
 /// The sync logic of one client.
 #[derive(Clone, Debug)]
 pub struct Machine {
     servers: usize,
+    app_version: u32,
     client: ClientId,
+    /// Which description of the tables is stored.
+    schema: Option<StoredSchema>,
     /// The frontiers, as they are stored.
     lanes: BTreeMap<Lane, StoredLane>,
     subscriptions: BTreeMap<SubscriptionId, Subscription>,
     /// The last number that a subscription was given.
     last_id: u32,
     statements: Statements,
+    syncs: Syncs,
     verify_every_ms: Option<u64>,
     /// How it is with comparing each subscription.
     checks: BTreeMap<SubscriptionId, Check>,
@@ -148,18 +156,21 @@ struct Told {
 impl Machine {
     /// A machine that goes on from what is stored, paused.
     pub fn new(config: Config, stored: Stored) -> Self {
-        let Stored { client, lanes, subscriptions, since, writers, outbox } = stored;
+        let Stored { client, lanes, subscriptions, since, writers, schema, outbox } = stored;
         let subscriptions: BTreeMap<_, _> = subscriptions
             .into_iter()
             .map(|stored| (stored.id, Subscription::from_stored(stored)))
             .collect();
         let mut machine = Self {
             servers: config.servers.max(1),
+            app_version: config.app_version,
             client,
+            schema,
             lanes: lanes.into_iter().map(|lane| (lane.lane.clone(), lane)).collect(),
             last_id: subscriptions.keys().next_back().map_or(0, |id| id.0),
             subscriptions,
             statements: Statements::default(),
+            syncs: Syncs::default(),
             verify_every_ms: config.verify_every_ms,
             checks: BTreeMap::new(),
             since,
@@ -209,6 +220,7 @@ impl Machine {
             Event::Verify(id) => self.verify(id),
             Event::Compared(of, ours) => self.compared(&of, ours, moment.now, &mut out),
             Event::ForgetStatement(id) => self.forget_statement(id),
+            Event::ForgetSync(id) => self.forget_sync(id),
             Event::Wrote(stored) => self.wrote(&stored),
             Event::TakenBack(id) => self.taken_back(id, &mut out),
             Event::Unreadable(id) => self.unreadable(id, &mut out),
@@ -238,6 +250,7 @@ impl Machine {
         }
         if !quiet || self.phase() != Phase::Open {
             self.look_at_checks(moment, &mut out);
+            self.send_syncs(moment.now, &mut out);
             self.tell(&mut out);
             self.note_behind(moment.now);
         }
@@ -259,11 +272,9 @@ impl Machine {
                     Renewal::Asked { until, .. } => Some(until),
                 };
                 let dead = open.heard.after(open.silence_ms_max);
-                [renewal, self.sends_again_at(), self.looks_at(), self.checks_at()]
-                    .into_iter()
-                    .flatten()
-                    .chain([dead])
-                    .min()
+                let due = [self.sends_again_at(), self.looks_at(), self.checks_at()];
+                let due = due.into_iter().chain([renewal, self.syncs.again_at()]).flatten();
+                due.chain([dead]).min()
             }
         }
     }
@@ -329,6 +340,16 @@ impl Machine {
     /// How far a lane is, if something of it is subscribed to.
     pub fn lane(&self, lane: &Lane) -> Option<&StoredLane> {
         self.lanes.get(lane)
+    }
+
+    /// How far it is in each lane.
+    pub fn lanes(&self) -> impl Iterator<Item = &StoredLane> {
+        self.lanes.values()
+    }
+
+    /// Which description of the tables is stored.
+    pub fn held_schema(&self) -> Option<StoredSchema> {
+        self.schema
     }
 
     fn state_of(&self, subscription: &Subscription) -> SubscriptionState {

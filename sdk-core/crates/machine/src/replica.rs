@@ -9,7 +9,7 @@ mod rows;
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::digest::RowsDigest;
-use protocol::frame::v1::{Mutate, RowChange};
+use protocol::frame::v1::{AllowedTable, Mutate, RowChange};
 use protocol::ids::{Birth, ClientId, Lane, TableId};
 use protocol::mutation::Mutation;
 use protocol::value::Row;
@@ -20,8 +20,8 @@ pub use rows::{Key, ShownRow};
 use crate::check::Comparison;
 use crate::instruction::{Outgoing, Staged, Step, Write};
 use crate::stored::{
-    Known, MutationId, Settled, Stored, StoredLane, StoredMutation, StoredSubscription,
-    StoredWriter, SubscriptionId,
+    Known, MutationId, Settled, Stored, StoredLane, StoredMutation, StoredSchema,
+    StoredSubscription, StoredWriter, SubscriptionId,
 };
 use outbox::Outbox;
 use rows::Rows;
@@ -30,6 +30,7 @@ use rows::Rows;
 #[derive(Clone, Debug)]
 pub struct MemoryReplica {
     client: ClientId,
+    schema: Option<(StoredSchema, Vec<AllowedTable>)>,
     lanes: BTreeMap<Lane, StoredLane>,
     subscriptions: BTreeMap<SubscriptionId, StoredSubscription>,
     rows: Rows,
@@ -54,6 +55,7 @@ impl MemoryReplica {
     pub fn new(client: ClientId) -> Self {
         Self {
             client,
+            schema: None,
             lanes: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
             rows: Rows::default(),
@@ -71,6 +73,7 @@ impl MemoryReplica {
             subscriptions: self.subscriptions.values().cloned().collect(),
             since: self.outbox.since,
             writers: self.outbox.writers.values().cloned().collect(),
+            schema: self.schema.as_ref().map(|(schema, _)| *schema),
             outbox: self.outbox.stored(),
         }
     }
@@ -93,6 +96,7 @@ impl MemoryReplica {
                 self.fill(&stored);
                 self.subscriptions.insert(stored.id, *stored);
             }
+            Write::PutSchema { schema, tables } => self.schema = Some((schema, tables)),
             Write::RemoveSubscription(id) => {
                 self.subscriptions.remove(&id);
                 self.staged.retain(|(_, subscription, _)| *subscription != id);
@@ -175,6 +179,11 @@ impl MemoryReplica {
                 RowChange::Deleted(birth, key) => self.rows.deleted(known.table.id, birth, key),
             }
         }
+    }
+
+    /// Which tables there are, once the server has said so.
+    pub fn tables(&self) -> Option<&[AllowedTable]> {
+        self.schema.as_ref().map(|(_, tables)| &**tables)
     }
 
     fn known(&self, id: SubscriptionId) -> &Known {

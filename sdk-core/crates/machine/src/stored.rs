@@ -2,7 +2,7 @@
 
 use protocol::frame::v1::Subscribed;
 use protocol::ids::{
-    Basis, ClientId, ColumnId, ContentHash, Epoch, Floor, Lane, MutationNumber, SeqId,
+    Basis, ClientId, ColumnId, ContentHash, Epoch, Floor, Lane, MutationNumber, SchemaHash, SeqId,
 };
 use protocol::mutation::{MutationDigest, Rejection};
 use protocol::predicate::Predicate;
@@ -27,9 +27,20 @@ pub struct Stored {
     pub since: Option<i64>,
     /// Where it has sent something.
     pub writers: Vec<StoredWriter>,
+    /// Which description of tables it has stored, if one.
+    pub schema: Option<StoredSchema>,
     /// What was written and is not decided, in the order of their places. What the host holds back is
     /// not here.
     pub outbox: Vec<StoredMutation>,
+}
+
+/// A description of the tables, by what tells it from others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredSchema {
+    /// Which it is.
+    pub version: SchemaHash,
+    /// One with a lower number is older.
+    pub revision: u64,
 }
 
 /// Names a mutation on this device, as long as the replica exists.

@@ -17,6 +17,9 @@ pub enum ProtocolViolation {
     /// An answer to what was not asked, or a second one.
     #[error("there is no open request {}", .0.0)]
     Request(RequestNumber),
+    /// A description of the tables that cannot be.
+    #[error("the description of the tables contradicts itself: {0}")]
+    Schema(&'static str),
     /// A query that `subscribed` has not named.
     #[error("query {} was never named", .0.0)]
     Query(QueryNumber),

@@ -20,9 +20,11 @@ impl Transaction<'_> {
             return Err(ReplicaError::Unreadable(id));
         }
         for operation in rejected.mutation.operations {
+            // Another one may have its name by now, and what was written is of the first.
             let table = self.replica.tables.get(operation.table);
-            let table = table.map_err(|_| ReplicaError::TableGone)?;
-            check_table(table, &self.writer, &mut self.lane)?;
+            let gone = |_| ReplicaError::Gone("the table of this write".to_owned());
+            let table = table.map_err(gone)?;
+            check_table(&self.replica.allowed, table, &self.writer, &mut self.lane)?;
             let key = key_of(&table.schema, &operation).ok_or(ReplicaError::Damaged)?;
             self.again.push(Draft { operation, key });
         }

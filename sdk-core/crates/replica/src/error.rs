@@ -44,7 +44,10 @@ pub enum ReplicaError {
     #[error("{0}")]
     Sql(String),
     /// The SQL names a table that is not here.
-    #[error("there is no table {0} here: subscribe to it first, or check its spelling")]
+    #[error(
+        "there is no table {0} here: check its spelling; a table of the server is here once the client \
+         was connected, if its user may read it"
+    )]
     NoSuchTable(String),
     /// A row breaks a rule of its table.
     #[error("{0}")]
@@ -67,12 +70,6 @@ pub enum ReplicaError {
     /// There is no such rejected write.
     #[error("there is no rejected write of this id: it was retried or discarded already")]
     NoSuchRejection,
-    /// What was rejected is about a table that is gone.
-    #[error(
-        "the table of this write is not here any more, so it is not written again: subscribe to it \
-         first, or discard the write"
-    )]
-    TableGone,
     /// A write that is not to wait would have to.
     #[error(
         "this write is not to wait, but a write before it is held back: retry or discard what was \
@@ -88,6 +85,12 @@ pub enum ReplicaError {
     /// A table is not to be written by this user.
     #[error("{0} is not written by this user: ask for the right, or have the server do it")]
     NotWritable(String),
+    /// A table is not there any more, or not for this user.
+    #[error(
+        "{0} is not there any more, or its user may not read it any more: discard this write, or ask \
+         for the right"
+    )]
+    Gone(String),
     /// A write is about tables that no transaction joins.
     #[error(
         "{first} and {second} are not written together: one write stays in the tables of its user, \
@@ -137,7 +140,7 @@ impl ReplicaError {
             Self::TwoLanes { .. } | Self::NothingExpected(_) => ErrorCode::InvalidRequest,
             Self::Suspended | Self::RolledBack => ErrorCode::Cancelled,
             Self::Sql(_) | Self::Value { .. } => ErrorCode::InvalidRequest,
-            Self::NoSuchTable(_) | Self::TableGone | Self::NoSuchRejection => ErrorCode::NotFound,
+            Self::NoSuchTable(_) | Self::Gone(_) | Self::NoSuchRejection => ErrorCode::NotFound,
             Self::WouldWait => ErrorCode::Conflict,
             Self::Refused(_) => ErrorCode::Unsupported,
             Self::Interrupted => ErrorCode::Cancelled,

@@ -9,6 +9,7 @@
 //! | --- | --- |
 //! | opening, and what a step is | `replica.rs`, `step.rs` |
 //! | what the machine is told when it starts | `stored.rs`; the tables of the SDK: `sql/` |
+//! | which tables there are, and which of them the user may write | `schema.rs` |
 //! | replicated tables: columns; indexes, triggers and what else is beside them | `table.rs`, `tables.rs`, `surroundings.rs` |
 //! | rows, and who holds them | `rows.rs`, `sets.rs` |
 //! | what a transaction has changed, for those who watch | `changed.rs`, `alike.rs` |
@@ -18,6 +19,7 @@
 //! | writing: SQL; by key; what a transaction has done; defaults | `writing.rs`, `options.rs`, `typed.rs`, `capture.rs`, `functions.rs` |
 //! | what waits to be sent, what is held back, and what is shown meanwhile | `outbox.rs`, `pending.rs`, `hold.rs`, `rebase.rs` |
 //! | what is sent of it, and what becomes of it; how far that is | `sending.rs`, `rejected.rs`; `writers.rs` |
+//! | how much room it takes | `storage.rs` |
 //! | what can go wrong | `error.rs` |
 
 mod again;
@@ -45,9 +47,11 @@ mod replica;
 mod rescue;
 mod rows;
 mod said;
+mod schema;
 mod sending;
 mod sets;
 mod step;
+mod storage;
 mod stored;
 mod surroundings;
 mod table;
@@ -65,14 +69,15 @@ pub use functions::Writer;
 pub use idle::Idle;
 pub use limits::{LET_GO_AT_ONCE_MAX, OUTBOX_BYTES_MAX, OUTBOX_MUTATIONS_MAX, OVERDUE_AT_ONCE_MAX};
 pub use options::{Expect, OnReject, WriteOptions};
-pub use pending::PendingMutation;
+pub use pending::{PendingMutation, Waiting};
 pub use reader::{Query, QueryResult, Reader, ResultRow};
 pub use rejected::RejectedMutation;
 pub use replica::Replica;
 #[cfg(feature = "testing")]
 pub use replica::can_be_had_alone;
 pub use rescue::Rescued;
-pub use said::subscribed_table;
+pub use said::{subscribed_table, without_values};
 pub use sdk_machine::MutationId;
+pub use storage::{Held, Storage, TableStorage};
 pub use typed::Change;
 pub use writing::{Committed, Executed, Transaction};

@@ -29,6 +29,21 @@ pub struct PendingMutation {
     pub rows: Vec<(Option<TableName>, Value)>,
 }
 
+/// How much waits for the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// How many mutations.
+    pub mutations: u64,
+    /// How many of them are held back.
+    pub held: u64,
+    /// How many bytes they are.
+    pub bytes: u64,
+    /// When the first of them was written: microseconds since 1970.
+    pub oldest: Option<i64>,
+    /// How many were rejected and are not dealt with.
+    pub rejections: u64,
+}
+
 impl Replica {
     /// Takes a mutation back, and undoes what it shows; those behind it stay. Says what has changed,
     /// or nothing where it is not waiting any more.
@@ -92,6 +107,21 @@ impl Replica {
         Ok(pending)
     }
 
+    /// How much waits, and was rejected.
+    ///
+    /// # Errors
+    /// [`ReplicaError`] when the file cannot be read.
+    pub fn waiting(&self) -> Result<Waiting, ReplicaError> {
+        let sql =
+            "SELECT count(*), count(*) - count(place), coalesce(sum(bytes), 0), min(written_at),
+                   (SELECT count(*) FROM tw_rejected) FROM tw_outbox WHERE cancelled IS NULL";
+        let waiting = |row: &rusqlite::Row<'_>| {
+            let (mutations, held, bytes) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            Ok(Waiting { mutations, held, bytes, oldest: row.get(3)?, rejections: row.get(4)? })
+        };
+        Ok(self.connection.prepare_cached(sql)?.query_row([], waiting)?)
+    }
+
     /// Whether a mutation is in the outbox: it waits, or was taken back and its number is not decided.
     ///
     /// # Errors
@@ -99,6 +129,20 @@ impl Replica {
     pub fn is_waiting(&self, id: MutationId) -> Result<bool, ReplicaError> {
         let sql = "SELECT 1 FROM tw_outbox WHERE id = ?1";
         Ok(self.connection.prepare_cached(sql)?.exists([id.0])?)
+    }
+
+    /// The last mutation that was written here.
+    pub fn last_mutation(&self) -> MutationId {
+        self.outbox.last
+    }
+
+    /// How many mutations wait, of those up to this one.
+    ///
+    /// # Errors
+    /// [`ReplicaError`] when the file cannot be read.
+    pub fn undecided(&self, last: MutationId) -> Result<u64, ReplicaError> {
+        let sql = "SELECT count(*) FROM tw_outbox WHERE id <= ?1";
+        Ok(self.connection.prepare_cached(sql)?.query_row([last.0], |row| row.get(0))?)
     }
 
     /// Whether a mutation was taken back, and its number is not decided.

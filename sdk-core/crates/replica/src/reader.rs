@@ -18,7 +18,7 @@ const OPERATIONS: c_int = 10_000;
 
 /// A view of a replica. Each has a connection of its own, and waits for no writer.
 pub struct Reader {
-    connection: Connection,
+    pub(crate) connection: Connection,
     guard: Guard,
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use protocol::ids::{ClientId, TableId};
 use protocol::schema::TableSchema;
 use rusqlite::{Connection, OptionalExtension};
-use sdk_machine::{Known, Stored, StoredSubscription, SubscriptionId};
+use sdk_machine::{Known, Stored, StoredSubscription, StoredWriter, SubscriptionId};
 
 use crate::changed::{Before, Changed, Touched, read_touched};
 use crate::error::ReplicaError;
@@ -17,6 +17,7 @@ use crate::functions::{Making, Writer};
 use crate::guard::{Guard, lock, strict_quotes};
 use crate::outbox::{self, OutboxSize};
 use crate::reader::Reader;
+use crate::schema::Allowed;
 use crate::sets::Sets;
 use crate::stored;
 use crate::table::Tables;
@@ -30,6 +31,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../sql/004_sending.sql"),
     include_str!("../sql/005_rejections.sql"),
     include_str!("../sql/006_idle.sql"),
+    include_str!("../sql/007_schema.sql"),
 ];
 
 /// How many expired rows go at once.
@@ -51,6 +53,7 @@ pub struct Replica {
     pub(crate) connection: Connection,
     pub(crate) guard: Guard,
     pub(crate) tables: Tables,
+    pub(crate) allowed: Allowed,
     pub(crate) sets: Sets,
     pub(crate) known: HashMap<SubscriptionId, Known>,
     pub(crate) making: Making,
@@ -105,6 +108,7 @@ impl Replica {
             connection,
             guard,
             tables: Tables::default(),
+            allowed: Allowed::default(),
             sets: Sets::default(),
             known: HashMap::new(),
             making,
@@ -204,9 +208,26 @@ impl Replica {
                 since: connection
                     .query_row("SELECT since FROM tw_replica", [], |row| row.get(0))?,
                 writers: writers::writers(connection)?,
+                schema: replica.allowed.stored(),
                 outbox: writers::outbox(connection)?,
             })
         })
+    }
+
+    /// The format of the files that this code writes.
+    pub const FORMAT: usize = MIGRATIONS.len();
+
+    /// The version of SQLite.
+    pub fn sqlite_version() -> &'static str {
+        rusqlite::version()
+    }
+
+    /// How far what was written has come, in each lane.
+    ///
+    /// # Errors
+    /// [`ReplicaError`] when the file cannot be read.
+    pub fn writers(&self) -> Result<Vec<StoredWriter>, ReplicaError> {
+        writers::writers(&self.connection)
     }
 
     /// A replicated table, as the server has described it last.
@@ -306,6 +327,7 @@ impl Replica {
     /// What is in memory becomes what is stored. Gives the subscriptions.
     fn remember(&mut self) -> Result<Vec<StoredSubscription>, ReplicaError> {
         self.tables = Tables::load(&self.connection)?;
+        self.allowed = Allowed::load(&self.connection, &self.tables)?;
         self.sets = Sets::load(&self.connection)?;
         self.making.know(&self.tables);
         self.outbox = outbox::size(&self.connection)?;

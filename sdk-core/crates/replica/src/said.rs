@@ -14,6 +14,16 @@ pub fn subscribed_table(sql: &str) -> Option<String> {
     Some(sqlite_name(&namespace.name(), &table.name()))
 }
 
+/// A statement without what may be somebody's: a `?` in place of each value, and no comment.
+pub fn without_values(sql: &str) -> String {
+    let word = |token: &Token<'_>| match token.kind {
+        Kind::Space => " ".to_owned(),
+        Kind::Text | Kind::Number => "?".to_owned(),
+        _ => token.text.to_owned(),
+    };
+    tokens(sql).iter().map(word).collect()
+}
+
 /// Whether the statement that makes a trigger, as the file has it, makes one that runs after a
 /// change. Without a word it runs before.
 pub(crate) fn is_after(create_trigger: &str) -> bool {

@@ -73,6 +73,7 @@ impl Replica {
         for id in gone {
             self.sets.forget(&self.connection, |member| member.subscription == id)?;
         }
+        is_new |= self.follow_schema()?;
         self.sets.store(&self.connection)?;
         if is_new {
             self.making.know(&self.tables);
@@ -91,6 +92,7 @@ impl Replica {
                 gone.retain(|id| *id != put.id);
                 self.describe(put, left)
             }
+            Write::PutSchema { schema, tables } => self.put_schema(schema, tables),
             Write::RemoveSubscription(id) => {
                 let id = *id;
                 self.connection.execute("DELETE FROM tw_subscriptions WHERE id = ?1", [id.0])?;

@@ -18,6 +18,7 @@ const OWN: &[&str] = &[
     "tw_lanes",
     "tw_subscriptions",
     "tw_tables",
+    "tw_schema",
     "tw_staged",
     "tw_sets",
     "tw_outbox",

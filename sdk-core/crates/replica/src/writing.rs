@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use protocol::ids::{ColumnId, Lane, TableId, TableName};
-use protocol::schema::{AccessLevel, TableKind};
+use protocol::schema::TableKind;
 use protocol::value::{Row, Value};
 use rusqlite::params_from_iter;
 use sdk_machine::{MutationId, StoredMutation};
@@ -24,6 +24,7 @@ use crate::rebase;
 use crate::rejected::DealtWith;
 use crate::replica::Replica;
 use crate::said::{Columns, Insertion, insertion, is_of_savepoints};
+use crate::schema::Allowed;
 use crate::sets::SetId;
 use crate::table::Table;
 use crate::values::Bound;
@@ -212,7 +213,7 @@ impl Transaction<'_> {
                     let writes = guard.writes();
                     let is_written = |table: &&Table| writes.contains(&table.name);
                     for table in replica.tables.0.values().filter(is_written) {
-                        check_table(table, &self.writer, &mut lane)?;
+                        check_table(&replica.allowed, table, &self.writer, &mut lane)?;
                         check_columns(table, &guard)?;
                         check_snowflake(table, guard.calls(SNOWFLAKE))?;
                     }
@@ -305,7 +306,7 @@ impl Transaction<'_> {
     /// Notes what is in no log of a table.
     pub(crate) fn note(&mut self, table: &Table, draft: &Draft) -> Result<(), ReplicaError> {
         outbox::add_direct(&self.replica.connection, draft)?;
-        check_table(table, &self.writer, &mut self.lane)?;
+        check_table(&self.replica.allowed, table, &self.writer, &mut self.lane)?;
         self.has_direct = true;
         Ok(())
     }
@@ -316,7 +317,7 @@ impl Transaction<'_> {
         let in_replica = name.parse::<TableName>().ok().map(|name| name.in_replica());
         let found = in_replica.and_then(|name| self.replica.tables.named(&name));
         let table = found.ok_or_else(|| ReplicaError::NoSuchTable(name.to_owned()))?.clone();
-        check_table(&table, &self.writer, &mut self.lane.clone())?;
+        check_table(&self.replica.allowed, &table, &self.writer, &mut self.lane.clone())?;
         Ok(table)
     }
 
@@ -461,16 +462,13 @@ impl Drop for Transaction<'_> {
 
 /// Whether its user may write a table, and together with what was written before.
 pub(crate) fn check_table(
+    allowed: &Allowed,
     table: &Table,
     writer: &Writer,
     lane: &mut Option<(Lane, String)>,
 ) -> Result<(), ReplicaError> {
+    allowed.check_writable(table)?;
     let name = table.schema.name.to_string();
-    if let TableKind::Shared(sharing) = &table.schema.kind
-        && sharing.access != AccessLevel::Write
-    {
-        return Err(ReplicaError::NotWritable(name));
-    }
     let its = table.schema.lane(&writer.user);
     match lane {
         Some((lane, first)) if *lane != its => {

@@ -46,6 +46,16 @@ pub fn may_write(table: &TableSchema, lane: &Lane, actor: &Actor) -> bool {
     may(table, lane, actor, AccessLevel::Write)
 }
 
+/// Whether some rows of `table` may be read in `role`: those of an own partition, or shared ones.
+pub fn is_readable(table: &TableSchema, role: Role) -> bool {
+    is_granted(table, role, AccessLevel::Read)
+}
+
+/// Whether rows of `table` may be written in `role`, owners aside.
+pub fn is_writable(table: &TableSchema, role: Role) -> bool {
+    is_granted(table, role, AccessLevel::Write)
+}
+
 /// Whether the rows of `table` are in lanes such as `lane`.
 pub(crate) fn is_of_lane(table: &TableSchema, lane: &Lane) -> bool {
     match (&table.kind, lane) {
@@ -56,9 +66,10 @@ pub(crate) fn is_of_lane(table: &TableSchema, lane: &Lane) -> bool {
 }
 
 fn may(table: &TableSchema, lane: &Lane, actor: &Actor, wanted: AccessLevel) -> bool {
-    if table.lane(&actor.user) != *lane {
-        return false;
-    }
+    table.lane(&actor.user) == *lane && is_granted(table, actor.role, wanted)
+}
+
+fn is_granted(table: &TableSchema, role: Role, wanted: AccessLevel) -> bool {
     match &table.kind {
         TableKind::User | TableKind::Stream => true,
         TableKind::Shared(Sharing { access, .. }) => {
@@ -67,7 +78,7 @@ fn may(table: &TableSchema, lane: &Lane, actor: &Actor, wanted: AccessLevel) -> 
                 AccessLevel::Read => wanted == AccessLevel::Read,
                 AccessLevel::Write => true,
             };
-            granted || actor.role > Role::User
+            granted || role > Role::User
         }
     }
 }

@@ -77,6 +77,12 @@ impl Catalog {
         last.checked_add(1).map(TableId)
     }
 
+    /// Grows with every change of any table. Nodes with the same tables have the same one.
+    pub fn revision(&self) -> u64 {
+        let of = |table: &Table| u64::from(table.schema.version.0) + u64::from(!table.is_used());
+        self.tables.values().map(of).sum()
+    }
+
     /// The same, dropped or not.
     pub(crate) fn any(&self, id: TableId) -> Option<&Table> {
         self.tables.get(&id)

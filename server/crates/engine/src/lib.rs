@@ -49,7 +49,7 @@ mod walk;
 
 mod error;
 
-pub use access::{Actor, Role, may_read, may_write};
+pub use access::{Actor, Role, is_readable, is_writable, may_read, may_write};
 pub use apply::{Applied, Shard, recount, sum};
 pub use catalog::{Catalog, Table};
 pub use catch_up::{CatchUp, CatchUpLimits, Piece, Resuming, Told, What};

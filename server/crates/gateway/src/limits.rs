@@ -43,6 +43,9 @@ pub struct Limits {
     /// Bytes that wait for one live connection. Beyond it nothing more is read from the client, and
     /// what is live for it lags behind.
     pub socket_queue_bytes_max: usize,
+    /// The oldest version of an application's code that is served, as `hello` says it; 0 is any. An
+    /// older one is told `update_required`.
+    pub app_version_min: u32,
     /// For running requests to finish at a shutdown. Behind it they are answered `timeout`, and
     /// what then still goes on is ended.
     pub shutdown_timeout: Duration,
@@ -64,6 +67,7 @@ impl Default for Limits {
             hello_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(10),
             socket_queue_bytes_max: 4 * 1024 * 1024,
+            app_version_min: 0,
             shutdown_timeout: Duration::from_secs(10),
         }
     }

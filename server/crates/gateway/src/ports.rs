@@ -7,9 +7,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use protocol::frame::v1::{
-    AskDigest, LaneCursor, LaneWriter, LoadOlder, Mutate, OpenLane, Subscribe, Unsubscribe,
+    AskDigest, AskSync, LaneCursor, LaneWriter, LoadOlder, Mutate, OpenLane, Subscribe, Unsubscribe,
 };
-use protocol::ids::{Epoch, Lane, RequestId, SeqId};
+use protocol::ids::{Epoch, Lane, RequestId, SchemaHash, SeqId};
 use protocol::literal::uuid_text;
 use protocol::value::{ColumnType, Row, Value};
 use tokio::time::Instant;
@@ -144,12 +144,14 @@ pub trait SubscriptionPort: Send + Sync + 'static {
 /// A live connection, for who keeps its feeds. While a future is not ready, no further frame of the
 /// client is read.
 pub trait LiveConnection: Send + Sync {
-    /// What `hello` said besides. Comes first, and once.
+    /// What `hello` said besides. Comes first, and once. Where `schema` is not how the tables are, they
+    /// are described before anything else.
     fn resume(
         &self,
         lanes: Vec<LaneCursor>,
         subscriptions: Vec<Subscribe>,
         writers: Vec<LaneWriter>,
+        schema: Option<SchemaHash>,
     ) -> LiveFuture<'_>;
     /// A subscription begins.
     fn subscribe(&self, subscribe: Subscribe) -> LiveFuture<'_>;
@@ -159,6 +161,8 @@ pub trait LiveConnection: Send + Sync {
     fn load_older(&self, load_older: LoadOlder) -> LiveFuture<'_>;
     /// The client compares what it has of a subscription.
     fn digest(&self, digest: AskDigest) -> LiveFuture<'_>;
+    /// The client asks where its lanes are.
+    fn sync(&self, sync: AskSync) -> LiveFuture<'_>;
     /// The client writes in a lane from now on, or has to hear anew what was decided there.
     fn open_lane(&self, open: OpenLane) -> LiveFuture<'_>;
     /// What the client has written, in a frame of so many bytes. Must not wait until it is decided:

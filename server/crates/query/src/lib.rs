@@ -17,6 +17,7 @@
 //! | conditions | `compile.rs`; which rows they leave to be read: `path.rs` |
 //! | literals, parameters, `NOW()` and the like | `constant.rs`, `ids.rs` |
 //! | subscriptions | `subscribe.rs` |
+//! | what a client is told of tables | `allowed.rs` |
 //! | `SELECT` | `select.rs`; system tables: `system.rs` |
 
 mod error;
@@ -43,11 +44,13 @@ mod constant;
 mod ids;
 mod path;
 
+mod allowed;
 mod subscribe;
 
 mod select;
 mod system;
 
+pub use allowed::allowed_tables;
 pub use error::SqlError;
 pub use limits::{JOINED_ROWS_MAX, PARAMS_MAX, SQL_BYTES_MAX, STACK_BYTES};
 pub use ports::{LiveQueries, RunningQuery, ShardError, Shards, TooBusy};

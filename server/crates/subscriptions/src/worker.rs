@@ -300,6 +300,13 @@ impl<O: Outbox> Worker<O> {
         feeds.flat_map(|key| of_feed(&self.feeds[*key])).collect()
     }
 
+    /// The lanes in which a connection has a subscription.
+    pub fn lanes(&self, connection: ConnectionId) -> Vec<Lane> {
+        let feeds = self.connections.get(&connection).into_iter().flat_map(|c| &c.feeds);
+        let is_followed = |key: &FeedKey| !self.feeds[*key].subscriptions.is_empty();
+        feeds.filter(|(_, key)| is_followed(key)).map(|(lane, _)| lane.clone()).collect()
+    }
+
     /// How many subscriptions there are.
     pub fn subscriptions(&self) -> usize {
         self.feeds.iter().map(|(_, feed)| feed.subscriptions.len()).sum()

@@ -200,6 +200,7 @@ impl Machine {
     fn hello(&mut self, token: Token, out: &mut Vec<Instruction>) -> Hello {
         self.connection = Connection::default();
         self.statements.begin_anew();
+        self.syncs.begin_anew();
         let writers = self.open_writers(out);
         let mut lanes = Vec::new();
         for stored in self.lanes.values() {
@@ -221,7 +222,9 @@ impl Machine {
             }
         }
         let (versions, client) = (VERSIONS.to_vec(), self.client);
-        Hello { versions, token, client, lanes, subscriptions, writers }
+        let schema = self.schema.map(|held| held.version);
+        let app_version = self.app_version;
+        Hello { versions, token, client, lanes, subscriptions, writers, schema, app_version }
     }
 
     pub(super) fn disconnected(&mut self, moment: Moment, out: &mut Vec<Instruction>) {
@@ -262,11 +265,13 @@ impl Machine {
         out: &mut Vec<Instruction>,
     ) -> Result<(), ProtocolViolation> {
         match frame {
+            ServerFrame::Schema(piece) => self.schema(piece, out),
             ServerFrame::Subscribed(subscribed) => self.subscribed(*subscribed, out),
             ServerFrame::Refused(refused) => self.refused(refused, out),
             ServerFrame::Reset(reset) => self.reset(&reset, out),
             ServerFrame::InitialDataBatch(batch) => self.batch(batch, out),
             ServerFrame::Digest(digest) => self.digest(&digest, out),
+            ServerFrame::Synced(synced) => self.synced(synced, moment.now, out),
             ServerFrame::Delta(delta) => self.delta(delta, out),
             ServerFrame::CatchUp(piece) => self.catch_up(piece, out),
             ServerFrame::Frontier(frontier) => self.frontier(frontier, out),
@@ -338,11 +343,13 @@ fn cursor(stored: &StoredLane) -> LaneCursor {
 fn name(frame: &ServerFrame) -> &'static str {
     match frame {
         ServerFrame::Welcome(_) => "welcome",
+        ServerFrame::Schema(_) => "schema",
         ServerFrame::Subscribed(_) => "subscribed",
         ServerFrame::Refused(_) => "refused",
         ServerFrame::Reset(_) => "reset",
         ServerFrame::InitialDataBatch(_) => "initial_data_batch",
         ServerFrame::Digest(_) => "digest",
+        ServerFrame::Synced(_) => "synced",
         ServerFrame::Delta(_) => "delta",
         ServerFrame::CatchUp(_) => "catch_up",
         ServerFrame::Frontier(_) => "frontier",

@@ -106,6 +106,8 @@ impl Machine {
         self.last_id = self.last_id.max(dropped.last_id);
         self.statements = dropped.statements;
         self.statements.begin_anew();
+        self.syncs = dropped.syncs;
+        self.syncs.begin_anew();
         self.checks = dropped.checks;
         self.checks.values_mut().for_each(Check::disconnect);
         self.checks.retain(|id, _| self.subscriptions.contains_key(id));

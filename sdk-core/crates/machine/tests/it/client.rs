@@ -34,6 +34,8 @@ pub(crate) struct Client {
     pub(crate) attempt: Attempt,
 }
 
+pub(crate) const CONFIG: Config = Config { servers: 1, verify_every_ms: None, app_version: 7 };
+
 impl Client {
     pub(crate) fn new() -> Self {
         Self::with_servers(1)
@@ -41,15 +43,14 @@ impl Client {
 
     pub(crate) fn with_servers(servers: usize) -> Self {
         let mut replica = MemoryReplica::new(CLIENT);
-        let machine = Machine::new(Config { servers, verify_every_ms: None }, replica.load());
+        let machine = Machine::new(Config { servers, ..CONFIG }, replica.load());
         let now = Millis(1_000_000);
         Self { machine, replica, now, chance: u64::MAX / 2, attempt: Attempt(0) }
     }
 
     /// The process ends, and begins again.
     pub(crate) fn crash(&mut self) {
-        self.machine =
-            Machine::new(Config { servers: 1, verify_every_ms: None }, self.replica.load());
+        self.machine = Machine::new(CONFIG, self.replica.load());
     }
 
     pub(crate) fn event(&mut self, event: Event) -> Vec<Instruction> {
@@ -326,6 +327,7 @@ pub(crate) fn kinds(instructions: &[Instruction]) -> Vec<&'static str> {
         Instruction::Send(ClientFrame::Unsubscribe(_)) => Some("unsubscribe"),
         Instruction::Send(ClientFrame::LoadOlder(_)) => Some("load_older"),
         Instruction::Send(ClientFrame::Digest(_)) => Some("digest"),
+        Instruction::Send(ClientFrame::Sync(_)) => Some("sync"),
         Instruction::Send(ClientFrame::Sql(_)) => Some("sql"),
         Instruction::Send(ClientFrame::OpenLane(_)) => Some("open_lane"),
         Instruction::Send(ClientFrame::Mutate(_)) => None,
@@ -338,6 +340,7 @@ pub(crate) fn kinds(instructions: &[Instruction]) -> Vec<&'static str> {
         | Instruction::SubscriptionChanged(_)
         | Instruction::Same { .. }
         | Instruction::Compare(_)
+        | Instruction::ServerIs(..)
         | Instruction::Verified(..) => None,
     };
     instructions.iter().filter_map(kind).collect()

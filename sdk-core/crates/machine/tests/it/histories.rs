@@ -16,11 +16,10 @@ use proptest::test_runner::TestCaseError;
 use protocol::ids::Epoch;
 use sdk_machine::replica::{Key, Spoiling};
 use sdk_machine::{
-    Config, Event, Instruction, Machine, Moment, Phase, Reason, SubscriptionId, SubscriptionState,
-    Verdict,
+    Event, Instruction, Machine, Moment, Phase, Reason, SubscriptionId, SubscriptionState, Verdict,
 };
 
-use crate::client::{Client, EPOCH, ask, birth, key, lane};
+use crate::client::{CONFIG, Client, EPOCH, ask, birth, key, lane};
 use server::{Connection, Lane, State, TEXTS, matching};
 
 #[derive(Clone, Debug)]
@@ -270,7 +269,7 @@ impl World {
                     compared.push(Event::Compared(of, ours));
                 }
                 Instruction::Verified(_, Verdict::Different(_)) => self.found += 1,
-                Instruction::Verified(..) => {}
+                Instruction::Verified(..) | Instruction::ServerIs(..) => {}
                 Instruction::AskToken { attempt } => {
                     self.client.attempt = attempt;
                     let token = protocol::frame::v1::Token("token".to_owned());
@@ -306,7 +305,7 @@ impl World {
     fn crash(&mut self) {
         self.connection = None;
         let stored = self.client.replica.load();
-        self.client.machine = Machine::new(Config { servers: 1, verify_every_ms: None }, stored);
+        self.client.machine = Machine::new(CONFIG, stored);
     }
 
     /// The server is restored from a backup that lacks the last commits.

@@ -6,6 +6,7 @@ use protocol::ids::RequestNumber;
 use sdk_machine::{Event, Instruction, Phase, SqlAsk, StatementId, SubscriptionId};
 
 use crate::client::{Client, ask, born, delta, kinds, last_four, welcome};
+use crate::schemas::whole;
 use crate::spec;
 
 const PHASES: &[&str] =
@@ -33,6 +34,8 @@ const EVENTS: &[&str] = &[
     "run",
     "sql_result",
     "forget",
+    "sync",
+    "schema",
 ];
 
 #[test]
@@ -127,6 +130,10 @@ fn happen(client: &mut Client, id: SubscriptionId, event: &str) -> Vec<Instructi
         "load_older" => client.event(Event::LoadOlder(id, 2)),
         "reset" => client.event(Event::Reset(id)),
         "run" => run(client).map_or_else(Vec::new, |(_, instructions)| instructions),
+        "sync" => {
+            let now = client.now;
+            client.machine.sync(now).map_or_else(|_| Vec::new(), |(_, instructions)| instructions)
+        }
         "sql_result" => {
             // On an open connection it answers something.
             let asked = run(client);
@@ -137,6 +144,7 @@ fn happen(client: &mut Client, id: SubscriptionId, event: &str) -> Vec<Instructi
             drop(asked);
             client.frame(ServerFrame::SqlResult(result))
         }
+        "schema" => client.frame(whole(1, &[1])),
         "forget" => {
             let asked = run(client);
             asked.map_or_else(Vec::new, |(id, _)| client.event(Event::ForgetStatement(id)))

@@ -9,6 +9,7 @@ use crate::client::{
     Client, EPOCH, OTHER_EPOCH, altered, ask, batch, born, catch_up, delta, digest, frontier,
     kinds, last_four, progress, subscribed,
 };
+use crate::schemas::whole;
 use crate::spec;
 
 const STATES: &[&str] = &[
@@ -44,6 +45,7 @@ const EVENTS: &[&str] = &[
     "verify",
     "again",
     "wider",
+    "tables",
 ];
 
 #[test]
@@ -157,6 +159,7 @@ fn happen(client: &mut Client, id: SubscriptionId, event: &str) -> Vec<Instructi
         "verify" => client.event(Event::Verify(id)),
         "anew" => client.event(Event::Reset(id)),
         "again" => client.subscribe(last_four()).1,
+        "tables" => client.frame(whole(1, &[1])),
         "wider" => client.subscribe(ask(&last_four().sql, None)).1,
         unknown => panic!("{unknown}"),
     }

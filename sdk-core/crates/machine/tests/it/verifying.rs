@@ -7,8 +7,8 @@ use sdk_machine::replica::Spoiling;
 use sdk_machine::{Config, Event, Instruction, Machine, SubscriptionId, Verdict};
 
 use crate::client::{
-    Client, EPOCH, altered, batch, born, delta, digest, frontier, kinds, last_four, messages,
-    subscribed,
+    CONFIG, Client, EPOCH, altered, batch, born, delta, digest, frontier, kinds, last_four,
+    messages, subscribed,
 };
 
 /// What the server is asked.
@@ -181,7 +181,7 @@ fn rows_that_expire_are_not_compared() {
 /// A client that compares once in 1,000 seconds.
 fn comparing() -> (Client, SubscriptionId) {
     let (mut client, id) = Client::live();
-    let config = Config { servers: 1, verify_every_ms: Some(1_000_000) };
+    let config = Config { verify_every_ms: Some(1_000_000), ..CONFIG };
     client.machine = Machine::new(config, client.replica.load());
     client.open();
     client.frame(subscribed(1, 1));

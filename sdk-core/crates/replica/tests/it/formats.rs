@@ -3,13 +3,14 @@
 use std::path::Path;
 use std::time::Duration;
 
-use protocol::ids::{ContentHash, Epoch, MutationNumber};
+use protocol::frame::v1::AllowedTable;
+use protocol::ids::{ContentHash, Epoch, MutationNumber, SchemaHash};
 use protocol::mutation::MutationDigest;
-use sdk_machine::{MutationId, StoredWriter, SubscriptionId, Write};
-use sdk_replica::{Idle, OnReject, Replica, WriteOptions};
+use sdk_machine::{MutationId, StoredSchema, StoredWriter, SubscriptionId, Write};
+use sdk_replica::{Idle, OnReject, Replica, ReplicaError, WriteOptions};
 
 use crate::sending::{rejected, settle};
-use crate::world::{CLIENT, Place, execute, lane, rows, step, with, write};
+use crate::world::{CLIENT, Place, execute, lane, posts, rows, step, with, write};
 
 /// A replica on a copy of the fixture.
 fn opened(place: &Place, format: u32) -> Replica {
@@ -107,7 +108,8 @@ fn a_file_of_the_fifth_format_has_what_is_held_back_and_what_was_rejected() {
     assert_eq!(rows(&replica, all), ["mine 5", "new NULL", "held NULL"]);
     let waits = "SELECT key, mutation, state FROM tw_pending ORDER BY mutation";
     assert_eq!(rows(&replica, waits), ["1 1 stuck", "2 3 sent", "3 4 queued", "7 6 queued"]);
-    assert_eq!(replica.load().unwrap().writers[0].stuck, Some(MutationId(1)));
+    let stored = replica.load().unwrap();
+    assert_eq!((stored.writers[0].stuck, stored.schema), (Some(MutationId(1)), None));
     let rejections = replica.rejections(0, 9).unwrap();
     assert_eq!((rejections.len(), rejections[0].id), (1, MutationId(5)));
     assert_eq!(replica.let_go().unwrap(), []);
@@ -135,6 +137,22 @@ fn idle() -> Idle {
     let (ttl, idle) = (Some(Duration::from_secs(60)), Duration::from_millis(1_500));
     Idle { id: SubscriptionId(1), ttl, idle }
 }
+#[test]
+fn a_file_of_the_seventh_format_has_the_tables_of_the_server() {
+    let place = Place::new();
+    let mut replica = opened(&place, 7);
+    assert_eq!(replica.load().unwrap().schema, Some(SCHEMA));
+    let all = "SELECT body, _seq FROM chat.messages ORDER BY id";
+    assert_eq!(rows(&replica, all), ["mine 5", "new NULL", "held NULL"]);
+    write(&mut replica, "INSERT INTO forum.posts (body) VALUES ('never subscribed')").unwrap();
+    let gone = execute(&mut replica, "DELETE FROM chat.messages", &[]).unwrap_err();
+    assert!(matches!(gone, ReplicaError::Gone(_)), "{gone}");
+    drop(replica);
+    is_whole(&place);
+}
+
+const SCHEMA: StoredSchema =
+    StoredSchema { version: SchemaHash::from_bytes([6; 16]), revision: u64::MAX };
 
 fn sent_writer() -> StoredWriter {
     let number = |number| MutationNumber::new(number).unwrap();
@@ -176,6 +194,8 @@ fn the_fixture_is_made_so() {
         vec![settle(rejected_one, settled), Write::PutWriter(Box::new(stuck)), Write::PutSince(77)];
     replica.apply(&step(writes)).unwrap();
     replica.note_idle(&[idle()]).unwrap();
+    let tables = vec![AllowedTable { table: posts(), writable: true }];
+    replica.apply(&step(vec![Write::PutSchema { schema: SCHEMA, tables }])).unwrap();
     drop(replica);
     is_whole(&place);
     #[expect(clippy::disallowed_methods, reason = "somebody who makes a fixture says where")]

@@ -4,6 +4,7 @@
 
 mod world;
 
+mod allowed;
 mod capture;
 mod captures;
 mod changes;
@@ -20,5 +21,6 @@ mod reading;
 mod rejections;
 mod schema;
 mod sending;
+mod storage;
 mod unreadable;
 mod writing;

@@ -120,7 +120,7 @@ fn what_cannot_be_written_again_stays() {
     let mut replica = place.open();
     assert!(replica.schema(TableId(64)).is_none());
     let refused = again(&mut replica, one).unwrap_err();
-    assert!(matches!(refused, ReplicaError::TableGone), "{refused}");
+    assert!(matches!(refused, ReplicaError::Gone(_)), "{refused}");
     assert!(refused.to_string().contains("discard"), "{refused}");
     assert_eq!(replica.rejections(0, 9).unwrap().len(), 1);
 }

@@ -75,6 +75,34 @@ fn rights_are_those_at_that_point_of_the_log() {
     assert_eq!(outcomes[6], Outcome::SchemaRefused, "an older description replaces none");
 }
 
+/// By it a device knows which of two nodes has heard of more.
+#[test]
+fn the_revision_grows_with_every_change_and_with_nothing_else() {
+    let mut world = World::new();
+    let mut last = world.shard.catalog().revision();
+    let mut grows = |commands, expected: bool| {
+        world.run(commands);
+        let now = world.shard.catalog().revision();
+        assert_eq!(now > last, expected, "{last} to {now}");
+        assert!(now >= last);
+        last = now;
+    };
+    let define = |version, id| {
+        let mut schema = posts(AccessLevel::Read);
+        (schema.version, schema.id) = (SchemaVersion(version), TableId(id));
+        schema.name = format!("app.revised_{id}").parse().unwrap();
+        vec![Command::Define(Box::new(schema))]
+    };
+    grows(define(1, 900), true);
+    grows(define(1, 900), false);
+    grows(define(2, 900), true);
+    grows(define(1, 901), true);
+    grows(vec![Command::Drop(TableId(900))], true);
+    grows(vec![Command::Drop(TableId(900))], false);
+    // What was there before it does not count less because its rows are gone.
+    grows(vec![Command::Sweep { table: TableId(900), rows_max: 100 }], false);
+}
+
 #[test]
 fn a_table_grows_and_its_old_rows_are_read_as_they_are() {
     let mut world = World::new();

@@ -35,6 +35,10 @@ impl Session {
                 self.live.digest(digest).await;
                 Ok(())
             }
+            Received::Known(ClientFrame::Sync(sync)) => {
+                self.live.sync(sync).await;
+                Ok(())
+            }
             Received::Known(ClientFrame::Sql(sql)) => {
                 let (caller, queue) = (self.caller.clone(), self.queue.clone());
                 statements::start(Arc::clone(&self.gateway), caller, queue, &self.running, sql);

@@ -86,6 +86,11 @@ impl SendQueue {
         self.0.waiting.load(Ordering::Acquire)
     }
 
+    /// Whether no more than half of what may wait does. When it has become so, the port is told.
+    pub fn has_room(&self) -> bool {
+        self.waiting() <= self.0.half
+    }
+
     /// Ends the connection behind what waits.
     pub fn close(&self, goodbye: Goodbye) {
         self.0.add(Item::Goodbye(Box::new(goodbye)));
@@ -99,7 +104,7 @@ impl SendQueue {
             if self.0.is_over.load(Ordering::Acquire) {
                 return false;
             }
-            if self.waiting() <= self.0.half {
+            if self.has_room() {
                 return true;
             }
             notified.await;

@@ -138,6 +138,9 @@ async fn live(
                     offers: update the application";
         return said(ErrorCode::UpdateRequired, told).into();
     };
+    if hello.app_version < gateway.limits.app_version_min {
+        return said(ErrorCode::UpdateRequired, &too_old(&gateway, hello.app_version)).into();
+    }
     let (queue, outgoing) = SendQueue::new(gateway.limits.socket_queue_bytes_max);
     let Verified { caller, expires_at } = verified;
     let clock = &gateway.ports.clock;
@@ -158,11 +161,21 @@ async fn live(
     let live = gateway.ports.subscriptions.open(caller.clone(), queue.clone());
     let running = Arc::<Running>::default();
     let mut session = Session { gateway, number, caller, expires_at, queue, live, running };
-    let Hello { lanes, subscriptions, writers, .. } = hello;
-    session.live.resume(lanes, subscriptions, writers).await;
+    let Hello { lanes, subscriptions, writers, schema, .. } = hello;
+    session.live.resume(lanes, subscriptions, writers, schema).await;
     let end = session.run(socket, outgoing, stopping).await;
     tracing::debug!(connection = &*session.number.0, "a live connection has ended");
     end
+}
+
+/// What the user of an application is told whose tables this server has no more.
+fn too_old(gateway: &Gateway, found: u32) -> String {
+    let is = match found {
+        0 => "this one does not say which it is".to_owned(),
+        found => format!("this one is version {found}"),
+    };
+    let min = gateway.limits.app_version_min;
+    format!("this server serves the application from version {min} on, and {is}: update it")
 }
 
 impl Session {

@@ -8,10 +8,10 @@ use futures::{SinkExt, StreamExt};
 use protocol::codec;
 use protocol::error_code::ErrorCode;
 use protocol::frame::v1::{
-    AskDigest, ClientFrame, Goodbye, Hello, LaneCursor, LaneWriter, LoadOlder, Mutate, OpenLane,
-    Progress, Received, ServerFrame, Subscribe, Token, Unsubscribe, Welcome, read_server,
+    AskDigest, AskSync, ClientFrame, Goodbye, Hello, LaneCursor, LaneWriter, LoadOlder, Mutate,
+    OpenLane, Progress, Received, ServerFrame, Subscribe, Token, Unsubscribe, Welcome, read_server,
 };
-use protocol::ids::{ClientId, RequestNumber};
+use protocol::ids::{ClientId, RequestNumber, SchemaHash};
 use server_gateway::{Caller, Limits, LiveConnection, LiveFuture, SendQueue, SubscriptionPort};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -24,11 +24,12 @@ use crate::world::{World, patiently, token};
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Told {
     Opened(Caller),
-    Resumed(Vec<LaneCursor>, Vec<Subscribe>, Vec<LaneWriter>),
+    Resumed(Vec<LaneCursor>, Vec<Subscribe>, Vec<LaneWriter>, Option<SchemaHash>),
     Subscribed(Subscribe),
     Unsubscribed(Unsubscribe),
     Older(LoadOlder),
     Digest(AskDigest),
+    Sync(AskSync),
     LaneOpened(OpenLane),
     Mutated(Box<Mutate>, usize),
     Drained,
@@ -74,8 +75,9 @@ impl LiveConnection for FakeConnection {
         lanes: Vec<LaneCursor>,
         subscriptions: Vec<Subscribe>,
         writers: Vec<LaneWriter>,
+        schema: Option<SchemaHash>,
     ) -> LiveFuture<'_> {
-        self.tell(Told::Resumed(lanes, subscriptions, writers));
+        self.tell(Told::Resumed(lanes, subscriptions, writers, schema));
         Box::pin(async {})
     }
 
@@ -101,6 +103,11 @@ impl LiveConnection for FakeConnection {
 
     fn digest(&self, digest: AskDigest) -> LiveFuture<'_> {
         self.tell(Told::Digest(digest));
+        Box::pin(async {})
+    }
+
+    fn sync(&self, sync: AskSync) -> LiveFuture<'_> {
+        self.tell(Told::Sync(sync));
         Box::pin(async {})
     }
 
@@ -169,6 +176,8 @@ pub(crate) fn hello(token: &str) -> Hello {
         lanes: vec![],
         subscriptions: vec![],
         writers: vec![],
+        schema: None,
+        app_version: 0,
     }
 }
 

@@ -8,10 +8,12 @@ use futures::{SinkExt, StreamExt};
 use protocol::codec;
 use protocol::error_code::ErrorCode;
 use protocol::frame::v1::{
-    AskDigest, ClientFrame, Goodbye, Hello, LaneAt, LaneCursor, LaneWriter, LoadOlder, Mutate,
-    OpenLane, Progress, Received, ServerFrame, Token, Unsubscribe, Written, read_server,
+    AskDigest, AskSync, ClientFrame, Goodbye, Hello, LaneAt, LaneCursor, LaneWriter, LoadOlder,
+    Mutate, OpenLane, Progress, Received, ServerFrame, Token, Unsubscribe, Written, read_server,
 };
-use protocol::ids::{Birth, ClientId, ContentHash, Epoch, MutationNumber, RequestNumber, SeqId};
+use protocol::ids::{
+    Birth, ClientId, ContentHash, Epoch, MutationNumber, RequestNumber, SchemaHash, SeqId,
+};
 use protocol::limits::CLIENT_FRAME_BYTES_MAX;
 use protocol::mutation::MutationDigest;
 use server_gateway::{Limits, Role, SigningKey};
@@ -36,8 +38,10 @@ async fn who_says_hello_is_welcome_and_heard() {
         since_seq: SeqId::new(5).unwrap(),
         cut: 1,
     };
+    let schema = SchemaHash::from_bytes([5; 16]);
     let said = Hello {
         lanes: vec![cursor.clone()],
+        schema: Some(schema),
         subscriptions: vec![subscribe(1)],
         ..hello(&token("alice"))
     };
@@ -53,6 +57,8 @@ async fn who_says_hello_is_welcome_and_heard() {
     live.send(ClientFrame::LoadOlder(older.clone())).await;
     let digest = AskDigest { request: RequestNumber(2), below: Some(Birth(SeqId::MAX)) };
     live.send(ClientFrame::Digest(digest.clone())).await;
+    let sync = AskSync { request: RequestNumber(3) };
+    live.send(ClientFrame::Sync(sync)).await;
     let end = Unsubscribe { request: RequestNumber(2) };
     live.send(ClientFrame::Unsubscribe(end.clone())).await;
     world.live.until(1, |told| matches!(told, Told::Unsubscribed(_))).await;
@@ -64,10 +70,11 @@ async fn who_says_hello_is_welcome_and_heard() {
     assert_eq!(
         told[1..],
         [
-            Told::Resumed(vec![cursor], vec![subscribe(1)], vec![]),
+            Told::Resumed(vec![cursor], vec![subscribe(1)], vec![], Some(schema)),
             Told::Subscribed(subscribe(2)),
             Told::Older(older),
             Told::Digest(digest),
+            Told::Sync(sync),
             Told::Unsubscribed(end),
             Told::Closed,
         ]
@@ -113,7 +120,7 @@ async fn what_a_client_writes_is_passed_on_in_its_order() {
     assert_eq!(
         world.live.told()[1..],
         [
-            Told::Resumed(vec![], vec![], writers),
+            Told::Resumed(vec![], vec![], writers, None),
             Told::LaneOpened(open),
             mutated(1),
             Told::Subscribed(subscribe(1)),
@@ -141,6 +148,25 @@ async fn who_is_not_known_does_not_get_in() {
         live.ends_with(ErrorCode::UpdateRequired).await;
     }
     assert!(world.live.told().is_empty(), "the port has heard of none");
+}
+
+#[tokio::test]
+async fn code_of_an_application_that_is_too_old_is_told_so() {
+    let world = World::new(Limits { app_version_min: 3, ..quiet() }).await;
+    for (app_version, told) in [(2, "this one is version 2"), (0, "does not say which it is")] {
+        let mut live = Live::connect(&world).await;
+        live.send(ClientFrame::Hello(Hello { app_version, ..hello(&token("alice")) })).await;
+        let goodbye = live.goodbye().await;
+        assert_eq!(goodbye.code, ErrorCode::UpdateRequired);
+        assert!(goodbye.message.contains("from version 3 on"), "{}", goodbye.message);
+        assert!(goodbye.message.contains(told), "{}", goodbye.message);
+    }
+    assert!(world.live.told().is_empty(), "the port has heard of none");
+    for app_version in [3, u32::MAX] {
+        let mut live = Live::connect(&world).await;
+        live.send(ClientFrame::Hello(Hello { app_version, ..hello(&token("alice")) })).await;
+        let ServerFrame::Welcome(_) = live.next().await else { panic!("no welcome") };
+    }
 }
 
 #[tokio::test]

@@ -174,6 +174,7 @@ fn cell(state: &str, event: &str) -> String {
 fn name(frame: &ServerFrame) -> &'static str {
     match frame {
         ServerFrame::Welcome(_) => "welcome",
+        ServerFrame::Schema(_) => "schema",
         ServerFrame::Subscribed(_) => "subscribed",
         ServerFrame::Refused(_) => "refused",
         ServerFrame::Reset(_) => "reset",

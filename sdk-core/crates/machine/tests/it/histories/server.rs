@@ -163,7 +163,7 @@ impl Connection {
                     it.digest = Some(asked.below.map(|below| below.0.get()));
                 }
             }
-            Some(ClientFrame::Token(_)) => {}
+            Some(ClientFrame::Token(_) | ClientFrame::Sync(_)) => {}
         }
         true
     }
