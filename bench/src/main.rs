@@ -12,6 +12,7 @@
 //! | `fanout-distinct`, `tenants-flat` | a write beside subscriptions that it does not concern |
 //! | `idle-memory` | what a socket takes on which nothing happens |
 //! | `first-load`, `large-load`, `catch-up` | rows come to a device: all, and what has changed |
+//! | `local-query` | a watch beside 100,000 local rows, of which one changes |
 //! | `slow-reader` | one of a thousand does not read |
 //! | `hot-row` | a million updates of one row, then a catch-up |
 //! | `start` | a server with a million rows starts; memory and size |
@@ -26,6 +27,7 @@ mod fanout;
 mod hot_row;
 mod limits;
 mod loading;
+mod local_query;
 mod report;
 mod server;
 mod slow_reader;
@@ -43,7 +45,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 type Benchmark = fn(&mut Report) -> Result<()>;
 
-const BENCHMARKS: [(&str, Benchmark); 13] = [
+const BENCHMARKS: [(&str, Benchmark); 14] = [
     ("write-path", write_path::run),
     ("write-sql", write_sql::run),
     ("fanout-paced", fanout::paced),
@@ -54,6 +56,7 @@ const BENCHMARKS: [(&str, Benchmark); 13] = [
     ("first-load", loading::first_load),
     ("large-load", loading::large_load),
     ("catch-up", loading::catch_up),
+    ("local-query", local_query::run),
     ("slow-reader", slow_reader::run),
     ("hot-row", hot_row::run),
     ("start", start::run),

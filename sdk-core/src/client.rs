@@ -30,7 +30,7 @@ use crate::status::Status;
 use crate::subscription::{Progress, SubscribeOptions, Subscription};
 use crate::transport::native::Native;
 use crate::verify::Verifications;
-use crate::watch::Watch;
+use crate::watch::{Watch, WatchOptions};
 
 /// How long a statement for the server is waited for, unless it is said otherwise.
 const REMOTE_WITHIN: Duration = Duration::from_secs(30);
@@ -157,7 +157,7 @@ impl Client {
         let opening = self.inner.readers.openings();
         let is_wanted = self.inner.readers.wanted(&here.0);
         self.inner.readers.run(move |reader| {
-            let result = reader.run(&[(&sql, &params)], is_wanted).pop();
+            let result = reader.run(&[(&sql, &params, Default::default())], is_wanted).pop();
             // Nobody may wait any more.
             let _ = result.map(|result| done.send(result));
         })?;
@@ -171,14 +171,36 @@ impl Client {
 
     /// Reads the replica, and again whenever a table that the query reads has changed. The first
     /// result comes at once, from what is here. All results that one step has changed come
-    /// together.
+    /// together. Each says what of it is new, by the primary key where the query reads one table.
+    ///
+    /// A query that is the SQL of a subscription, with its values and at most ORDER BY and LIMIT
+    /// behind it, does not run for changes of rows that the subscription does not select.
     ///
     /// # Errors
     /// [`Error::Closed`]. What is wrong with the query is in its results.
     pub fn watch(&self, sql: &str, params: &[Value]) -> Result<Watch, Error> {
+        self.watch_with(sql, params, WatchOptions::default())
+    }
+
+    /// The same, with options.
+    ///
+    /// # Errors
+    /// As [`Client::watch`].
+    pub fn watch_with(
+        &self,
+        sql: &str,
+        params: &[Value],
+        options: WatchOptions,
+    ) -> Result<Watch, Error> {
         let (results, receiver) = watch::channel(None);
         self.tell(Command::Watch { sql: sql.to_owned(), params: params.to_vec(), results })?;
-        Ok(Watch::new(receiver))
+        Ok(Watch::new(receiver, options))
+    }
+
+    /// How many times queries of watches have run since the client was opened: for tests, and to see
+    /// what the watches of an application cost.
+    pub fn watch_runs(&self) -> u64 {
+        self.inner.readers.watch_runs()
     }
 
     /// Has the server run a statement, and waits for the answer. When the connection is cut it is

@@ -15,7 +15,7 @@ use crate::storage::Subscribed;
 use crate::sync::Woken;
 use crate::transaction::{Call, Statement};
 use crate::verify::Verdict;
-use crate::watch::WatchResult;
+use crate::watch::Found;
 use crate::written::{Pending, Wrote};
 
 /// Which subscription it is, and how it is with it.
@@ -42,7 +42,7 @@ pub(crate) enum Command {
     Watch {
         sql: String,
         params: Vec<Value>,
-        results: watch::Sender<Option<WatchResult>>,
+        results: watch::Sender<Option<Found>>,
     },
     /// Statements that are done together.
     Write {

@@ -400,6 +400,7 @@ impl Driver {
             }
             Command::Rest(woken, done) => {
                 self.rest(woken);
+                self.show_status();
                 let _ = done.send(());
             }
             Command::Pause => self.pause(),
@@ -409,6 +410,8 @@ impl Driver {
             }
             Command::Suspend(done) => {
                 self.suspend();
+                // Whoever hears of it sees it.
+                self.show_status();
                 let _ = done.send(());
             }
             Command::Nudge => {

@@ -50,6 +50,10 @@ pub enum Error {
         /// What is wrong and what to do.
         message: String,
     },
+    /// What was named as the key of a watch is none: the query gives no such column, or two rows with
+    /// the same values in them.
+    #[error("{0}")]
+    Key(String),
     /// A value is not what was asked for.
     #[error("{0}")]
     Value(String),
@@ -59,7 +63,9 @@ impl Error {
     /// The code to match on, the same in every SDK.
     pub fn code(&self) -> ErrorCode {
         match self {
-            Self::Closed | Self::Config(_) | Self::Value(_) => ErrorCode::InvalidRequest,
+            Self::Closed | Self::Config(_) | Self::Key(_) | Self::Value(_) => {
+                ErrorCode::InvalidRequest
+            }
             Self::Timeout(_) | Self::Unsynced(_) => ErrorCode::Timeout,
             Self::Server { code, .. } | Self::Asked { code, .. } | Self::Replica { code, .. } => {
                 *code

@@ -2,7 +2,7 @@
 //!
 //! | to find | look in |
 //! | --- | --- |
-//! | what applications call | `client.rs`, `subscription.rs`, `watch.rs`, `mutation.rs`, `written.rs`, `rejection.rs`, `transaction.rs`, `rows.rs`, `verify.rs` |
+//! | what applications call | `client.rs`, `subscription.rs`, `watch.rs`, `diff.rs`, `mutation.rs`, `written.rs`, `rejection.rs`, `transaction.rs`, `rows.rs`, `verify.rs` |
 //! | how a client is set up, and how it is | `config.rs`, `status.rs`, `error.rs` |
 //! | the loop behind it | `driver.rs` and below; what it is told: `command.rs` |
 //! | local queries | `readers.rs`, `driver/watches.rs` |
@@ -13,6 +13,7 @@
 mod client;
 mod command;
 mod config;
+mod diff;
 mod driver;
 mod error;
 mod incident;
@@ -34,6 +35,7 @@ mod written;
 pub use client::{Client, RemoteAnswer, RemoteOptions};
 pub use command::SignOut;
 pub use config::{Config, LogLevel, TokenError, TokenFuture};
+pub use diff::{Diff, FromTo};
 pub use error::Error;
 pub use incident::{Incident, StalledPart};
 pub use mutation::Mutation;
@@ -50,5 +52,5 @@ pub use subscription::{Progress, SubscribeOptions, Subscription};
 pub use sync::Unsynced;
 pub use transaction::Transaction;
 pub use verify::{Mismatch, Verdict, Verifications};
-pub use watch::{Watch, WatchResult};
+pub use watch::{Watch, WatchOptions, WatchResult};
 pub use written::{MutationState, Pending, PendingMutation};

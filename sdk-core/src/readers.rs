@@ -24,6 +24,8 @@ struct State {
     threads: Running,
     /// How often they were started.
     openings: u64,
+    /// How many times queries of watches have run.
+    watch_runs: u64,
 }
 
 enum Running {
@@ -72,6 +74,7 @@ impl Readers {
         let readers = Self(Arc::new(Mutex::new(State {
             threads: Running::Ended(Ending::ForNow),
             openings: 0,
+            watch_runs: 0,
         })));
         readers.open(replica)?;
         Ok(readers)
@@ -114,6 +117,16 @@ impl Readers {
     /// How often the file was opened. What is found out about it is of no account after the next time.
     pub(crate) fn openings(&self) -> u64 {
         lock(&self.0).openings
+    }
+
+    /// So many queries of watches are about to run.
+    pub(crate) fn count_watch_runs(&self, queries: usize) {
+        lock(&self.0).watch_runs += queries as u64;
+    }
+
+    /// How many there were.
+    pub(crate) fn watch_runs(&self) -> u64 {
+        lock(&self.0).watch_runs
     }
 
     /// Says of something that runs whether it is still wanted: it is open, and somebody waits.

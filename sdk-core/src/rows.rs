@@ -1,28 +1,79 @@
 //! Rows of results.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use protocol::value::Value;
+use sdk_replica::ResultRow;
 
 use crate::error::Error;
 
-/// Rows with named columns. Cloning shares them.
+/// Rows with named columns. Cloning shares them, and results of a watch share the rows that are
+/// equal: see [`Row::is_same`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rows {
     columns: Arc<[String]>,
-    rows: Arc<[Vec<Value>]>,
+    rows: Arc<[ResultRow]>,
 }
 
 /// One of them.
 #[derive(Clone, Copy, Debug)]
 pub struct Row<'a> {
     columns: &'a [String],
-    values: &'a [Value],
+    values: &'a ResultRow,
 }
 
 impl Rows {
-    pub(crate) fn new(columns: Vec<String>, rows: Vec<Vec<Value>>) -> Self {
-        Self { columns: columns.into(), rows: rows.into() }
+    pub(crate) fn new<R: Into<ResultRow>>(columns: Vec<String>, rows: Vec<R>) -> Self {
+        Self { columns: columns.into(), rows: rows.into_iter().map(Into::into).collect() }
+    }
+
+    pub(crate) fn parts(&self) -> (&[String], &[ResultRow]) {
+        (&self.columns, &self.rows)
+    }
+
+    /// The same rows, of which those that `before` has, too, are the same in memory. If they all are,
+    /// it is all of `before`.
+    pub(crate) fn shared_with(mut self, before: &Self) -> Self {
+        if self.columns != before.columns {
+            return self;
+        }
+        let (old, count) = (&before.rows, self.rows.len());
+        let is_same = |(old, new): &(&ResultRow, &ResultRow)| Arc::ptr_eq(old, new) || old == new;
+        let begin = old.iter().zip(&*self.rows).take_while(is_same).count();
+        if begin == old.len() && begin == count {
+            return before.clone();
+        }
+        // Most often little has changed, and what lies between is short.
+        let behind = old[begin..].iter().rev().zip(self.rows[begin..].iter().rev());
+        let end = behind.take_while(is_same).count();
+        let (old_end, new_end) = (old.len() - end, count - end);
+        let known: HashMap<&[Value], &ResultRow> = match begin < new_end {
+            true => old[begin..old_end].iter().map(|row| (&**row, row)).collect(),
+            false => HashMap::new(),
+        };
+        for place in 0..count {
+            let row = &self.rows[place];
+            let same = match place {
+                place if place < begin => Some(&old[place]),
+                place if place >= new_end => Some(&old[place - new_end + old_end]),
+                _ => known.get(&**row).copied(),
+            };
+            if let Some(same) = same.filter(|same| !Arc::ptr_eq(same, row)) {
+                Arc::make_mut(&mut self.rows)[place] = Arc::clone(same);
+            }
+        }
+        Self { columns: Arc::clone(&before.columns), rows: self.rows }
+    }
+
+    /// Whether it is the very same result: as cheap as to compare two pointers. Two that are not may
+    /// still be equal, unless a watch has given them one after the other.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.rows, &other.rows) && self.columns == other.columns
+    }
+
+    pub(crate) fn values(&self, place: usize) -> &ResultRow {
+        &self.rows[place]
     }
 
     /// The names of the columns.
@@ -75,6 +126,13 @@ impl<'a> Row<'a> {
     /// The values, in the order of the columns.
     pub fn values(&self) -> &'a [Value] {
         self.values
+    }
+
+    /// Whether this is the very same row as another one: as cheap as to compare two pointers. A row
+    /// of a result is the same as that of the result before, if they are equal: what was made of it
+    /// can be kept.
+    pub fn is_same(&self, other: &Row<'_>) -> bool {
+        Arc::ptr_eq(self.values, other.values)
     }
 }
 

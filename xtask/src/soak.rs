@@ -268,6 +268,12 @@ pub(crate) const SOAKS: &[Soak] = &[
         test: "sqlite_keeps_every_value_and_orders_it_alike",
         about: "SQLite gives back every value, in the same order",
     },
+    Soak {
+        name: "watchers",
+        package: "sdk-core",
+        test: "watchers::differences_add_up_to_what_a_new_query_gives",
+        about: "who applies differences ends with what a new query gives, over writes and deltas",
+    },
 ];
 
 /// Minutes that a soak runs when nothing limits it.

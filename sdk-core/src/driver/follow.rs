@@ -197,10 +197,7 @@ impl Driver {
                 format!("{dropped} was in the way of the server's rows, and was dropped")
             });
         }
-        let Changed { tables, schema, dropped } = changed;
-        self.changed.tables.extend(tables);
-        self.changed.schema |= schema;
-        self.changed.dropped.extend(dropped);
+        self.changed.add(changed);
     }
 
     /// Tells everybody who is concerned, once for all that has happened.
@@ -208,13 +205,15 @@ impl Driver {
         self.look_at_rescued();
         self.look_at_online();
         self.look_at_settled();
-        let changed = std::mem::take(&mut self.changed);
+        let mut changed = std::mem::take(&mut self.changed);
         if !changed.tables.is_empty() || changed.schema {
             if let Ok(next) = self.replica.get().and_then(Replica::next_expiry) {
                 self.next_expiry = next;
             }
             self.note_overdue();
-            self.watches.changed(&changed);
+            // What the machine has in mind then, and the file has not, says nothing of its rows.
+            changed.schema |= self.is_stale;
+            self.watches.changed(&changed, &self.machine);
         }
         if std::mem::take(&mut self.has_shown) {
             self.watches.states_changed();
@@ -222,8 +221,12 @@ impl Driver {
             let views: Vec<_> = ids.filter_map(|id| self.machine.subscription(id)).collect();
             self.progress.send_replace(Progress::of(&views));
         }
-        if self.replica.is_open() {
+        if let Ok(replica) = self.replica.get_mut() {
             self.watches.run(&self.machine);
+            // What concerns a query that is not read yet is of no account, so it is early enough.
+            if let Some(tables) = self.watches.looks_at(&self.machine) {
+                replica.tell_rows_of(tables);
+            }
         }
         self.waiting.look_at(&self.machine);
         self.verifying.look_at(&self.machine);

@@ -36,6 +36,8 @@ impl Driver {
         // It may be closed and about to be opened again.
         self.trouble = None;
         if self.is_suspended() {
+            // It must not act on what it has in mind, and there is nothing left to be done.
+            let _ = self.machine.handle(Event::Pause, self.moment());
             return;
         }
         self.store_synced(0);
@@ -50,8 +52,6 @@ impl Driver {
         self.time_at_begin = None;
         // The machine that goes on is one of what is stored then.
         self.is_stale = true;
-        // Whoever has suspended it looks at it.
-        self.show_status();
     }
 
     /// Nobody reads any more. What was being read is read when the file is opened again.
@@ -115,7 +115,11 @@ impl Driver {
             self.idle.pass_over();
         }
         let replica = self.replica.open_again()?;
-        self.readers.open(replica)?;
+        if let Err(error) = self.readers.open(replica) {
+            // Both are open, or none is.
+            self.replica.close();
+            return Err(error);
+        }
         replica.load()
     }
 }

@@ -6,6 +6,7 @@ mod fake;
 
 mod connecting;
 mod diagnosing;
+mod diffs;
 mod full_disk;
 mod idle;
 mod rejections;
@@ -13,5 +14,6 @@ mod sending;
 mod statements;
 mod suspending;
 mod syncing;
+mod watchers;
 mod watching;
 mod writing;

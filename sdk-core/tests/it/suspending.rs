@@ -263,9 +263,14 @@ async fn what_is_found_out_late_wakes_nobody() {
     client.resume();
     let (_session, _) = fake.welcome().await;
     let mut query = std::pin::pin!(client.query("SELECT body FROM app.notes", &[]));
-    assert!(query.as_mut().now_or_never().is_none());
+    // It has begun, and is over by now if the thread that reads is fast.
+    let early = query.as_mut().now_or_never();
     soon(client.suspend(WITHIN)).await.unwrap();
-    let told = soon(query).await.unwrap_err().code();
+    let told = match early {
+        Some(told) => told,
+        None => soon(query).await,
+    };
+    let told = told.unwrap_err().code();
     assert!(matches!(told, ErrorCode::Internal | ErrorCode::Cancelled), "{told}");
     // The client has heard of it, and sleeps on.
     assert_eq!(client.pending().await.unwrap_err().code(), ErrorCode::Cancelled);

@@ -332,6 +332,11 @@ impl Machine {
         self.subscriptions.values().map(|subscription| &subscription.stored)
     }
 
+    /// One of them.
+    pub fn stored(&self, id: SubscriptionId) -> Option<&StoredSubscription> {
+        self.subscriptions.get(&id).map(|subscription| &subscription.stored)
+    }
+
     /// How far a lane is, if something of it is subscribed to.
     pub fn lane(&self, lane: &Lane) -> Option<&StoredLane> {
         self.lanes.get(lane)

@@ -12,6 +12,7 @@
 //! | which tables there are, and which of them the user may write | `schema.rs` |
 //! | replicated tables: columns; indexes, triggers and what else is beside them | `table.rs`, `tables.rs`, `surroundings.rs` |
 //! | rows, and who holds them | `rows.rs`, `sets.rs` |
+//! | what a transaction has changed, for those who watch | `changed.rs`, `alike.rs` |
 //! | `namespace.table` in SQL, and what else its text says | `names.rs`, `said.rs`; `tokens.rs` |
 //! | reading | `reader.rs`; values: `values.rs` |
 //! | what an application may do | `guard.rs`, `local.rs` |
@@ -22,7 +23,9 @@
 //! | what can go wrong | `error.rs` |
 
 mod again;
+mod alike;
 mod capture;
+mod changed;
 mod digest;
 mod error;
 mod expect;
@@ -60,17 +63,19 @@ mod values;
 mod writers;
 mod writing;
 
+pub use alike::{means_the_same, selects_like};
+pub use changed::{Changed, ChangedRow, ChangedRows, RowImage};
 pub use error::ReplicaError;
 pub use functions::Writer;
 pub use idle::Idle;
 pub use limits::{LET_GO_AT_ONCE_MAX, OUTBOX_BYTES_MAX, OUTBOX_MUTATIONS_MAX, OVERDUE_AT_ONCE_MAX};
 pub use options::{Expect, OnReject, WriteOptions};
 pub use pending::{PendingMutation, Waiting};
-pub use reader::{QueryResult, Reader};
+pub use reader::{Query, QueryResult, Reader, ResultRow};
 pub use rejected::RejectedMutation;
+pub use replica::Replica;
 #[cfg(feature = "testing")]
 pub use replica::can_be_had_alone;
-pub use replica::{Changed, Replica};
 pub use rescue::Rescued;
 pub use said::{subscribed_table, without_values};
 pub use sdk_machine::MutationId;

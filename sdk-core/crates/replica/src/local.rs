@@ -3,10 +3,11 @@
 use protocol::ids::TableName;
 use rusqlite::Connection;
 
+use crate::changed::Changed;
 use crate::error::ReplicaError;
 use crate::guard::Guard;
 use crate::names::quoted;
-use crate::replica::{Changed, Replica};
+use crate::replica::Replica;
 use crate::said::{ignores, is_after};
 use crate::table::Tables;
 

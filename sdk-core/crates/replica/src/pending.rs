@@ -6,11 +6,12 @@ use protocol::value::Value;
 use rusqlite::OptionalExtension;
 use sdk_machine::MutationId;
 
+use crate::changed::Changed;
 use crate::error::ReplicaError;
 use crate::guard::PENDING;
 use crate::outbox::{operations, take_operations};
 use crate::rebase;
-use crate::replica::{Changed, Replica};
+use crate::replica::Replica;
 use crate::table::Tables;
 use crate::values::read;
 
@@ -72,7 +73,7 @@ impl Replica {
             replica.outbox.bytes -= bytes;
             Ok(false)
         })?;
-        changed.tables.insert(PENDING.to_owned());
+        changed.all_of(PENDING);
         Ok(Some(changed))
     }
 

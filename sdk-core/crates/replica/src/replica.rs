@@ -10,6 +10,7 @@ use protocol::schema::TableSchema;
 use rusqlite::{Connection, OptionalExtension};
 use sdk_machine::{Known, Stored, StoredSubscription, StoredWriter, SubscriptionId};
 
+use crate::changed::{Before, Changed, Touched, read_touched};
 use crate::error::ReplicaError;
 use crate::file::{Files, private_if_new};
 use crate::functions::{Making, Writer};
@@ -46,6 +47,9 @@ const PRAGMAS: &str = "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = W
 
 /// The local copy. One owner writes it; [`Replica::reader`] gives others a view.
 pub struct Replica {
+    /// Opened when it is needed. It goes before the connection that writes, which tidies up the file
+    /// when it is the last.
+    before: Option<Before>,
     pub(crate) connection: Connection,
     pub(crate) guard: Guard,
     pub(crate) tables: Tables,
@@ -57,23 +61,12 @@ pub struct Replica {
     pub(crate) making: Making,
     pub(crate) outbox: OutboxSize,
     replicated: Arc<RwLock<BTreeSet<String>>>,
-    /// The tables that were written since it was last asked.
-    touched: Arc<Mutex<BTreeSet<String>>>,
+    /// What was written since the last transaction began.
+    touched: Arc<Mutex<Touched>>,
     pub(crate) path: PathBuf,
     client: ClientId,
     /// As long as it is there, no other process writes.
     files: Option<Files>,
-}
-
-/// What a write has changed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Changed {
-    /// The SQLite names of the tables with other rows, in lower case.
-    pub tables: BTreeSet<String>,
-    /// Whether there are other tables or columns: what was not found may be there now.
-    pub schema: bool,
-    /// What of the application was in the way, and is gone: SQLite names of indexes and triggers.
-    pub dropped: Vec<String>,
 }
 
 impl Replica {
@@ -107,16 +100,13 @@ impl Replica {
         let guard = Guard::new(Arc::clone(&replicated));
         guard.install(&mut connection)?;
         let making = Making::install(&connection)?;
-        let touched = Arc::<Mutex<BTreeSet<String>>>::default();
+        let touched = Arc::<Mutex<Touched>>::default();
         let seen = Arc::clone(&touched);
-        connection.update_hook(Some(move |_, _: &str, table: &str, _| {
-            let mut seen = lock(&seen);
-            if !seen.contains(table) {
-                seen.insert(table.to_ascii_lowercase());
-            }
-        }))?;
+        connection
+            .update_hook(Some(move |_, _: &str, table: &str, id| lock(&seen).row(table, id)))?;
         let client = connection.query_row("SELECT client FROM tw_replica", [], |row| row.get(0))?;
         let mut replica = Self {
+            before: None,
             connection,
             guard,
             tables: Tables::default(),
@@ -142,8 +132,8 @@ impl Replica {
     /// # Errors
     /// [`ReplicaError::File`] when some are still there.
     pub fn wipe(self) -> Result<(), ReplicaError> {
-        let Self { connection, files, .. } = self;
-        drop(connection);
+        let Self { before, connection, files, .. } = self;
+        drop((before, connection));
         files.map_or(Ok(()), |files| files.wipe())
     }
 
@@ -327,6 +317,7 @@ impl Replica {
         self.feel_full();
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
         let done = work(self).and_then(|value| {
+            self.read_touched();
             self.connection.execute_batch("COMMIT")?;
             Ok(value)
         });
@@ -377,22 +368,44 @@ impl Replica {
         lock(&self.touched).clear();
     }
 
+    /// Of these tables, by their SQLite names in lower case, it is told from now on which rows have
+    /// changed, as far as they are replicated and few. Of others it is said that all may have.
+    pub fn tell_rows_of(&mut self, tables: BTreeSet<String>) {
+        lock(&self.touched).want(tables);
+    }
+
+    /// Rows that SQLite deletes for REPLACE are told to nobody.
+    pub(crate) fn may_replace(&self, sql: &str) {
+        if sql.as_bytes().windows(7).any(|word| word.eq_ignore_ascii_case(b"REPLACE")) {
+            lock(&self.touched).silent();
+        }
+    }
+
+    /// A transaction is about to commit: what it has changed is read while it can be.
+    pub(crate) fn read_touched(&mut self) {
+        let mut touched = lock(&self.touched);
+        let (tables, before) = (&self.tables, &mut self.before);
+        read_touched(&mut touched, tables, &self.connection, before, &self.path);
+    }
+
     /// What was written since the last transaction began.
     pub(crate) fn changed(&self, schema: bool) -> Changed {
-        let mut tables = lock(&self.touched).clone();
+        let mut tables = lock(&self.touched).told();
         // The rows of a full-text table lie in tables beside it.
         let beside = ["_data", "_content", "_docsize"];
         let named: Vec<String> = tables
-            .iter()
+            .keys()
             .filter_map(|table| beside.iter().find_map(|end| table.strip_suffix(end)))
             .map(str::to_owned)
             .collect();
-        tables.extend(named);
-        tables.retain(|table| !table.starts_with("tw_"));
-        if !tables.is_empty() {
-            tables.extend(self.guard.by_triggers());
-        }
-        Changed { tables, schema, ..Changed::default() }
+        tables.retain(|table, _| !table.starts_with("tw_"));
+        let by_triggers = match tables.is_empty() {
+            true => BTreeSet::new(),
+            false => self.guard.by_triggers(),
+        };
+        let mut changed = Changed { tables, schema, ..Changed::default() };
+        named.into_iter().chain(by_triggers).for_each(|table| changed.all_of(table));
+        changed
     }
 }
 

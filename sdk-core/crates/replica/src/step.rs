@@ -3,9 +3,10 @@
 use protocol::ids::TableId;
 use sdk_machine::{Staged, Step, StoredSubscription, SubscriptionId, Write};
 
+use crate::changed::Changed;
 use crate::error::ReplicaError;
 use crate::guard::PENDING;
-use crate::replica::{Changed, Replica};
+use crate::replica::Replica;
 use crate::rows::{Left, Rows};
 use crate::sets::{Member, SetId, Sets};
 use crate::stored;
@@ -26,7 +27,7 @@ impl Replica {
         let is_of_writes =
             |write: &Write| matches!(write, Write::Settle { .. } | Write::PutWriter(_));
         if step.writes.iter().any(is_of_writes) {
-            changed.tables.insert(PENDING.to_owned());
+            changed.all_of(PENDING);
         }
         Ok(changed)
     }
@@ -42,7 +43,8 @@ impl Replica {
     ) -> Result<T, ReplicaError> {
         self.connection.execute_batch("PRAGMA synchronous = FULL")?;
         let done = work(self);
-        self.connection.execute_batch("PRAGMA synchronous = NORMAL")?;
+        // What is done is done. Where it stays so, the next ones are synced, too.
+        let _ = self.connection.execute_batch("PRAGMA synchronous = NORMAL");
         done
     }
 

@@ -6,7 +6,7 @@ use protocol::ids::{ColumnId, TableId};
 use protocol::mutation::Reason;
 use protocol::schema::{Column, ColumnDefault, TableKind, TableSchema};
 use protocol::value::Value;
-use rusqlite::types::Value as Sqlite;
+use rusqlite::types::{Value as Sqlite, ValueRef as SqliteRef};
 
 use crate::error::ReplicaError;
 use crate::names::quoted;
@@ -88,6 +88,11 @@ impl Table {
     pub(crate) fn typed(&self, column: &Column, stored: &Sqlite) -> Result<Value, ReplicaError> {
         let value = typed(column.column_type, stored.into());
         value.map_err(|reason| self.refused(column, &reason))
+    }
+
+    /// What is stored in a column, as a value of the column's type, if it is one.
+    pub(crate) fn stored(&self, column: &Column, stored: SqliteRef<'_>) -> Option<Value> {
+        typed(column.column_type, stored).ok()
     }
 
     /// A column does not take what was written.

@@ -49,6 +49,18 @@ pub(crate) fn read(value: Sqlite<'_>) -> Option<Value> {
     }
 }
 
+/// Whether [`read`] gives this.
+pub(crate) fn is_read(value: &Value, of: Sqlite<'_>) -> bool {
+    match (value, of) {
+        (Value::Null, Sqlite::Null) => true,
+        (Value::Integer(value), Sqlite::Integer(number)) => *value == number,
+        (Value::Double(value), Sqlite::Real(number)) => value.get() == number,
+        (Value::Text(value), Sqlite::Text(text)) => value.as_bytes() == text,
+        (Value::Bytes(value), Sqlite::Blob(bytes)) => value == bytes,
+        _ => false,
+    }
+}
+
 /// The type of a column in a STRICT table. That of a key is `INT`: `INTEGER` would make it the
 /// rowid, which SQLite gives out by itself.
 pub(crate) fn sqlite_type(column: &Column, is_key: bool) -> &'static str {

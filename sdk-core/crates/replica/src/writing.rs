@@ -12,16 +12,17 @@ use rusqlite::params_from_iter;
 use sdk_machine::{MutationId, StoredMutation};
 
 use crate::capture::{Capture, is_in};
+use crate::changed::{Changed, ChangedRows};
 use crate::error::ReplicaError;
 use crate::functions::{NO_SNOWFLAKE, SNOWFLAKE, Writer};
 use crate::guard::{Guard, INSERTS, NOT_WRITTEN, PENDING};
 use crate::local::check_schema;
 use crate::options::{Expect, WriteOptions};
 use crate::outbox::{self, Added, Adding, Draft, OutboxSize};
-use crate::reader::{QueryResult, query, rows_of, while_wanted};
+use crate::reader::{QueryResult, ResultRow, query, rows_of, while_wanted};
 use crate::rebase;
 use crate::rejected::DealtWith;
-use crate::replica::{Changed, Replica};
+use crate::replica::Replica;
 use crate::said::{Columns, Insertion, insertion, is_of_savepoints};
 use crate::schema::Allowed;
 use crate::sets::SetId;
@@ -36,7 +37,7 @@ pub struct Executed {
     /// The names of the columns that RETURNING gives.
     pub columns: Vec<String>,
     /// What it gives.
-    pub rows: Vec<Vec<Value>>,
+    pub rows: Vec<ResultRow>,
 }
 
 /// What came of a transaction.
@@ -201,6 +202,7 @@ impl Transaction<'_> {
 
     fn run(&mut self, sql: &str, params: &[Value]) -> Result<Executed, ReplicaError> {
         let (sql, how) = self.prepared(sql)?;
+        self.replica.may_replace(&sql);
         let replica = &mut *self.replica;
         let (guard, mut lane) = (replica.guard.clone(), self.lane.clone());
         let is_wanted = Arc::clone(&self.is_wanted);
@@ -219,7 +221,7 @@ impl Transaction<'_> {
                     }
                     let bound = params_from_iter(params.iter().map(Bound));
                     // Of a statement that gives rows, all of it is done when the last was asked for.
-                    let (columns, rows) = rows_of(&mut statement, bound)?;
+                    let (columns, rows) = rows_of(&mut statement, bound, Default::default())?;
                     Ok((columns, rows, connection.changes()))
                 })
             },
@@ -285,7 +287,7 @@ impl Transaction<'_> {
         while_wanted(
             &mut self.replica.connection,
             move || is_wanted(),
-            |connection| query(connection, guard, sql, params),
+            |connection| query(connection, guard, (sql, params, Default::default())),
         )
     }
 
@@ -335,17 +337,21 @@ impl Transaction<'_> {
             }
             _ => None,
         };
+        self.replica.read_touched();
         self.replica.connection.prepare_cached("COMMIT")?.execute([])?;
         self.is_open = false;
         let mut changed = self.replica.changed(self.is_schema);
-        // Of some SQLite tells nothing.
-        let written = std::mem::take(&mut self.written);
-        changed.tables.extend(written);
+        // Of some SQLite tells nothing; of those that are replicated it tells all.
+        for table in std::mem::take(&mut self.written) {
+            if self.replica.tables.named(&table).is_none() {
+                changed.tables.entry(table).or_insert(ChangedRows::All);
+            }
+        }
         let Some(added) = added else {
             return Ok(Committed { changed, ..Committed::default() });
         };
         self.replica.outbox.count(&added);
-        changed.tables.insert(PENDING.to_owned());
+        changed.all_of(PENDING);
         Ok(Committed { id: Some(added.id), mutation: added.stored, changed })
     }
 

@@ -218,7 +218,7 @@ fn triggers_of_the_application_see_a_change_once() {
     let subscription = sdk_machine::SubscriptionId(1);
     let step = crate::world::step(vec![sdk_machine::Write::Changes { subscription, changes }]);
     let changed = replica.apply(&step).unwrap();
-    assert!(!changed.tables.contains("chat__messages"), "{changed:?}");
+    assert!(!changed.tables.contains_key("chat__messages"), "{changed:?}");
     assert_eq!(rows(&replica, "SELECT count(*) FROM seen"), ["3"]);
 }
 
@@ -268,7 +268,7 @@ fn a_statement_gives_what_it_returns() {
     let sql = "INSERT INTO chat.messages (id, body) VALUES ($1, $2) RETURNING id, body";
     let values = [Value::Integer(3), Value::text("x").unwrap()];
     let done = execute(&mut replica, sql, &values).unwrap();
-    assert_eq!((done.rows_affected, done.rows), (1, vec![values.to_vec()]));
+    assert_eq!((done.rows_affected, done.rows), (1, vec![values.into()]));
     let done = execute(&mut replica, "DELETE FROM chat.messages RETURNING *", &[]).unwrap();
     assert_eq!(done.rows_affected, 3);
     assert_eq!(done.rows[0].len(), 5, "the columns of the table, and _seq");

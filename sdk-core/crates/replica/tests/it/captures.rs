@@ -1,5 +1,6 @@
 //! Random writes of an application, among random words of the server: what is shown is what plain
-//! SQLite would have made of the statements, and the server's images with what waits on them (INV-9).
+//! SQLite would have made of the statements, and the server's images with what waits on them (INV-9);
+//! and of the rows that are others, what is told is what there was and is.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +13,9 @@ use protocol::schema::{MergeRule, TableSchema};
 use protocol::value::{Row, Value};
 use rusqlite::Connection;
 use sdk_machine::{Settled, SubscriptionId, Write};
-use sdk_replica::{MutationId, Replica};
+use sdk_replica::{Changed, MutationId, Replica};
 
+use crate::changes;
 use crate::world::{Place, all_columns, birth, message, messages, put, rows, seq, step, writer};
 
 #[derive(Clone, Debug)]
@@ -94,6 +96,8 @@ struct World {
     images: BTreeMap<i64, Image>,
     pending: Vec<(MutationId, Mutation)>,
     births: u64,
+    /// What the present move has changed.
+    changed: Changed,
 }
 
 impl World {
@@ -101,7 +105,9 @@ impl World {
         let place = Place::new();
         let mut replica = place.open();
         replica.apply(&step(vec![put(1, all_columns(table()))])).unwrap();
-        Self { place, replica, images: BTreeMap::new(), pending: vec![], births: 0 }
+        changes::tell_rows(&mut replica);
+        let (images, changed) = (BTreeMap::new(), Changed::default());
+        Self { place, replica, images, pending: vec![], births: 0, changed }
     }
 
     fn shown(&self) -> Vec<String> {
@@ -186,6 +192,7 @@ impl World {
             prop_assert_eq!(there.is_ok(), here.is_ok(), "{}: {:?}, {:?}", sql, there, here);
         }
         let committed = transaction.commit().unwrap();
+        self.changed = committed.changed;
         if let Some(id) = committed.id {
             let mutation = self.replica.mutation(id).unwrap().unwrap();
             self.pending.push((id, mutation));
@@ -200,7 +207,7 @@ impl World {
     fn says(&mut self, change: RowChange) {
         let changes = vec![change];
         let write = Write::Changes { subscription: SubscriptionId(1), changes };
-        self.replica.apply(&step(vec![write])).unwrap();
+        self.changed = self.replica.apply(&step(vec![write])).unwrap();
     }
 
     fn is_pending(&self, id: i64) -> bool {
@@ -268,10 +275,12 @@ impl World {
         writes.extend(
             now.map(|row| Write::RowsNow(vec![TableNow { table, columns, rows: vec![row] }])),
         );
-        self.replica.apply(&step(writes)).unwrap();
+        self.changed = self.replica.apply(&step(writes)).unwrap();
     }
 
     fn make(&mut self, a_move: &Move) -> Result<(), TestCaseError> {
+        let before = changes::shown(&self.replica);
+        self.changed = Changed::default();
         match a_move {
             Move::Write(choices) => self.write(choices)?,
             Move::Row(key, room) => self.row(*key, *room, false),
@@ -292,7 +301,7 @@ impl World {
             }
             Move::Cancel(which) if !self.pending.is_empty() => {
                 let (id, _) = self.pending.remove(usize::from(*which) % self.pending.len());
-                prop_assert!(self.replica.cancel(id).unwrap().is_some());
+                self.changed = self.replica.cancel(id).unwrap().unwrap();
             }
             Move::Cancel(_) => {}
             Move::Settle(kind, key, room) => self.settle(*kind, *key, *room),
@@ -301,6 +310,7 @@ impl World {
                 let idle = elsewhere.open();
                 drop(std::mem::replace(&mut self.replica, idle));
                 self.replica = self.place.open();
+                changes::tell_rows(&mut self.replica);
             }
         }
         // What only a write held goes with it.
@@ -311,7 +321,7 @@ impl World {
             }
         }
         prop_assert_eq!(self.shown(), self.folded(), "fold");
-        Ok(())
+        changes::check(&before, &changes::shown(&self.replica), &self.changed)
     }
 }
 

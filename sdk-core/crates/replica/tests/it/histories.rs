@@ -14,6 +14,7 @@ use sdk_machine::replica::MemoryReplica;
 use sdk_machine::{Comparison, Known, Staged, Step, SubscriptionId, Write};
 use sdk_replica::Replica;
 
+use crate::changes;
 use crate::world::{
     CLIENT, Place, birth, column, known, lane, marks, messages, put, put_lane, rows,
 };
@@ -232,6 +233,7 @@ fn the_file_shows_what_the_memory_does() {
     seeds::check("replica-histories", 60, &moves, |steps| {
         let place = Place::new();
         let (mut replica, mut memory) = (place.open(), MemoryReplica::new(CLIENT));
+        changes::tell_rows(&mut replica);
         for (moves, what) in steps {
             // Each write is judged after those before it in the same step.
             let mut ahead = memory.clone();
@@ -242,11 +244,14 @@ fn the_file_shows_what_the_memory_does() {
                 all.extend(writes);
             }
             memory.execute(Step { writes: all.clone(), synced: false });
-            replica.apply(&Step { writes: all, synced: false }).unwrap();
+            let before = changes::shown(&replica);
+            let changed = replica.apply(&Step { writes: all, synced: false }).unwrap();
+            changes::check(&before, &changes::shown(&replica), &changed)?;
             match what {
                 0 => {
                     drop(replica);
                     replica = place.open();
+                    changes::tell_rows(&mut replica);
                     prop_assert_eq!(replica.load().unwrap(), memory.load());
                 }
                 1 => prop_assert_eq!(replica.load().unwrap(), memory.load()),

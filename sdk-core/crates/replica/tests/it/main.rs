@@ -7,6 +7,7 @@ mod world;
 mod allowed;
 mod capture;
 mod captures;
+mod changes;
 mod crashes;
 mod cuts;
 mod damage;

@@ -98,7 +98,7 @@ fn how_far_it_is_sent_is_there_after_a_restart_and_the_view_says_it() {
     write(&mut replica, "UPDATE chat.messages SET body = 'b' WHERE id = 2").unwrap();
     let put = Write::PutWriter(Box::new(writer(one.0)));
     let changed = replica.apply(&step(vec![put, Write::PutSince(77)])).unwrap();
-    assert!(changed.tables.contains("tw_pending"));
+    assert!(changed.tables.contains_key("tw_pending"));
     let states = "SELECT key, state FROM tw_pending ORDER BY mutation";
     assert_eq!(rows(&replica, states), ["1 sent", "2 queued"]);
     drop(replica);

@@ -13,7 +13,8 @@ use protocol::schema::{
 use protocol::value::{ColumnType, Row, Value};
 use sdk_machine::{Known, SqlText, Step, StoredLane, StoredSubscription, SubscriptionId, Write};
 use sdk_replica::{
-    Changed, Committed, Executed, MutationId, Replica, ReplicaError, WriteOptions, Writer,
+    Changed, Committed, Executed, MutationId, Replica, ReplicaError, ResultRow, WriteOptions,
+    Writer,
 };
 use tempfile::TempDir;
 
@@ -221,7 +222,7 @@ pub(crate) fn rows(replica: &Replica, sql: &str) -> Vec<String> {
         Value::Text(text) => text.to_string(),
         other => format!("{other:?}"),
     };
-    let shown = |row: &Vec<Value>| row.iter().map(shown).collect::<Vec<_>>().join(" ");
+    let shown = |row: &ResultRow| row.iter().map(shown).collect::<Vec<_>>().join(" ");
     result.rows.iter().map(shown).collect()
 }
 
@@ -234,7 +235,7 @@ pub(crate) fn writer() -> Writer {
 #[derive(Debug)]
 pub(crate) struct Done {
     pub(crate) rows_affected: u64,
-    pub(crate) rows: Vec<Vec<Value>>,
+    pub(crate) rows: Vec<ResultRow>,
     pub(crate) mutation: Option<MutationId>,
     pub(crate) changed: Changed,
 }

@@ -8,7 +8,7 @@ use protocol::mutation::{Action, ColumnValue};
 use protocol::schema::{AccessLevel, ColumnDefault, Sharing, TableKind};
 use protocol::value::Value;
 use sdk_machine::{SubscriptionId, Write};
-use sdk_replica::{Change, Replica, ReplicaError};
+use sdk_replica::{Change, Replica, ReplicaError, ResultRow};
 
 use crate::capture::told;
 use crate::world::{
@@ -191,7 +191,7 @@ fn defaults_are_filled_in_on_the_device() {
     let mut transaction = replica.begin(writer()).unwrap();
     let read = transaction.query(sql, &[]).unwrap();
     let yes = Value::Integer(1);
-    assert_eq!(read.rows[0], [yes.clone(), yes, Value::Integer(36)]);
+    assert_eq!(*read.rows[0], [yes.clone(), yes, Value::Integer(36)]);
     drop(transaction);
     write(&mut replica, "INSERT INTO chat.messages (id) VALUES (SNOWFLAKE_ID()), (SNOWFLAKE_ID())");
     assert_eq!(rows(&replica, "SELECT count(*) FROM chat.messages WHERE id > 1000000"), ["2"]);
@@ -363,9 +363,9 @@ fn a_column_that_came_later_has_its_default() {
     replica.apply(&step(vec![put(1, all_columns(later))])).unwrap();
     write(&mut replica, "INSERT INTO chat.messages (id) VALUES (3)").unwrap();
     let shown = reader.query("SELECT id, body, kind FROM chat.messages ORDER BY id", &[]).unwrap();
-    let three = |id, body: Option<&str>, kind: Option<&str>| {
+    let three = |id, body: Option<&str>, kind: Option<&str>| -> ResultRow {
         let or_null = |of: Option<&str>| of.map_or(Value::Null, text);
-        vec![Value::Integer(id), or_null(body), or_null(kind)]
+        [Value::Integer(id), or_null(body), or_null(kind)].into()
     };
     let plain = Some("plain");
     assert_eq!(
@@ -495,7 +495,7 @@ fn what_waits_is_there_after_a_restart_and_is_shown_to_the_application() {
     }
     assert!(!read.reads.contains("tw_outbox"), "{:?}", read.reads);
     let changed = replica.cancel(second.unwrap()).unwrap().unwrap();
-    let tables: Vec<&str> = changed.tables.iter().map(String::as_str).collect();
+    let tables: Vec<&str> = changed.tables.keys().map(String::as_str).collect();
     assert_eq!(tables, ["chat__messages", "tw_pending"]);
     // No id is used twice.
     assert!(write(&mut replica, "UPDATE chat.messages SET body = 'x' WHERE id = 1") > second);
