@@ -62,7 +62,12 @@ async fn load(address: &str, token: &str, directory: &Path) -> Result<f64> {
     Ok(per_second)
 }
 
-async fn open(address: &str, user: &str, token: &str, directory: &Path) -> Result<Client> {
+pub(crate) async fn open(
+    address: &str,
+    user: &str,
+    token: &str,
+    directory: &Path,
+) -> Result<Client> {
     let token = token.to_owned();
     let config = Config::new(format!("ws://{address}"), user, directory, move || {
         let token = token.clone();

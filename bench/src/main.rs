@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `write-path` | proposer to applied, in process |
 //! | `write-sql` | single-row INSERTs over HTTP, each synced before its answer |
+//! | `write-sdk`, `write-to-screen` | writes with the SDK: stored, decided, and shown by another device |
 //! | `fanout-paced`, `fanout-saturated` | a row to thousands of sockets with one query |
 //! | `fanout-distinct`, `tenants-flat` | a write beside subscriptions that it does not concern |
 //! | `idle-memory` | what a socket takes on which nothing happens |
@@ -33,6 +34,7 @@ mod server;
 mod slow_reader;
 mod start;
 mod write_path;
+mod write_sdk;
 mod write_sql;
 
 use anyhow::{Result, bail};
@@ -45,9 +47,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 type Benchmark = fn(&mut Report) -> Result<()>;
 
-const BENCHMARKS: [(&str, Benchmark); 14] = [
+const BENCHMARKS: [(&str, Benchmark); 16] = [
     ("write-path", write_path::run),
     ("write-sql", write_sql::run),
+    ("write-sdk", write_sdk::run),
+    ("write-to-screen", write_sdk::to_screen),
     ("fanout-paced", fanout::paced),
     ("fanout-saturated", fanout::saturated),
     ("fanout-distinct", beside::distinct),
