@@ -151,6 +151,7 @@ impl Client {
     /// # Cancel safety
     /// When it is dropped the query is stopped.
     pub async fn query(&self, sql: &str, params: &[Value]) -> Result<Rows, Error> {
+        self.be_reached().await?;
         let (done, answer) = oneshot::channel();
         let (sql, params) = (sql.to_owned(), params.to_vec());
         let here = WaitedHere(Waited::default());
@@ -167,6 +168,16 @@ impl Client {
         }
         let result = result?;
         Ok(Rows::new(result.columns, result.rows))
+    }
+
+    /// Where nobody can read now, that may be because the client is about to be resumed: then it is.
+    async fn be_reached(&self) -> Result<(), Error> {
+        if self.inner.readers.are_open() {
+            return Ok(());
+        }
+        let (done, reached) = oneshot::channel();
+        self.tell(Command::Reached(done))?;
+        reached.await.map_err(|_| Error::Closed)
     }
 
     /// Reads the replica, and again whenever a table that the query reads has changed. The first

@@ -87,6 +87,8 @@ pub(crate) enum Command {
     /// Told when no lock is held any more.
     Suspend(std::sync::mpsc::Sender<()>),
     Resume,
+    /// All that was wanted before is done.
+    Reached(oneshot::Sender<()>),
     Nudge,
     /// A query has found that the file is damaged, as it was opened for this time.
     Damaged(u64),

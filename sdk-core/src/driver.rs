@@ -414,6 +414,9 @@ impl Driver {
                 self.show_status();
                 let _ = done.send(());
             }
+            Command::Reached(done) => {
+                let _ = done.send(());
+            }
             Command::Nudge => {
                 self.event(Event::Nudge);
             }

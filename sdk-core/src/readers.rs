@@ -102,6 +102,11 @@ impl Readers {
         if sent { Ok(()) } else { Err(self.why_not()) }
     }
 
+    /// Whether there are any.
+    pub(crate) fn are_open(&self) -> bool {
+        matches!(lock(&self.0).threads, Running::Open(_))
+    }
+
     /// Why something is not read.
     pub(crate) fn why_not(&self) -> Error {
         let ending = match &lock(&self.0).threads {

@@ -22,6 +22,7 @@ impl Client {
         let (done, subscribed) = oneshot::channel();
         self.tell(Command::Subscribed(done))?;
         let subscribed = subscribed.await.map_err(|_| Error::Closed)?;
+        self.be_reached().await?;
         let waited = Waited::default();
         let _here = WaitedHere(waited.clone());
         let (done, found) = oneshot::channel();

@@ -58,6 +58,8 @@ async fn what_is_suspended_has_no_lock_and_goes_on() {
     assert!(device.is_free());
 
     client.resume();
+    // It can be read at once.
+    assert_eq!(ids(&client.query("SELECT id FROM app.notes", &[]).await.unwrap()), [1, 2, 5]);
     let (mut session, hello) = fake.welcome().await;
     assert_eq!(hello.lanes[0].since_seq, seq(10));
     assert_eq!(hello.subscriptions[0].held.as_ref().unwrap().floor, Floor::COMPLETE);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::Context;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use sdk_core::{
@@ -96,7 +97,7 @@ impl<F: Face> App<F> {
                 Happened::Wish(None | Some(Wish::Quit)) => break,
                 Happened::Wish(Some(wish)) => {
                     if let Err(error) = self.wish(wish).await {
-                        self.tell(error.to_string());
+                        self.tell(format!("{error:#}"));
                     }
                 }
                 Happened::Rooms(result) => {
@@ -159,7 +160,8 @@ impl<F: Face> App<F> {
     async fn wish(&mut self, wish: Wish) -> anyhow::Result<()> {
         match wish {
             Wish::Say(body) => {
-                chat::say(&self.client, &self.view.room, &body).await?;
+                let said = chat::say(&self.client, &self.view.room, &body).await;
+                said.with_context(|| format!("not said: {body}"))?;
                 self.draft = Some((String::new(), Instant::now()));
                 self.store_draft().await;
             }
