@@ -157,7 +157,7 @@ fn what_is_said_offline_waits_and_is_sent() {
     assert_eq!(bob.messages(), all);
     for chat in [alice, bob] {
         let told = chat.leave();
-        assert!(!told.iter().any(|line| line.contains("waiting")), "{told:?}");
+        assert!(!told.iter().any(|line| line.contains("not said")), "{told:?}");
     }
 }
 
