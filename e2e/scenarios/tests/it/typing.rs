@@ -94,6 +94,7 @@ fn nothing_typed_is_lost_or_doubled() {
     });
 }
 
+#[expect(clippy::print_stdout, reason = "whoever runs the soak wants the figures")]
 fn killed(seed: u64, kills: i64, power_cuts: bool) {
     let home = Home::new();
     let server = home.start();
@@ -108,17 +109,25 @@ fn killed(seed: u64, kills: i64, power_cuts: bool) {
         Process::start("typing::nothing_typed_is_lost_or_doubled", command, &Arc::default())
     };
     let mut dice = Dice::new(seed);
-    let (mut tried, mut typed) = (BTreeSet::new(), BTreeSet::new());
+    let (mut tried, mut typed, mut lost) = (BTreeSet::new(), BTreeSet::new(), 0);
     for run in 0..kills {
         let mut typist = start(run);
         // Somewhere in between: before it begins, too.
         let first = if run == 0 { vec![typist.hear()] } else { Vec::new() };
+        if run == 0 && power_cuts {
+            // From now on it says what is synced.
+            std::fs::write(
+                file_of(&folder, ".sqlite").unwrap().with_extension("sqlite.synced"),
+                "0",
+            )
+            .unwrap();
+        }
         std::thread::sleep(Duration::from_millis(dice.below(250)));
         let lines = [first, typist.kill()].concat();
         tried.extend(numbers(&lines, "tries"));
         typed.extend(numbers(&lines, "typed"));
         if power_cuts {
-            cut_journal(&folder, &mut dice);
+            lost += cut_journal(&folder, &mut dice);
         }
     }
     let mut last = start(kills);
@@ -139,6 +148,8 @@ fn killed(seed: u64, kills: i64, power_cuts: bool) {
     let counted = ann.rows("SELECT typed FROM app.counts");
     assert_eq!(counted, [there.len().to_string()], "something was done twice");
     assert!(there.len() > usize::try_from(kills).unwrap(), "{} notes", there.len());
+    println!("{kills} kills: {} typed, {} there, {lost} bytes lost", typed.len(), there.len());
+    assert!(!power_cuts || lost > 0, "nothing was cut off");
     drop((last, server));
 }
 
@@ -161,28 +172,31 @@ fn check(there: &BTreeSet<i64>, tried: &BTreeSet<i64>, typed: &BTreeSet<i64>, po
     assert!(holes.is_empty(), "{holes:?} are lost, and what was typed later is not");
 }
 
-/// Takes the end of the journal away, as a power cut may: of what is not in the database yet, at any byte.
-/// (The file format of SQLite: the journal's index has the number of its frames at byte 16, and up to
-/// where they may be in the database at byte 128.)
-fn cut_journal(folder: &Path, dice: &mut Dice) {
-    let find = |end: &str| -> Option<PathBuf> {
-        let mut files = std::fs::read_dir(folder).ok()?.map(|file| file.unwrap().path());
-        files.find(|path| path.to_string_lossy().ends_with(end))
-    };
-    let (Some(journal), Some(index)) = (find("-wal"), find("-shm")) else { return };
+fn file_of(folder: &Path, end: &str) -> Option<PathBuf> {
+    let mut files = std::fs::read_dir(folder).ok()?.map(|file| file.unwrap().path());
+    files.find(|path| path.to_string_lossy().ends_with(end))
+}
+
+/// Takes the end of the journal away, as a power cut may: of what is neither synced nor in the database,
+/// at any byte. (The file format of SQLite: the journal's index has the number of its frames at byte 16,
+/// and up to where they may be in the database at byte 128.) Says how many bytes that were.
+fn cut_journal(folder: &Path, dice: &mut Dice) -> u64 {
+    let find = |end: &str| file_of(folder, end);
+    let (Some(journal), Some(index)) = (find("-wal"), find("-shm")) else { return 0 };
+    let synced = std::fs::read_to_string(find(".synced").unwrap()).unwrap().parse().unwrap();
     let index = std::fs::read(index).unwrap();
     let number = |at: usize| u32::from_ne_bytes(index[at..at + 4].try_into().unwrap());
     let page = u64::from(u16::from_ne_bytes(index[14..16].try_into().unwrap()));
     let bytes = |frames: u32| 32 + u64::from(frames) * (24 + page);
-    let (least, most) = (bytes(number(128)), bytes(number(16)));
+    let (least, most) = (bytes(number(128).max(synced)), bytes(number(16)));
     let length = File::open(&journal).unwrap().metadata().unwrap().len();
-    if index.len() >= 136 && page > 1 && least < most && most <= length {
-        // Often a little of it, and sometimes all.
-        let most_cut = if dice.below(4) == 0 { most - least } else { (most - least).min(40_000) };
-        let cut = most - dice.below(most_cut + 1);
-        OpenOptions::new().write(true).open(&journal).unwrap().set_len(cut).unwrap();
+    if least >= most || most > length {
+        return 0;
     }
-    drop(std::fs::remove_file(find("-shm").unwrap()));
+    let cut = 1 + dice.below(most - least);
+    OpenOptions::new().write(true).open(&journal).unwrap().set_len(most - cut).unwrap();
+    std::fs::remove_file(find("-shm").unwrap()).unwrap();
+    cut
 }
 
 /// What this would overlook is worth nothing.

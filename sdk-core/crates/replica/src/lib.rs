@@ -29,6 +29,8 @@ mod changed;
 mod digest;
 mod error;
 mod expect;
+#[cfg(feature = "testing")]
+mod faults;
 mod file;
 mod functions;
 mod guard;

@@ -57,6 +57,8 @@ pub struct Replica {
     pub(crate) sets: Sets,
     #[cfg(feature = "testing")]
     pub(crate) feels_full: std::cell::Cell<bool>,
+    #[cfg(feature = "testing")]
+    pub(crate) index: std::cell::OnceCell<Option<std::mem::ManuallyDrop<std::fs::File>>>,
     pub(crate) known: HashMap<SubscriptionId, Known>,
     pub(crate) making: Making,
     pub(crate) outbox: OutboxSize,
@@ -114,6 +116,8 @@ impl Replica {
             sets: Sets::default(),
             #[cfg(feature = "testing")]
             feels_full: std::cell::Cell::new(false),
+            #[cfg(feature = "testing")]
+            index: std::cell::OnceCell::new(),
             known: HashMap::new(),
             making,
             outbox: OutboxSize::default(),

@@ -27,7 +27,7 @@ impl Replica {
             return Ok(());
         }
         #[cfg(feature = "testing")]
-        if full::is_full(&self.path) {
+        if crate::faults::is_full(&self.path) {
             return Err(ReplicaError::DiskFull);
         }
         let made = options().create(true).truncate(true).open(&path).and_then(|mut file| {
@@ -51,30 +51,7 @@ impl Replica {
         fs::remove_file(self.reserve()).is_ok()
     }
 
-    fn reserve(&self) -> PathBuf {
+    pub(crate) fn reserve(&self) -> PathBuf {
         beside(&self.path, ".reserve")
-    }
-}
-
-/// A disk that is full when a test wants it: while there is a file `*.full` beside the replica, that
-/// takes no page more, unless its reserve is given up.
-#[cfg(feature = "testing")]
-pub(crate) mod full {
-    use std::path::Path;
-
-    use super::{Replica, beside};
-
-    pub(super) fn is_full(path: &Path) -> bool {
-        beside(path, ".full").exists()
-    }
-
-    impl Replica {
-        pub(crate) fn feel_full(&self) {
-            let is_felt = is_full(&self.path) && self.reserve().exists();
-            if is_felt != self.feels_full.replace(is_felt) {
-                let pages = self.connection.query_row("PRAGMA page_count", [], |row| row.get(0));
-                self.limit_pages(pages.ok().filter(|_| is_felt));
-            }
-        }
     }
 }

@@ -43,6 +43,8 @@ impl Replica {
     ) -> Result<T, ReplicaError> {
         self.connection.execute_batch("PRAGMA synchronous = FULL")?;
         let done = work(self);
+        #[cfg(feature = "testing")]
+        self.note_synced_frames();
         // What is done is done. Where it stays so, the next ones are synced, too.
         let _ = self.connection.execute_batch("PRAGMA synchronous = NORMAL");
         done

@@ -1,0 +1,46 @@
+//! What tests want of a disk.
+
+use std::fs::File;
+use std::mem::ManuallyDrop;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use crate::file::beside;
+use crate::replica::Replica;
+
+/// Where the journal's index has the number of frames. (SQLite's format of the write-ahead log.)
+const FRAMES: u64 = 16;
+
+/// Whether the disk is full: as long as there is a file `*.full` beside the replica, that takes no page
+/// more, unless its reserve is given up.
+pub(crate) fn is_full(path: &Path) -> bool {
+    beside(path, ".full").exists()
+}
+
+impl Replica {
+    pub(crate) fn feel_full(&self) {
+        let is_felt = is_full(&self.path) && self.reserve().exists();
+        if is_felt != self.feels_full.replace(is_felt) {
+            let pages = self.connection.query_row("PRAGMA page_count", [], |row| row.get(0));
+            self.limit_pages(pages.ok().filter(|_| is_felt));
+        }
+    }
+
+    /// Notes how many frames of the journal no power cut takes any more, where a test wants to know
+    /// and has made a file `*.synced` for it.
+    pub(crate) fn note_synced_frames(&self) {
+        let note = beside(&self.path, ".synced");
+        if !note.exists() {
+            return;
+        }
+        let index = self.index.get_or_init(|| {
+            // To close it would take away all locks that this process has on it.
+            File::open(beside(&self.path, "-shm")).ok().map(ManuallyDrop::new)
+        });
+        let mut frames = [0; 4];
+        if index.as_ref().is_some_and(|it| it.read_exact_at(&mut frames, FRAMES).is_ok()) {
+            // It is a test that finds out.
+            let _ = std::fs::write(note, u32::from_ne_bytes(frames).to_string());
+        }
+    }
+}
