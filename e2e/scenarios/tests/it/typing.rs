@@ -183,7 +183,9 @@ fn file_of(folder: &Path, end: &str) -> Option<PathBuf> {
 fn cut_journal(folder: &Path, dice: &mut Dice) -> u64 {
     let find = |end: &str| file_of(folder, end);
     let (Some(journal), Some(index)) = (find("-wal"), find("-shm")) else { return 0 };
-    let synced = std::fs::read_to_string(find(".synced").unwrap()).unwrap().parse().unwrap();
+    // Killed while it says so, it may have said anything.
+    let synced = std::fs::read_to_string(find(".synced").unwrap()).unwrap();
+    let synced = synced.parse().unwrap_or(u32::MAX);
     let index = std::fs::read(index).unwrap();
     let number = |at: usize| u32::from_ne_bytes(index[at..at + 4].try_into().unwrap());
     let page = u64::from(u16::from_ne_bytes(index[14..16].try_into().unwrap()));
