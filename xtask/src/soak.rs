@@ -134,7 +134,7 @@ pub(crate) const SOAKS: &[Soak] = &[
         name: "liveness",
         package: "scenarios",
         test: "liveness::after_any_faults_all_outboxes_empty_and_all_have_the_same",
-        about: "ten devices write through broken networks, kills and pauses, and are well within 30 s",
+        about: "five runs a seed: ten devices through broken networks and kills, well within 30 s",
     },
     Soak {
         name: "logs",
