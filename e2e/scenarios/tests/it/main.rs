@@ -6,6 +6,7 @@ mod processes;
 mod raw;
 
 mod chat;
+mod conformance;
 mod devices;
 mod digest;
 mod hostile;

@@ -34,11 +34,8 @@ impl World {
     }
 
     pub(crate) fn with_settings(settings: &str) -> Self {
-        let home = Home::with_settings(settings);
-        let server = home.start();
-        let admin = home.admin();
+        let world = Self::on(Home::with_settings(settings));
         for sql in [
-            "CREATE NAMESPACE app",
             "CREATE USER TABLE app.notes (id BIGINT PRIMARY KEY, room BIGINT, body TEXT, \
              extra TEXT, INDEX (room))",
             "CREATE USER TABLE app.marks (room BIGINT PRIMARY KEY, at BIGINT)",
@@ -47,8 +44,20 @@ impl World {
             "CREATE STREAM TABLE app.hints (id BIGINT PRIMARY KEY, body TEXT) \
              WITH (TTL_SECONDS = 2)",
         ] {
-            admin.ok(sql);
+            world.admin.ok(sql);
         }
+        world
+    }
+
+    /// One with no table but those of the server.
+    pub(crate) fn without_tables() -> Self {
+        Self::on(Home::new())
+    }
+
+    fn on(home: Home) -> Self {
+        let server = home.start();
+        let admin = home.admin();
+        admin.ok("CREATE NAMESPACE app");
         let proxy = Proxy::to(&admin.address());
         let ann = home.client("ann", Role::User);
         let replicas = TempDir::new().unwrap();
