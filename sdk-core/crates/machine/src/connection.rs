@@ -6,7 +6,7 @@ use protocol::frame::v1::{ClientFrame, RowChange};
 use protocol::ids::{Lane, QueryNumber, RequestNumber, SeqId};
 
 use crate::look::Look;
-use crate::machine::Pieces;
+use crate::pieces::Pieces;
 use crate::stored::SubscriptionId;
 use crate::violation::ProtocolViolation;
 

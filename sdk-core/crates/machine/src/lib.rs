@@ -28,6 +28,7 @@ mod instruction;
 mod look;
 mod machine;
 mod outgoing;
+mod pieces;
 mod statement;
 mod status;
 mod stored;

@@ -28,7 +28,6 @@ use protocol::error_code::ErrorCode;
 use protocol::frame::v1::{ClientFrame, ServerFrame, Token};
 use protocol::ids::{ClientId, Lane};
 
-pub(crate) use self::schema::Pieces;
 use crate::backoff::Backoff;
 use crate::check::Check;
 use crate::connection::Connection;

@@ -9,7 +9,7 @@
 //! | --- | --- |
 //! | opening, and what a step is | `replica.rs`, `step.rs` |
 //! | what the machine is told when it starts | `stored.rs`; the tables of the SDK: `sql/` |
-//! | which tables there are, and which of them the user may write | `schema.rs` |
+//! | which tables there are, and which of them the user may write | `allowed.rs`; how the file follows: `schema.rs` |
 //! | replicated tables: columns; indexes, triggers and what else is beside them | `table.rs`, `tables.rs`, `surroundings.rs` |
 //! | rows, and who holds them | `rows.rs`, `sets.rs` |
 //! | what a transaction has changed, for those who watch | `changed.rs`, `alike.rs` |
@@ -24,6 +24,7 @@
 
 mod again;
 mod alike;
+mod allowed;
 mod capture;
 mod changed;
 mod digest;

@@ -10,6 +10,7 @@ use protocol::schema::TableSchema;
 use rusqlite::{Connection, OptionalExtension};
 use sdk_machine::{Known, Stored, StoredSubscription, StoredWriter, SubscriptionId};
 
+use crate::allowed::Allowed;
 use crate::changed::{Before, Changed, Touched, read_touched};
 use crate::error::ReplicaError;
 use crate::file::{Files, private_if_new};
@@ -17,7 +18,6 @@ use crate::functions::{Making, Writer};
 use crate::guard::{Guard, lock, strict_quotes};
 use crate::outbox::{self, OutboxSize};
 use crate::reader::Reader;
-use crate::schema::Allowed;
 use crate::sets::Sets;
 use crate::stored;
 use crate::table::Tables;

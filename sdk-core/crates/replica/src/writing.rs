@@ -11,6 +11,7 @@ use protocol::value::{Row, Value};
 use rusqlite::params_from_iter;
 use sdk_machine::{MutationId, StoredMutation};
 
+use crate::allowed::Allowed;
 use crate::capture::{Capture, is_in};
 use crate::changed::{Changed, ChangedRows};
 use crate::error::ReplicaError;
@@ -24,7 +25,6 @@ use crate::rebase;
 use crate::rejected::DealtWith;
 use crate::replica::Replica;
 use crate::said::{Columns, Insertion, insertion, is_of_savepoints};
-use crate::schema::Allowed;
 use crate::sets::SetId;
 use crate::table::Table;
 use crate::values::Bound;

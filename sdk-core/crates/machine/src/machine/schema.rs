@@ -7,15 +7,9 @@ use protocol::limits::SCHEMA_TABLES_MAX;
 
 use super::{Machine, apply};
 use crate::instruction::{Instruction, Write};
+use crate::pieces::Pieces;
 use crate::stored::StoredSchema;
 use crate::violation::ProtocolViolation;
-
-/// The pieces of a description that have come, and not the last.
-#[derive(Clone, Debug)]
-pub(crate) struct Pieces {
-    schema: StoredSchema,
-    tables: Vec<AllowedTable>,
-}
 
 impl Machine {
     /// A piece of a description. With the last of them, all of it is stored in one step; nothing waits
