@@ -390,6 +390,7 @@ impl Replay {
                 MutationState::Expired => ("expired", None),
                 MutationState::Stuck => ("stuck", None),
                 MutationState::Uncertain => ("uncertain", None),
+                other => panic!("{place}: {other:?}"),
             };
             if word == state.is {
                 let code = code.map(|code| code.as_str().to_owned());
