@@ -139,7 +139,7 @@ async fn live(
         return said(ErrorCode::UpdateRequired, told).into();
     };
     if hello.app_version < gateway.limits.app_version_min {
-        return said(ErrorCode::UpdateRequired, &too_old(&gateway, hello.app_version)).into();
+        return said(ErrorCode::UpdateRequired, too_old(&gateway, hello.app_version)).into();
     }
     let (queue, outgoing) = SendQueue::new(gateway.limits.socket_queue_bytes_max);
     let Verified { caller, expires_at } = verified;
