@@ -18,12 +18,15 @@ pub(super) struct Described {
     pub(super) frames: Vec<Bytes>,
 }
 
+/// A description, and of which tables it is.
+type Made = (Arc<Catalog>, Arc<Described>);
+
 /// What was described last, by role.
 #[derive(Debug)]
 pub(super) struct Schemas {
     /// A strong reference would keep the node for ever: its workers have this.
     node: Weak<Node>,
-    made: Mutex<BTreeMap<Role, (Arc<Catalog>, Arc<Described>)>>,
+    made: Mutex<BTreeMap<Role, Made>>,
 }
 
 impl Schemas {

@@ -240,6 +240,7 @@ impl World {
     }
 
     /// Breaks something, and says what is to be mended.
+    #[expect(clippy::disallowed_methods, reason = "how long something stays broken")]
     fn fault(&mut self, dice: &mut Dice) -> Option<Fault> {
         let place = usize::try_from(dice.below(DEVICES as u64)).unwrap();
         let until = Instant::now() + Duration::from_millis(dice.below(10_000));
