@@ -20,9 +20,9 @@ impl Client {
     /// When it is dropped, the reading ends.
     pub async fn storage(&self) -> Result<Storage, Error> {
         let (done, subscribed) = oneshot::channel();
+        // Through the loop, so a client that is about to be resumed is.
         self.tell(Command::Subscribed(done))?;
         let subscribed = subscribed.await.map_err(|_| Error::Closed)?;
-        self.be_reached().await?;
         let waited = Waited::default();
         let _here = WaitedHere(waited.clone());
         let (done, found) = oneshot::channel();

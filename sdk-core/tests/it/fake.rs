@@ -18,7 +18,7 @@ use protocol::ids::{
 use protocol::predicate::{Predicate, Truth};
 use protocol::schema::{Column, MergeRule, TableKind, TableSchema};
 use protocol::value::{ColumnType, Row};
-use sdk_core::{Client, Config, Rows, Value};
+use sdk_core::{Client, Config, Rows, SubscribeOptions, Value};
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -223,6 +223,18 @@ pub(crate) struct Device {
 impl Device {
     pub(crate) fn new() -> Self {
         Self { directory: TempDir::new().unwrap(), asked: Arc::default() }
+    }
+
+    /// A client that has so many notes, and its connection.
+    pub(crate) async fn with_notes(&self, fake: &Fake, notes: i64) -> (Client, Session<TcpStream>) {
+        let client = self.open(&fake.url()).await;
+        let all = "SELECT * FROM app.notes";
+        let all = client.subscribe(all, &[], SubscribeOptions::default()).await.unwrap();
+        let (mut session, _) = fake.welcome().await;
+        let rows: Vec<_> = (3..).zip((1..=notes).map(row)).collect();
+        session.grant(1, table(64, "app.notes"), &rows).await;
+        soon(all.ready()).await.unwrap();
+        (client, session)
     }
 
     /// Its one file.

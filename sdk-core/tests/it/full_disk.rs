@@ -5,10 +5,9 @@ use std::path::PathBuf;
 use futures::StreamExt;
 use protocol::frame::v1::{ClientFrame, Delta, RowChange, ServerFrame};
 use protocol::ids::Birth;
-use sdk_core::{Client, MutationState, StatusWord, SubscribeOptions, Value};
-use tokio::net::TcpStream;
+use sdk_core::{Client, MutationState, StatusWord, Value};
 
-use crate::fake::{Device, Fake, Session, delta, frontier, row, seq, soon, subscribed, table};
+use crate::fake::{Device, Fake, delta, frontier, seq, soon, subscribed, table};
 
 const ALL: &str = "SELECT * FROM app.notes";
 
@@ -28,19 +27,10 @@ fn much() -> Value {
     Value::text("x".repeat(100_000)).unwrap()
 }
 
-async fn with_notes(fake: &Fake, device: &Device) -> (Client, Session<TcpStream>) {
-    let client = device.open(&fake.url()).await;
-    let notes = client.subscribe(ALL, &[], SubscribeOptions::default()).await.unwrap();
-    let (mut session, _) = fake.welcome().await;
-    session.grant(1, table(64, "app.notes"), &[(3, row(1))]).await;
-    soon(notes.ready()).await.unwrap();
-    (client, session)
-}
-
 #[tokio::test]
 async fn what_is_typed_on_a_full_disk_is_kept_and_sent_when_there_is_room() {
     let (fake, device) = (Fake::new().await, Device::new());
-    let (client, session) = with_notes(&fake, &device).await;
+    let (client, session) = device.with_notes(&fake, 1).await;
     let reserve = beside(&device, ".reserve");
     let reserved = std::fs::metadata(&reserve).unwrap().len();
     std::fs::write(beside(&device, ".full"), "").unwrap();
@@ -79,7 +69,7 @@ async fn what_is_typed_on_a_full_disk_is_kept_and_sent_when_there_is_room() {
 #[tokio::test]
 async fn rows_of_the_server_leave_the_reserve_to_who_writes() {
     let (fake, device) = (Fake::new().await, Device::new());
-    let (client, mut session) = with_notes(&fake, &device).await;
+    let (client, mut session) = device.with_notes(&fake, 1).await;
     std::fs::write(beside(&device, ".full"), "").unwrap();
     let large = [Value::Integer(2), much()].into_iter().collect();
     let ServerFrame::Delta(delta) = delta(10, 11, 64, 2, true) else { unreachable!() };

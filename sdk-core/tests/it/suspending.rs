@@ -9,24 +9,12 @@ use sdk_core::{
     Client, Error, ErrorCode, Incident, MutationState, ResultState, SignOut, StatusWord,
     SubscribeOptions, Value,
 };
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use crate::fake::{
-    Device, Fake, Session, batch, frontier, ids, row, seq, soon, subscribed, table, welcome,
-};
+use crate::fake::{Device, Fake, batch, frontier, ids, row, seq, soon, subscribed, table, welcome};
 
 const ALL: &str = "SELECT * FROM app.notes";
 const WITHIN: Duration = Duration::from_secs(10);
-
-async fn with_notes(fake: &Fake, device: &Device) -> (Client, Session<TcpStream>) {
-    let client = device.open(&fake.url()).await;
-    let notes = client.subscribe(ALL, &[], SubscribeOptions::default()).await.unwrap();
-    let (mut session, _) = fake.welcome().await;
-    session.grant(1, table(64, "app.notes"), &[(3, row(1)), (4, row(2))]).await;
-    soon(notes.ready()).await.unwrap();
-    (client, session)
-}
 
 async fn insert(client: &Client, id: i64) -> Result<sdk_core::Mutation, Error> {
     client.execute("INSERT INTO app.notes VALUES ($1, 'mine')", &[Value::Integer(id)]).await
@@ -37,7 +25,7 @@ async fn insert(client: &Client, id: i64) -> Result<sdk_core::Mutation, Error> {
 #[tokio::test]
 async fn what_is_suspended_has_no_lock_and_goes_on() {
     let (fake, device) = (Fake::new().await, Device::new());
-    let (client, mut session) = with_notes(&fake, &device).await;
+    let (client, mut session) = device.with_notes(&fake, 2).await;
     let mut watch = client.watch("SELECT id FROM app.notes ORDER BY id", &[]).unwrap();
     assert_eq!(ids(&soon(watch.next()).await.unwrap().rows), [1, 2]);
     assert!(!device.is_free());
@@ -130,7 +118,7 @@ async fn a_load_that_was_suspended_goes_on_where_it_was() {
 #[tokio::test]
 async fn a_transaction_that_is_suspended_is_undone() {
     let (fake, device) = (Fake::new().await, Device::new());
-    let (client, _session) = with_notes(&fake, &device).await;
+    let (client, _session) = device.with_notes(&fake, 2).await;
     let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)
                    SELECT count(*) AS id FROM n";
     let has_begun = Notify::new();
@@ -187,7 +175,7 @@ fn files(device: &Device) -> Vec<String> {
 #[tokio::test]
 async fn whoever_signs_out_keeps_or_wipes_their_replica() {
     let (fake, device) = (Fake::new().await, Device::new());
-    let (client, _session) = with_notes(&fake, &device).await;
+    let (client, _session) = device.with_notes(&fake, 2).await;
     client.pause();
     insert(&client, 5).await.unwrap();
     let told = client.sign_out(SignOut::Wipe, false).await.unwrap_err();
@@ -227,7 +215,7 @@ fn damage(device: &Device) {
 #[tokio::test]
 async fn a_damaged_file_is_replaced_and_what_waits_is_kept() {
     let (fake, device) = (Fake::new().await, Device::new());
-    let (client, _session) = with_notes(&fake, &device).await;
+    let (client, _session) = device.with_notes(&fake, 2).await;
     let mut watch = client.watch("SELECT id, body FROM app.notes ORDER BY id", &[]).unwrap();
     client.pause();
     let written = insert(&client, 5).await.unwrap();
@@ -259,7 +247,7 @@ async fn a_damaged_file_is_replaced_and_what_waits_is_kept() {
 #[tokio::test]
 async fn what_is_found_out_late_wakes_nobody() {
     let (fake, device) = (Fake::new().await, Device::new());
-    let (client, _session) = with_notes(&fake, &device).await;
+    let (client, _session) = device.with_notes(&fake, 2).await;
     soon(client.suspend(WITHIN)).await.unwrap();
     damage(&device);
     client.resume();

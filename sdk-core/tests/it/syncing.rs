@@ -5,24 +5,15 @@ use std::time::Duration;
 use futures::FutureExt;
 use protocol::frame::v1::{ClientFrame, LanePosition, Position, Progress, ServerFrame, Synced};
 use protocol::ids::RequestNumber;
-use sdk_core::{Client, Error, ErrorCode, StatusWord, SubscribeOptions, Unsynced};
+use sdk_core::{Error, ErrorCode, StatusWord, Unsynced};
 use tokio::net::TcpStream;
 
-use crate::fake::{Device, Fake, Session, epoch, frontier, row, seq, soon, subscribed, table};
+use crate::fake::{Device, Fake, Session, epoch, frontier, seq, soon, subscribed, table};
 
 const ALL: &str = "SELECT * FROM app.notes";
 const INSERT: &str = "INSERT INTO app.notes VALUES (9, 'mine')";
 const WITHIN: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(300);
-
-async fn with_notes(fake: &Fake, device: &Device) -> (Client, Session<TcpStream>) {
-    let client = device.open(&fake.url()).await;
-    let notes = client.subscribe(ALL, &[], SubscribeOptions::default()).await.unwrap();
-    let (mut session, _) = fake.welcome().await;
-    session.grant(1, table(64, "app.notes"), &[(3, row(1))]).await;
-    soon(notes.ready()).await.unwrap();
-    (client, session)
-}
 
 /// The next question where the server is.
 async fn sync(session: &mut Session<TcpStream>) -> RequestNumber {
@@ -59,7 +50,7 @@ fn missing(waited: Result<(), Error>) -> Unsynced {
 #[tokio::test]
 async fn it_is_waited_until_what_the_server_had_is_here() {
     let (fake, device) = (Fake::new().await, Device::new());
-    let (client, mut session) = with_notes(&fake, &device).await;
+    let (client, mut session) = device.with_notes(&fake, 1).await;
     let mut waits = Box::pin(client.wait_for_sync(WITHIN));
     assert!(waits.as_mut().now_or_never().is_none());
     let request = sync(&mut session).await;
@@ -94,7 +85,7 @@ async fn it_is_waited_until_what_the_server_had_is_here() {
 #[tokio::test]
 async fn who_waits_in_vain_hears_what_is_missing() {
     let (fake, device) = (Fake::new().await, Device::new());
-    let (client, mut session) = with_notes(&fake, &device).await;
+    let (client, mut session) = device.with_notes(&fake, 1).await;
     client.execute(INSERT, &[]).await.unwrap();
     let waits = tokio::spawn({
         let client = client.clone();
@@ -119,7 +110,7 @@ async fn who_waits_in_vain_hears_what_is_missing() {
 #[tokio::test]
 async fn once_in_the_background_and_suspended_again() {
     let (fake, device) = (Fake::new().await, Device::new());
-    let (client, session) = with_notes(&fake, &device).await;
+    let (client, session) = device.with_notes(&fake, 1).await;
     soon(client.suspend(WITHIN)).await.unwrap();
     drop(session);
     let once = tokio::spawn({
