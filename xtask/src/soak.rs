@@ -29,6 +29,12 @@ pub(crate) const SOAKS: &[Soak] = &[
         about: "an application writes among words of the server, and the fold is shown",
     },
     Soak {
+        name: "crash-scripts",
+        package: "simulation",
+        test: "scripts::a_crash_behind_any_transaction_of_a_script_loses_and_doubles_nothing",
+        about: "a client crashes behind each of its transactions; 55,986 scripts of 6 steps at most",
+    },
+    Soak {
         name: "cut-loads",
         package: "scenarios",
         test: "loads::a_load_that_is_cut_goes_on_and_ends_complete",

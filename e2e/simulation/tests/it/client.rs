@@ -4,9 +4,8 @@ use protocol::codec;
 use std::collections::BTreeMap;
 
 use protocol::frame::v1::{ClientFrame, Received, ServerFrame, Token, read_server};
-use protocol::ids::{ClientId, Floor, Lane, SeqId, TableId};
-use protocol::mutation::Mutation;
-use protocol::value::Row;
+use protocol::ids::{ClientId, Floor, Lane, SeqId};
+use protocol::mutation::{Mutation, MutationDigest, Operation};
 use sdk_machine::replica::MemoryReplica;
 use sdk_machine::{
     Ask, Attempt, Config, Event, Instruction, Machine, Millis, Moment, MutationId, Reason, Settled,
@@ -17,13 +16,23 @@ use server_subscriptions::ConnectionId;
 use crate::log::Log;
 use crate::node::Node;
 use crate::settings::Plan;
-use crate::tables::{M, T, U, asked, project, selects};
-use crate::writes::Mark;
+use crate::tables::{M, T, U, asked, key_of, lane_of, project, selects};
+use crate::twin::{Files, Twin};
+use crate::writes::{Mark, Writes};
 
 /// What a client waits for from its platform.
 enum Platform {
     Token(Attempt),
     Dial(Attempt),
+}
+
+/// A crash to come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Crash {
+    /// Behind this transaction, the first of all being 1.
+    pub(crate) behind: u64,
+    /// What is not synced is lost.
+    pub(crate) with_power: bool,
 }
 
 const CONFIG: Config = Config { servers: 1, verify_every_ms: None, app_version: 0 };
@@ -32,14 +41,19 @@ pub(crate) struct Client {
     pub(crate) name: usize,
     pub(crate) machine: Machine,
     pub(crate) replica: MemoryReplica,
+    /// The same in a file.
+    twin: Option<Twin>,
     /// What a power loss may go back to: the replica after earlier steps.
-    past: Vec<MemoryReplica>,
+    past: Vec<(MemoryReplica, Option<Files>)>,
+    /// Whether its power may fail.
+    power: bool,
     platform: Vec<Platform>,
     /// The connection, the attempt it is of, and the node it is with.
     pub(crate) connection: Option<(ConnectionId, Attempt, usize)>,
     pub(crate) now: Millis,
-    /// Whether the next step that is written is the last before a crash.
-    pub(crate) crashes: bool,
+    /// How many transactions it has done.
+    pub(crate) commits: u64,
+    pub(crate) crash: Option<Crash>,
     has_moved: bool,
     /// What it has written, in which lane, also when a power loss has taken it.
     made: BTreeMap<MutationId, (Lane, Mark)>,
@@ -47,27 +61,34 @@ pub(crate) struct Client {
     looked_at: usize,
     /// Whether there is a replica that was copied.
     pub(crate) is_copied: bool,
+    /// Nothing arrives on its connection, in either direction.
+    pub(crate) is_silent: bool,
     /// A row of it is not as the server has said it any more.
     pub(crate) is_spoilt: bool,
 }
 
 impl Client {
-    pub(crate) fn new(name: usize) -> Self {
-        let mut replica = MemoryReplica::new(ClientId::from_bytes([name as u8; 16]));
+    pub(crate) fn new(name: usize, plan: &Plan) -> Self {
+        let id = ClientId::from_bytes([name as u8; 16]);
+        let mut replica = MemoryReplica::new(id);
         let machine = Machine::new(CONFIG, replica.load());
         Self {
             name,
             machine,
             replica,
+            twin: plan.files.then(|| Twin::new(id)),
             past: Vec::new(),
             platform: Vec::new(),
             connection: None,
             now: Millis(1),
-            crashes: false,
+            power: plan.power,
+            commits: 0,
+            crash: None,
             has_moved: false,
             made: BTreeMap::new(),
             looked_at: 0,
             is_copied: false,
+            is_silent: false,
             is_spoilt: false,
         }
     }
@@ -94,6 +115,9 @@ impl Client {
             match instruction {
                 Instruction::Compare(of) => {
                     let ours = self.replica.digest(&of);
+                    if let Some(twin) = &self.twin {
+                        twin.check_digest(&of, &self.replica);
+                    }
                     compared.push(Event::Compared(of, ours));
                 }
                 Instruction::Verified(_, Verdict::Different(what)) => {
@@ -110,7 +134,11 @@ impl Client {
                     }
                 }
                 Instruction::Mutate(outgoing) => {
-                    let frame = ClientFrame::Mutate(Box::new(self.replica.mutate(&outgoing)));
+                    let mutate = self.replica.mutate(&outgoing);
+                    if let Some(twin) = &self.twin {
+                        assert_eq!(twin.mutate(&outgoing), mutate);
+                    }
+                    let frame = ClientFrame::Mutate(Box::new(mutate));
                     if let Some((id, _, node)) = self.connection
                         && let Some(socket) = nodes[node].sockets.get_mut(&id)
                     {
@@ -129,15 +157,17 @@ impl Client {
                 Instruction::Apply(step) => {
                     self.keep_past();
                     let is_synced = step.synced;
+                    if let Some(twin) = &mut self.twin {
+                        twin.apply(&step);
+                    }
                     self.replica.execute(step);
                     if is_synced {
                         self.past.clear();
                     }
                     self.has_moved = true;
-                    if self.crashes {
+                    if !self.committed(nodes) {
                         // Nothing that follows happens any more.
-                        self.crashes = false;
-                        return self.crash(nodes);
+                        return;
                     }
                 }
                 Instruction::SubscriptionChanged(_)
@@ -155,8 +185,9 @@ impl Client {
     }
 
     fn keep_past(&mut self) {
-        self.past.push(self.replica.clone());
-        if self.past.len() > 6 {
+        let files = self.twin.as_ref().filter(|_| self.power).map(Twin::files);
+        self.past.push((self.replica.clone(), files));
+        if self.past.len() > 12 {
             self.past.remove(0);
         }
     }
@@ -164,26 +195,60 @@ impl Client {
     /// The app writes.
     pub(crate) fn write(
         &mut self,
-        lane: Lane,
         mark: Mark,
-        mutation: Mutation,
-        rows: Vec<(TableId, Row)>,
+        operations: Vec<Operation>,
+        writes: &mut Writes,
         nodes: &mut [Node],
     ) {
+        let lane = lane_of(operations[0].table);
         self.keep_past();
+        let mutation = match &mut self.twin {
+            None => Mutation { operations },
+            Some(twin) => match twin.write(&operations) {
+                Some((_, mutation)) => mutation,
+                // The table is not known yet, or a row is there already.
+                None => return,
+            },
+        };
+        writes.wrote(mark, MutationDigest::of(&mutation));
+        let rows = mutation.operations.iter().map(|one| (one.table, key_of(&one.action))).collect();
         let stored = self.replica.wrote(lane.clone(), mutation, rows);
         self.made.insert(stored.id, (lane, mark));
-        self.event(Event::Wrote(stored), 0, nodes);
+        if self.committed(nodes) {
+            self.event(Event::Wrote(stored), 0, nodes);
+        }
+    }
+
+    /// A transaction has ended. Says whether the process goes on.
+    fn committed(&mut self, nodes: &mut [Node]) -> bool {
+        if let Some(twin) = &mut self.twin {
+            twin.check(&self.replica);
+        }
+        self.commits += 1;
+        let Some(crash) = self.crash.take_if(|crash| crash.behind <= self.commits) else {
+            return true;
+        };
+        match crash.with_power {
+            true => self.lose_power(0, nodes),
+            false => self.crash(nodes),
+        }
+        false
     }
 
     /// The app takes back what it can.
     pub(crate) fn take_back(&mut self, choice: usize, nodes: &mut [Node]) {
-        let waiting: Vec<MutationId> = self.replica.waiting().keys().copied().collect();
+        let waiting = self.replica.waiting().iter().filter(|(_, waiting)| !waiting.is_cancelled);
+        let waiting: Vec<MutationId> = waiting.map(|(id, _)| *id).collect();
         let Some(id) = waiting.get(choice % waiting.len().max(1)).copied() else { return };
         if self.machine.may_take_back(id) {
             self.keep_past();
             self.replica.take_back(id);
-            self.event(Event::TakenBack(id), 0, nodes);
+            if let Some(twin) = &mut self.twin {
+                twin.take_back(id);
+            }
+            if self.committed(nodes) {
+                self.event(Event::TakenBack(id), 0, nodes);
+            }
         }
     }
 
@@ -199,6 +264,9 @@ impl Client {
     /// The file of another client is put in place of its own.
     pub(crate) fn become_copy(&mut self, of: &mut Self, nodes: &mut [Node]) {
         self.replica = of.replica.clone();
+        if let (Some(twin), Some(of)) = (&mut self.twin, &of.twin) {
+            twin.replace(&of.files());
+        }
         self.made = of.made.clone();
         self.looked_at = self.replica.settled().len();
         self.past.clear();
@@ -208,6 +276,7 @@ impl Client {
 
     /// The connection ends, and the machine does not know yet.
     pub(crate) fn cut(&mut self, nodes: &mut [Node]) -> Option<Attempt> {
+        self.is_silent = false;
         let (id, attempt, node) = self.connection.take()?;
         nodes[node].disconnect(id);
         Some(attempt)
@@ -216,7 +285,12 @@ impl Client {
     pub(crate) fn crash(&mut self, nodes: &mut [Node]) {
         self.cut(nodes);
         self.platform.clear();
-        self.machine = Machine::new(CONFIG, self.replica.load());
+        let stored = self.replica.load();
+        if let Some(twin) = &mut self.twin {
+            twin.replace(&twin.files());
+            assert_eq!(twin.load(), stored, "the file, and memory");
+        }
+        self.machine = Machine::new(CONFIG, stored);
         self.event(Event::Resume, 0, nodes);
     }
 
@@ -224,10 +298,39 @@ impl Client {
     pub(crate) fn lose_power(&mut self, choice: usize, nodes: &mut [Node]) {
         if !self.past.is_empty() {
             let back = choice % self.past.len();
-            self.replica = self.past.swap_remove(back);
+            let (replica, files) = self.past.swap_remove(back);
+            self.replica = replica;
+            if let (Some(twin), Some(files)) = (&mut self.twin, files) {
+                twin.replace(&files);
+            }
             self.past.truncate(back);
         }
         self.crash(nodes);
+    }
+
+    /// What is on the way got lost, if its connection is silent.
+    pub(crate) fn hush(&mut self, nodes: &mut [Node]) -> bool {
+        let Some((id, _, node)) = self.connection.filter(|_| self.is_silent) else { return false };
+        if let Some(socket) = nodes[node].sockets.get_mut(&id) {
+            socket.up.clear();
+            while socket.down.pop().is_some() {}
+        }
+        true
+    }
+
+    /// Whether it waits for a token, or for a socket.
+    pub(crate) fn awaits_platform(&self) -> Option<bool> {
+        self.platform.last().map(|next| matches!(next, Platform::Token(_)))
+    }
+
+    /// The platform cannot do what the machine waits for.
+    pub(crate) fn refuse(&mut self, nodes: &mut [Node]) {
+        let event = match self.platform.pop() {
+            Some(Platform::Token(attempt)) => Event::TokenFailed { attempt },
+            Some(Platform::Dial(attempt)) => Event::Disconnected { attempt },
+            None => return,
+        };
+        self.event(event, u64::MAX, nodes);
     }
 
     /// The platform does what the machine waits for.

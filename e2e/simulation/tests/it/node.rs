@@ -166,6 +166,13 @@ impl Node {
         }
     }
 
+    /// The process ends, and another begins with what is stored.
+    pub(crate) fn restart(&mut self, plan: &Plan) {
+        let (applied, now) = (self.applied, self.now);
+        let rows = Rows::open(self.rows.store.fork());
+        *self = Self { rows, applied, lost: applied, now, ..Self::new(plan) };
+    }
+
     /// Runs one of the reads that the worker waits for. What it found comes to the worker later.
     pub(crate) fn read(&mut self, choice: usize, fails: bool) -> bool {
         if self.reads.is_empty() {

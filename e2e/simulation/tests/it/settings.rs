@@ -34,10 +34,34 @@ pub(crate) struct Plan {
     pub(crate) compares: bool,
     /// A row of a client comes to be another one.
     pub(crate) spoils: bool,
+    /// Replicas have a twin in a file.
+    pub(crate) files: bool,
     pub(crate) settings: Settings,
 }
 
 impl Plan {
+    /// One client and one node, for which all is large enough.
+    pub(crate) fn calm() -> Self {
+        Self {
+            clients: 1,
+            nodes: 1,
+            texts: TEXTS.len(),
+            retires: false,
+            installs: false,
+            restores: false,
+            power: true,
+            copies: false,
+            forgets: false,
+            writes: true,
+            queue: 100,
+            steps: 0,
+            compares: false,
+            spoils: false,
+            files: false,
+            settings: Settings::default(),
+        }
+    }
+
     pub(crate) fn draw(rng: &mut Rng) -> Self {
         let few = |rng: &mut Rng| rng.usize(1..4);
         let bytes_max = [120, 400, 1 << 20][rng.usize(..3)];
@@ -55,6 +79,8 @@ impl Plan {
         // What a copy and a server that has forgotten may do together is a limit that is stated.
         let (restores, copies) = (rng.u8(..4) == 0, rng.u8(..4) == 0);
         let copies = copies && !restores;
+        // They take far longer.
+        let files = rng.u8(..16) == 0;
         Self {
             copies,
             forgets: !copies && rng.u8(..4) == 0,
@@ -70,7 +96,8 @@ impl Plan {
             steps: [60, 120, 200, 300][rng.usize(..4)],
             settings,
             compares: rng.bool(),
-            spoils: !copies && rng.bool(),
+            spoils: !copies && !files && rng.bool(),
+            files,
         }
     }
 }

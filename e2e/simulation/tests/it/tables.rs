@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use protocol::frame::v1::AllowedTable;
 use protocol::ids::{ColumnId, IndexId, Lane, SchemaVersion, TableId};
+use protocol::mutation::{Action, ColumnValue};
 use protocol::predicate::{CompareOp, Operand, Predicate, Truth};
 use protocol::schema::{AccessLevel, Column, Index, MergeRule, Sharing, TableKind, TableSchema};
 use protocol::value::{ColumnType, Row, Value};
@@ -23,6 +24,10 @@ pub(crate) const B: ColumnId = ColumnId(3);
 /// By which what clients have written is told apart.
 pub(crate) const MARK: ColumnId = ColumnId(4);
 
+/// All columns, in their order.
+pub(crate) const COLUMNS: [(ColumnId, &str); 5] =
+    [(ID, "id"), (G, "g"), (A, "a"), (B, "b"), (MARK, "mark")];
+
 pub(crate) const USER: &str = "ann";
 
 pub(crate) fn table(id: TableId) -> TableSchema {
@@ -37,14 +42,14 @@ pub(crate) fn table(id: TableId) -> TableSchema {
         column_type: ColumnType::BigInt,
         not_null: id == ID,
         default: None,
-        merge: MergeRule::Last,
+        merge: if id == B { MergeRule::Add } else { MergeRule::Last },
     };
     TableSchema {
         id,
         name: name.parse().unwrap(),
         version: SchemaVersion(1),
         kind,
-        columns: [(ID, "id"), (G, "g"), (A, "a"), (B, "b"), (MARK, "mark")].map(column).into(),
+        columns: COLUMNS.map(column).into(),
         primary_key: vec![ID],
         indexes,
         ttl_seconds: None,
@@ -115,4 +120,14 @@ pub(crate) fn selects(predicate: &Predicate, row: &Row) -> bool {
 /// Some columns of a whole row.
 pub(crate) fn project(row: &Row, columns: &[ColumnId]) -> Row {
     columns.iter().map(|column| row[usize::from(column.0)].clone()).collect()
+}
+
+/// The primary key of the row that an operation names.
+pub(crate) fn key_of(action: &Action) -> Row {
+    match action {
+        Action::Insert(values) | Action::Upsert(values) => {
+            values.iter().take(1).map(|ColumnValue(_, value)| value.clone()).collect()
+        }
+        Action::Patch { key, .. } | Action::Delete { key } => key.clone(),
+    }
 }

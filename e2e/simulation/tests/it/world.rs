@@ -3,37 +3,52 @@
 use fastrand::Rng;
 use protocol::ids::Lane;
 use protocol::ids::{SchemaVersion, SeqId, TableId};
-use protocol::mutation::{Action, ColumnChange, ColumnValue, Mutation, MutationDigest, Operation};
+use protocol::mutation::{Action, ColumnChange, ColumnValue, Operation};
 use protocol::value::{Row, Value};
 use sdk_machine::replica::Spoiling;
 use sdk_machine::{Event, Phase};
 use server_engine::{Command, Write};
 use server_subscriptions::ConnectionId;
 
-use crate::client::Client;
+use crate::attempts::{Errands, Fault};
+use crate::client::{Client, Crash};
 use crate::log::Log;
 use crate::node::{Node, ann};
 use crate::settings::Plan;
-use crate::tables::{A, B, G, ID, M, MARK, T, TEXTS, U, lane_of};
+use crate::tables::{A, B, G, ID, M, MARK, T, TEXTS, U, key_of, lane_of};
 use crate::writes::Mark;
+
+/// Two of the longest waits before an attempt. Nothing else waits once there are no faults.
+const REST_MS: u64 = 2 * 20_000;
 
 pub(crate) struct World {
     rng: Rng,
     plan: Plan,
-    log: Log,
-    nodes: Vec<Node>,
-    clients: Vec<Client>,
+    pub(crate) log: Log,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) clients: Vec<Client>,
     connections: u64,
+    pub(crate) errands: Errands,
+    /// How long it may take to come to rest, in milliseconds.
+    pub(crate) rest_ms_max: u64,
 }
 
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let plan = Plan::draw(&mut rng);
+        Self::with(rng, plan)
+    }
+
+    pub(crate) fn with(rng: Rng, plan: Plan) -> Self {
         let log = Log::new();
         let nodes = (0..plan.nodes).map(|_| Node::new(&plan)).collect();
-        let clients = (0..plan.clients).map(Client::new).collect();
-        let mut world = Self { rng, plan, log, nodes, clients, connections: 0 };
+        let clients = (0..plan.clients).map(|name| Client::new(name, &plan)).collect();
+        let mut world = {
+            let errands = Errands::default();
+            let (connections, rest_ms_max) = (0, REST_MS);
+            Self { rng, plan, log, nodes, clients, connections, errands, rest_ms_max }
+        };
         for client in &mut world.clients {
             client.event(Event::Resume, 0, &mut world.nodes);
         }
@@ -56,7 +71,7 @@ impl World {
         self.rest();
     }
 
-    fn check(&mut self) {
+    pub(crate) fn check(&mut self) {
         for client in &mut self.clients {
             client.check(&mut self.log, &self.plan);
         }
@@ -135,15 +150,12 @@ impl World {
         }
         let is_own = self.rng.bool();
         let mark = self.log.writes.next();
-        let mut operations = vec![self.marked(is_own, mark)];
+        let mut operations = Vec::new();
         if self.rng.u8(..3) == 0 {
             operations.push(self.operation(is_own));
         }
-        let rows = operations.iter().map(|one| (one.table, key_of(&one.action))).collect();
-        let mutation = Mutation { operations };
-        self.log.writes.wrote(mark, MutationDigest::of(&mutation));
-        let lane = lane_of(if is_own { M } else { T });
-        self.clients[client].write(lane, mark, mutation, rows, &mut self.nodes);
+        operations.push(self.marked(is_own, mark));
+        self.clients[client].write(mark, operations, &mut self.log.writes, &mut self.nodes);
     }
 
     /// An operation that nobody else makes. The server may refuse it.
@@ -272,7 +284,10 @@ impl World {
                     client.event(Event::Disconnected { attempt }, chance, &mut self.nodes);
                 }
             }
-            5..7 => client.crashes = true,
+            5..7 => {
+                let (behind, with_power) = (client.commits + 1, false);
+                client.crash = Some(Crash { behind, with_power });
+            }
             7 => client.crash(&mut self.nodes),
             8 if self.plan.power => {
                 let back = self.rng.usize(..6);
@@ -286,7 +301,9 @@ impl World {
     }
 
     fn fault_of_server(&mut self, node: usize) {
-        match self.rng.u32(..10) {
+        match self.rng.u32(..14) {
+            10..12 => self.crash_node(node),
+            12 => self.change_leader(),
             0 if self.plan.forgets => self.forget(),
             0..4 if self.plan.retires => self.retire(),
             4..7 if self.plan.installs => self.nodes[node].install(&self.log),
@@ -299,6 +316,35 @@ impl World {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// A node crashes. What it was about to propose is in the log, or is not.
+    fn crash_node(&mut self, node: usize) {
+        self.change_leader();
+        for client in &mut self.clients {
+            if client.connection.is_some_and(|(_, _, of)| of == node)
+                && let Some(attempt) = client.cut(&mut self.nodes)
+            {
+                client.event(Event::Disconnected { attempt }, 0, &mut self.nodes);
+            }
+        }
+        self.nodes[node].restart(&self.plan);
+    }
+
+    /// Another node leads. Nobody hears what has become of what was on its way to the log: some of it
+    /// is there, in whatever order, and who has sent the rest may be told to send it again.
+    fn change_leader(&mut self) {
+        for node in 0..self.nodes.len() {
+            let mut proposals = std::mem::take(&mut self.nodes[node].proposals);
+            self.rng.shuffle(&mut proposals);
+            for (connection, command) in proposals {
+                match self.rng.u8(..3) {
+                    0 => drop(self.log.append(vec![command])),
+                    1 => self.nodes[node].answered(connection, &command, None),
+                    _ => {}
+                }
+            }
         }
     }
 
@@ -325,6 +371,22 @@ impl World {
         self.log.append(commands);
     }
 
+    /// The first client writes: besides these, a row gets a mark that no other one has.
+    pub(crate) fn write_marked(&mut self, table: TableId, mut operations: Vec<Operation>) {
+        let mark = self.log.writes.next();
+        let values =
+            vec![ColumnValue(ID, Value::Integer(0)), ColumnValue(MARK, Value::Integer(mark.0))];
+        operations.push(operation(table, Action::Upsert(values)));
+        self.clients[0].write(mark, operations, &mut self.log.writes, &mut self.nodes);
+    }
+
+    /// Somebody who is no client writes.
+    pub(crate) fn write_as_other(&mut self, operation: Operation) {
+        let (lane, operations) = (lane_of(operation.table), vec![operation]);
+        let write = Write { lane, actor: ann(), operations, request: None };
+        self.log.append(vec![Command::Write(write)]);
+    }
+
     fn command(&mut self) -> Command {
         let is_own = self.rng.u8(..5) == 0;
         let count = self.rng.usize(1..4);
@@ -349,20 +411,30 @@ impl World {
             0..4 => Action::Upsert(all),
             4..7 => Action::Upsert(some),
             7 => {
-                let changes = some.into_iter().skip(1).map(ColumnChange::Set).collect();
+                let change = match one {
+                    B => ColumnChange::Add,
+                    _ => ColumnChange::Set,
+                };
+                let changes = some.into_iter().skip(1).map(change).collect();
                 Action::Patch { key, changes }
             }
             _ => Action::Delete { key },
         };
-        Operation { table, version: SchemaVersion(1), action, guard: None }
+        operation(table, action)
     }
 
-    /// No fault happens any more: everything must come to rest, complete and equal.
+    /// No fault happens any more.
     fn rest(mut self) {
         for client in &mut self.clients {
-            client.crashes = false;
+            client.crash = None;
         }
+        self.come_to_rest();
+    }
+
+    /// Everything must come to rest, complete and equal.
+    pub(crate) fn come_to_rest(&mut self) {
         let (mut quiet, mut is_compared) = (0, false);
+        let began: Vec<_> = self.clients.iter().map(|client| client.now).collect();
         for _ in 0..2_000 {
             let moved = self.turn();
             self.check();
@@ -377,8 +449,10 @@ impl World {
                 for client in &mut self.clients {
                     client.is_spoilt = false;
                 }
-                for client in &mut self.clients {
+                for (client, began) in self.clients.iter_mut().zip(began) {
                     client.check_rest(&mut self.log, &self.plan);
+                    let took = client.now.since(began);
+                    assert!(took <= self.rest_ms_max, "it took {took} ms (INV-8)");
                 }
                 return;
             }
@@ -387,7 +461,7 @@ impl World {
         panic!("nothing comes to rest (INV-8): {states:?}");
     }
 
-    fn turn(&mut self) -> bool {
+    pub(crate) fn turn(&mut self) -> bool {
         let mut moved = false;
         for node in &mut self.nodes {
             for _ in 0..3 {
@@ -401,26 +475,22 @@ impl World {
             node.tick();
         }
         for node in 0..self.nodes.len() {
-            moved |= self.propose(node, false);
+            let is_there = !self.nodes[node].proposals.is_empty();
+            if is_there && self.fails(0) {
+                self.nodes[node].proposals.remove(0);
+                moved = true;
+            } else {
+                moved |= self.propose(node, false);
+            }
         }
         for client in 0..self.clients.len() {
-            moved |= self.connect(client);
-            if let Some((id, _, node)) = self.clients[client].connection {
-                moved |= self.nodes[node].receive(id, &mut self.log);
-                // Quiet lanes are told of too.
-                if self.nodes[node].sockets[&id].down.is_empty() {
-                    self.nodes[node].progress(id);
-                } else {
-                    moved = true;
-                }
-            }
-            moved |= self.clients[client].flush(&mut self.nodes);
-            let chance = self.rng.u64(..);
-            // A sign of life that says nothing new is no movement.
-            let received = self.clients[client].receive(chance, &mut self.nodes);
-            moved |= received && self.clients[client].moved();
+            moved |= self.turn_of(client);
             match self.clients[client].machine.phase() {
                 // What got lost on the way is sent again after a while.
+                _ if !moved && self.clients[client].is_silent => {
+                    self.pass_time(client);
+                    moved = true;
+                }
                 Phase::Open if !moved && !self.clients[client].replica.waiting().is_empty() => {
                     self.pass_time(client);
                     moved = true;
@@ -432,14 +502,62 @@ impl World {
         }
         moved
     }
+
+    /// What a client and its node do with each other.
+    fn turn_of(&mut self, client: usize) -> bool {
+        let mut moved = false;
+        match self.clients[client].awaits_platform() {
+            Some(is_token) => {
+                if is_token {
+                    self.errands.begin();
+                }
+                match self.errands.next() {
+                    Some(_) => self.clients[client].refuse(&mut self.nodes),
+                    None => drop(self.connect(client)),
+                }
+                moved = true;
+            }
+            None => {}
+        }
+        if let Some((id, _, node)) = self.clients[client].connection {
+            let is_there = !self.nodes[node].sockets[&id].up.is_empty();
+            moved |= is_there && !self.fails(client) && self.nodes[node].receive(id, &mut self.log);
+        }
+        moved |= self.clients[client].flush(&mut self.nodes);
+        if self.clients[client].hush(&mut self.nodes) {
+            return moved;
+        }
+        if let Some((id, _, node)) = self.clients[client].connection {
+            // Quiet lanes are told of too.
+            if self.nodes[node].sockets[&id].down.is_empty() {
+                self.nodes[node].progress(id);
+            } else if self.fails(client) {
+                return true;
+            }
+        }
+        let chance = self.rng.u64(..);
+        // A sign of life that says nothing new is no movement.
+        let received = self.clients[client].receive(chance, &mut self.nodes);
+        moved | (received && self.clients[client].moved())
+    }
+
+    /// The next step between a client and its node, which may fail.
+    fn fails(&mut self, client: usize) -> bool {
+        match self.errands.next() {
+            Some(Fault::Cut) => {
+                let client = &mut self.clients[client];
+                if let Some(attempt) = client.cut(&mut self.nodes) {
+                    // The longest wait that there can be.
+                    client.event(Event::Disconnected { attempt }, u64::MAX, &mut self.nodes);
+                }
+            }
+            Some(Fault::Silence) => self.clients[client].is_silent = true,
+            None => {}
+        }
+        self.clients[client].hush(&mut self.nodes)
+    }
 }
 
-/// The primary key of the row that an operation names.
-fn key_of(action: &Action) -> Row {
-    match action {
-        Action::Insert(values) | Action::Upsert(values) => {
-            values.iter().take(1).map(|ColumnValue(_, value)| value.clone()).collect()
-        }
-        Action::Patch { key, .. } | Action::Delete { key } => key.clone(),
-    }
+pub(crate) fn operation(table: TableId, action: Action) -> Operation {
+    Operation { table, version: SchemaVersion(1), action, guard: None }
 }

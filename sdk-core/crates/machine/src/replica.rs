@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::digest::RowsDigest;
 use protocol::frame::v1::{AllowedTable, Mutate, RowChange};
-use protocol::ids::{Birth, ClientId, Lane, TableId};
+use protocol::ids::{Birth, ClientId, ColumnId, Lane, TableId};
 use protocol::mutation::Mutation;
 use protocol::value::Row;
 
@@ -98,10 +98,9 @@ impl MemoryReplica {
             }
             Write::PutSchema { schema, tables } => self.schema = Some((schema, tables)),
             Write::RemoveSubscription(id) => {
-                self.subscriptions.remove(&id);
                 self.staged.retain(|(_, subscription, _)| *subscription != id);
-                self.rows.release(id);
-                self.rows.drop_ghosts(id);
+                self.rows.release(id, knowing(&self.subscriptions));
+                self.subscriptions.remove(&id);
             }
             Write::Batch { subscription, births, rows, expiries } => {
                 let known = self.known(subscription).clone();
@@ -129,7 +128,7 @@ impl MemoryReplica {
                 self.staged.retain(|(_, subscription, _)| *subscription != id);
             }
             Write::KeepRows(id) => self.rows.keep(id),
-            Write::DropGhosts(id) => self.rows.drop_ghosts(id),
+            Write::DropGhosts(id) => self.rows.drop_ghosts(id, knowing(&self.subscriptions)),
             Write::PutLane(lane) => {
                 self.lanes.insert(lane.lane.clone(), lane);
             }
@@ -175,7 +174,10 @@ impl MemoryReplica {
                 RowChange::Expiring(birth, row, expiry) => {
                     self.rows.put(id, &known, birth, &row, Some(expiry));
                 }
-                RowChange::Left(birth, key) => self.rows.left(id, known.table.id, birth, key),
+                RowChange::Left(birth, key) => {
+                    let knows = knowing(&self.subscriptions);
+                    self.rows.left(id, known.table.id, birth, key, knows);
+                }
                 RowChange::Deleted(birth, key) => self.rows.deleted(known.table.id, birth, key),
             }
         }
@@ -292,5 +294,15 @@ impl MemoryReplica {
     /// How many pieces are put aside.
     pub fn staged(&self) -> usize {
         self.staged.len()
+    }
+}
+
+/// Which subscriptions have which columns.
+fn knowing(
+    subscriptions: &BTreeMap<SubscriptionId, StoredSubscription>,
+) -> impl Fn(&SubscriptionId, ColumnId) -> bool {
+    |id, column| {
+        let known = subscriptions.get(id).and_then(|stored| stored.known.as_ref());
+        known.is_some_and(|known| known.columns.contains(&column))
     }
 }

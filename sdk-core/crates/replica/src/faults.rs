@@ -26,6 +26,16 @@ impl Replica {
         }
     }
 
+    /// Calls this before each commit, when who reads still has what was before it.
+    pub fn before_commits(&mut self, mut told: impl FnMut() + Send + 'static) {
+        let hook = move || {
+            told();
+            false
+        };
+        // Without it a test notices that nothing was told.
+        let _ = self.connection.commit_hook(Some(hook));
+    }
+
     /// Notes how many frames of the journal no power cut takes any more, where a test wants to know
     /// and has made a file `*.synced` for it.
     pub(crate) fn note_synced_frames(&self) {

@@ -41,6 +41,28 @@ pub struct ShownRow {
     pub ghosts: BTreeSet<SubscriptionId>,
 }
 
+impl ShownRow {
+    fn is_held(&self) -> bool {
+        !self.holders.is_empty() || !self.ghosts.is_empty()
+    }
+
+    fn holders(&self) -> impl Iterator<Item = &SubscriptionId> {
+        self.holders.iter().chain(&self.ghosts)
+    }
+
+    /// What only those knew who have let it go since, nobody keeps up to date. Where nobody has it any
+    /// more, it goes, or a write that waits keeps it as it is.
+    fn forget(&mut self, before: &Self, knows: impl Fn(&SubscriptionId, ColumnId) -> bool) {
+        if !self.is_held() {
+            return;
+        }
+        let mut values = std::mem::take(&mut self.values);
+        let is_known = |of: &Self, column: ColumnId| of.holders().any(|id| knows(id, column));
+        values.retain(|column, _| !is_known(before, *column) || is_known(self, *column));
+        self.values = values;
+    }
+}
+
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rows(BTreeMap<(TableId, Key), ShownRow>);
 
@@ -70,8 +92,9 @@ impl Rows {
             ghosts: BTreeSet::new(),
         };
         let shown = self.0.entry(key).or_insert_with(born);
-        // Another birth is another row: the old one is gone, for whoever held it.
-        if shown.birth != birth {
+        // Another birth is another row: the old one is gone, for whoever held it. Of one that nobody
+        // holds, what it had is not kept up to date.
+        if shown.birth != birth || !shown.is_held() {
             *shown = born();
         }
         shown.values.extend(values);
@@ -89,19 +112,27 @@ impl Rows {
         knows: impl Fn(&SubscriptionId) -> bool,
     ) {
         for shown in self.0.values_mut() {
-            let holders = || shown.holders.iter().chain(&shown.ghosts);
-            if holders().any(|holder| *holder == id) && !holders().any(&knows) {
+            if shown.holders().any(|holder| *holder == id) && !shown.holders().any(&knows) {
                 shown.values.insert(column, value.clone());
             }
         }
     }
 
     /// The subscription does not hold the row any more.
-    pub(super) fn left(&mut self, id: SubscriptionId, table: TableId, birth: Birth, key: Row) {
+    pub(super) fn left(
+        &mut self,
+        id: SubscriptionId,
+        table: TableId,
+        birth: Birth,
+        key: Row,
+        knows: impl Fn(&SubscriptionId, ColumnId) -> bool,
+    ) {
         let shown = self.0.get_mut(&(table, Key(key)));
         if let Some(shown) = shown.filter(|shown| shown.birth == birth) {
+            let before = shown.clone();
             shown.holders.remove(&id);
             shown.ghosts.remove(&id);
+            shown.forget(&before, knows);
         }
     }
 
@@ -122,10 +153,17 @@ impl Rows {
         }
     }
 
-    /// The subscription holds nothing.
-    pub(super) fn release(&mut self, id: SubscriptionId) {
+    /// The subscription holds nothing, not even until it is loaded anew.
+    pub(super) fn release(
+        &mut self,
+        id: SubscriptionId,
+        knows: impl Fn(&SubscriptionId, ColumnId) -> bool,
+    ) {
         for shown in self.0.values_mut() {
+            let before = shown.clone();
             shown.holders.remove(&id);
+            shown.ghosts.remove(&id);
+            shown.forget(&before, &knows);
         }
     }
 
@@ -151,9 +189,15 @@ impl Rows {
         }
     }
 
-    pub(super) fn drop_ghosts(&mut self, id: SubscriptionId) {
+    pub(super) fn drop_ghosts(
+        &mut self,
+        id: SubscriptionId,
+        knows: impl Fn(&SubscriptionId, ColumnId) -> bool,
+    ) {
         for shown in self.0.values_mut() {
+            let before = shown.clone();
             shown.ghosts.remove(&id);
+            shown.forget(&before, &knows);
         }
     }
 
@@ -186,9 +230,7 @@ impl Rows {
     /// Rows that nothing holds go. At the end of a step: what one subscription lets go within it,
     /// another may take.
     pub(super) fn drop_unheld(&mut self, waits: impl Fn(TableId, &Key) -> bool) {
-        self.0.retain(|(table, key), shown| {
-            !shown.holders.is_empty() || !shown.ghosts.is_empty() || waits(*table, key)
-        });
+        self.0.retain(|(table, key), shown| shown.is_held() || waits(*table, key));
     }
 
     pub(super) fn held_by(&self, id: SubscriptionId, known: &Known) -> BTreeMap<Key, (Birth, Row)> {
