@@ -1,17 +1,19 @@
 //! The loop.
 
+mod faults;
+mod rest;
+
 use fastrand::Rng;
-use protocol::ids::Lane;
-use protocol::ids::{SchemaVersion, SeqId, TableId};
+
+use protocol::ids::{Lane, SchemaVersion, TableId};
 use protocol::mutation::{Action, ColumnChange, ColumnValue, Operation};
 use protocol::value::{Row, Value};
-use sdk_machine::replica::Spoiling;
-use sdk_machine::{Event, Phase};
+use sdk_machine::Event;
 use server_engine::{Command, Write};
 use server_subscriptions::ConnectionId;
 
-use crate::attempts::{Errands, Fault};
-use crate::client::{Client, Crash};
+use crate::attempts::Errands;
+use crate::client::Client;
 use crate::log::Log;
 use crate::node::{Node, ann};
 use crate::settings::Plan;
@@ -197,37 +199,6 @@ impl World {
         true
     }
 
-    /// Half a year passes for all. No connection lasts so long, and nothing is so long on its way.
-    fn forget(&mut self) {
-        for node in &mut self.nodes {
-            node.proposals.clear();
-        }
-        for client in &mut self.clients {
-            if let Some(attempt) = client.cut(&mut self.nodes) {
-                client.event(Event::Disconnected { attempt }, 0, &mut self.nodes);
-            }
-        }
-        let before = self.log.now.0;
-        self.log.forget();
-        let passed = u64::try_from((self.log.now.0 - before) / 1_000).unwrap();
-        for node in &mut self.nodes {
-            node.now = self.log.now;
-        }
-        for client in &mut self.clients {
-            client.now = client.now.after(passed);
-        }
-    }
-
-    fn copy(&mut self, client: usize) {
-        let of = self.rng.usize(..self.clients.len());
-        if of != client {
-            let mut copied = self.clients.remove(of);
-            let place = if of < client { client - 1 } else { client };
-            self.clients[place].become_copy(&mut copied, &mut self.nodes);
-            self.clients.insert(of, copied);
-        }
-    }
-
     fn connect(&mut self, client: usize) -> bool {
         self.connections += 1;
         let (id, node) = (ConnectionId(self.connections), self.rng.usize(..self.nodes.len()));
@@ -260,94 +231,6 @@ impl World {
         client.event(event, chance, &mut self.nodes);
     }
 
-    /// A client compares what it has, or something goes wrong with a row of it.
-    fn compare(&mut self, client: usize) {
-        let ids = self.clients[client].subscriptions();
-        let (choice, place) = (self.rng.usize(..100), self.rng.usize(..8));
-        let client = &mut self.clients[client];
-        let Some(id) = ids.get(choice % ids.len().max(1)) else { return };
-        if self.plan.spoils && choice < 20 && !client.is_spoilt {
-            let how = [Spoiling::Value, Spoiling::Lost, Spoiling::Birth][choice % 3];
-            client.is_spoilt = client.replica.spoil(*id, place, how);
-        } else {
-            client.event(Event::Verify(*id), 0, &mut self.nodes);
-        }
-    }
-
-    fn fault_of_client(&mut self, client: usize) {
-        let chance = self.rng.u64(..);
-        let choice = self.rng.u32(..10);
-        let client = &mut self.clients[client];
-        match choice {
-            0..5 => {
-                if let Some(attempt) = client.cut(&mut self.nodes) {
-                    client.event(Event::Disconnected { attempt }, chance, &mut self.nodes);
-                }
-            }
-            5..7 => {
-                let (behind, with_power) = (client.commits + 1, false);
-                client.crash = Some(Crash { behind, with_power });
-            }
-            7 => client.crash(&mut self.nodes),
-            8 if self.plan.power => {
-                let back = self.rng.usize(..6);
-                client.lose_power(back, &mut self.nodes);
-            }
-            _ => {
-                client.event(Event::Pause, chance, &mut self.nodes);
-                client.event(Event::Resume, chance, &mut self.nodes);
-            }
-        }
-    }
-
-    fn fault_of_server(&mut self, node: usize) {
-        match self.rng.u32(..14) {
-            10..12 => self.crash_node(node),
-            12 => self.change_leader(),
-            0 if self.plan.forgets => self.forget(),
-            0..4 if self.plan.retires => self.retire(),
-            4..7 if self.plan.installs => self.nodes[node].install(&self.log),
-            7..10 if self.plan.restores => {
-                if self.rng.bool() {
-                    self.log.back_up();
-                } else {
-                    let choice = self.rng.usize(..100);
-                    self.log.restore(choice);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// A node crashes. What it was about to propose is in the log, or is not.
-    fn crash_node(&mut self, node: usize) {
-        self.change_leader();
-        for client in &mut self.clients {
-            if client.connection.is_some_and(|(_, _, of)| of == node)
-                && let Some(attempt) = client.cut(&mut self.nodes)
-            {
-                client.event(Event::Disconnected { attempt }, 0, &mut self.nodes);
-            }
-        }
-        self.nodes[node].restart(&self.plan);
-    }
-
-    /// Another node leads. Nobody hears what has become of what was on its way to the log: some of it
-    /// is there, in whatever order, and who has sent the rest may be told to send it again.
-    fn change_leader(&mut self) {
-        for node in 0..self.nodes.len() {
-            let mut proposals = std::mem::take(&mut self.nodes[node].proposals);
-            self.rng.shuffle(&mut proposals);
-            for (connection, command) in proposals {
-                match self.rng.u8(..3) {
-                    0 => drop(self.log.append(vec![command])),
-                    1 => self.nodes[node].answered(connection, &command, None),
-                    _ => {}
-                }
-            }
-        }
-    }
-
     fn pass_time(&mut self, client: usize) {
         let chance = self.rng.u64(..);
         let client = &mut self.clients[client];
@@ -355,14 +238,6 @@ impl World {
             client.now = at.max(client.now);
             client.event(Event::Tick, chance, &mut self.nodes);
         }
-    }
-
-    fn retire(&mut self) {
-        let table = [T, T, U, M][self.rng.usize(..4)];
-        let lane = lane_of(table);
-        let (_, last) = self.log.lanes[&lane];
-        let through = SeqId::new(last.get().saturating_sub(self.rng.u64(..6))).unwrap();
-        self.log.append(vec![Command::Retire { lane, table, through }]);
     }
 
     fn write(&mut self) {
@@ -421,140 +296,6 @@ impl World {
             _ => Action::Delete { key },
         };
         operation(table, action)
-    }
-
-    /// No fault happens any more.
-    fn rest(mut self) {
-        for client in &mut self.clients {
-            client.crash = None;
-        }
-        self.come_to_rest();
-    }
-
-    /// Everything must come to rest, complete and equal.
-    pub(crate) fn come_to_rest(&mut self) {
-        let (mut quiet, mut is_compared) = (0, false);
-        let began: Vec<_> = self.clients.iter().map(|client| client.now).collect();
-        for _ in 0..2_000 {
-            let moved = self.turn();
-            self.check();
-            quiet = if moved { 0 } else { quiet + 1 };
-            if quiet == 3 && self.clients.iter().any(|client| client.is_spoilt) && !is_compared {
-                // Whatever is wrong is found and mended.
-                for client in self.clients.iter_mut().filter(|client| client.is_spoilt) {
-                    client.verify_all(&mut self.nodes);
-                }
-                (is_compared, quiet) = (true, 0);
-            } else if quiet == 3 {
-                for client in &mut self.clients {
-                    client.is_spoilt = false;
-                }
-                for (client, began) in self.clients.iter_mut().zip(began) {
-                    client.check_rest(&mut self.log, &self.plan);
-                    let took = client.now.since(began);
-                    assert!(took <= self.rest_ms_max, "it took {took} ms (INV-8)");
-                }
-                return;
-            }
-        }
-        let states: Vec<_> = self.clients.iter().map(|client| client.machine.status()).collect();
-        panic!("nothing comes to rest (INV-8): {states:?}");
-    }
-
-    pub(crate) fn turn(&mut self) -> bool {
-        let mut moved = false;
-        for node in &mut self.nodes {
-            for _ in 0..3 {
-                moved |= node.apply(&self.log);
-                moved |= node.push();
-                moved |= node.handle();
-            }
-            moved |= node.read(0, false);
-            moved |= node.answer(0);
-            moved |= node.lead(&self.log, true);
-            node.tick();
-        }
-        for node in 0..self.nodes.len() {
-            let is_there = !self.nodes[node].proposals.is_empty();
-            if is_there && self.fails(0) {
-                self.nodes[node].proposals.remove(0);
-                moved = true;
-            } else {
-                moved |= self.propose(node, false);
-            }
-        }
-        for client in 0..self.clients.len() {
-            moved |= self.turn_of(client);
-            match self.clients[client].machine.phase() {
-                // What got lost on the way is sent again after a while.
-                _ if !moved && self.clients[client].is_silent => {
-                    self.pass_time(client);
-                    moved = true;
-                }
-                Phase::Open if !moved && !self.clients[client].replica.waiting().is_empty() => {
-                    self.pass_time(client);
-                    moved = true;
-                }
-                Phase::Open => {}
-                Phase::Waiting => self.pass_time(client),
-                _ => moved = true,
-            }
-        }
-        moved
-    }
-
-    /// What a client and its node do with each other.
-    fn turn_of(&mut self, client: usize) -> bool {
-        let mut moved = false;
-        match self.clients[client].awaits_platform() {
-            Some(is_token) => {
-                if is_token {
-                    self.errands.begin();
-                }
-                match self.errands.next() {
-                    Some(_) => self.clients[client].refuse(&mut self.nodes),
-                    None => drop(self.connect(client)),
-                }
-                moved = true;
-            }
-            None => {}
-        }
-        if let Some((id, _, node)) = self.clients[client].connection {
-            let is_there = !self.nodes[node].sockets[&id].up.is_empty();
-            moved |= is_there && !self.fails(client) && self.nodes[node].receive(id, &mut self.log);
-        }
-        moved |= self.clients[client].flush(&mut self.nodes);
-        if self.clients[client].hush(&mut self.nodes) {
-            return moved;
-        }
-        if let Some((id, _, node)) = self.clients[client].connection {
-            // Quiet lanes are told of too.
-            if self.nodes[node].sockets[&id].down.is_empty() {
-                self.nodes[node].progress(id);
-            } else if self.fails(client) {
-                return true;
-            }
-        }
-        let chance = self.rng.u64(..);
-        // A sign of life that says nothing new is no movement.
-        let received = self.clients[client].receive(chance, &mut self.nodes);
-        moved | (received && self.clients[client].moved())
-    }
-
-    /// The next step between a client and its node, which may fail.
-    fn fails(&mut self, client: usize) -> bool {
-        match self.errands.next() {
-            Some(Fault::Cut) => {
-                let client = &mut self.clients[client];
-                if let Some(attempt) = client.cut(&mut self.nodes) {
-                    // The longest wait that there can be.
-                    client.event(Event::Disconnected { attempt }, u64::MAX, &mut self.nodes);
-                }
-            }
-            Some(Fault::Silence) => self.clients[client].is_silent = true,
-            None => {}
-        }
-        self.clients[client].hush(&mut self.nodes)
     }
 }
 
