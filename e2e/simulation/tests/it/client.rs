@@ -206,8 +206,8 @@ impl Client {
             None => Mutation { operations },
             Some(twin) => match twin.write(&operations) {
                 Some((_, mutation)) => mutation,
-                // The table is not known yet, or a row is there already.
-                None => return,
+                // The table is not known yet, a row is there already, or nothing is another.
+                None => return twin.check(&self.replica),
             },
         };
         writes.wrote(mark, MutationDigest::of(&mutation));
