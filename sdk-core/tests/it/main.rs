@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
 mod fake;
+mod honest;
 
+mod background;
 mod connecting;
 mod diagnosing;
 mod diffs;
