@@ -111,6 +111,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let _ = soon(self.0.send(Message::Binary(bytes.into()))).await;
     }
 
+    /// What is no frame.
+    pub(crate) async fn send_text(&mut self, text: &str) {
+        soon(self.0.send(Message::Text(text.into()))).await.unwrap();
+    }
+
     /// The next frame.
     pub(crate) async fn next(&mut self) -> ClientFrame {
         self.next_if_any().await.expect("the client has gone")

@@ -11,6 +11,7 @@ mod diagnosing;
 mod diffs;
 mod full_disk;
 mod idle;
+mod obstacles;
 mod rejections;
 mod sending;
 mod statements;
