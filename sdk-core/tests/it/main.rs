@@ -17,6 +17,7 @@ mod sending;
 mod statements;
 mod suspending;
 mod syncing;
+mod users;
 mod verdicts;
 mod watchers;
 mod watching;
