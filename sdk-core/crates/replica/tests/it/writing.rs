@@ -467,6 +467,7 @@ fn a_row_is_written_by_its_key_though_it_is_not_here() {
     }
 }
 
+/// M9: two devices that count both count.
 #[test]
 fn what_is_added_is_added() {
     let place = Place::new();
