@@ -172,9 +172,14 @@ impl Client {
 
     /// Where nobody can read now, that may be because the client is about to be resumed: then it is.
     async fn be_reached(&self) -> Result<(), Error> {
-        if self.inner.readers.are_open() {
-            return Ok(());
+        match self.inner.readers.are_open() {
+            true => Ok(()),
+            false => self.reached().await,
         }
+    }
+
+    /// All that was wanted before is done.
+    async fn reached(&self) -> Result<(), Error> {
         let (done, reached) = oneshot::channel();
         self.tell(Command::Reached(done))?;
         reached.await.map_err(|_| Error::Closed)
@@ -355,7 +360,7 @@ impl Client {
         let (done, answer) = oneshot::channel();
         let (suspended, is_suspended) = std::sync::mpsc::channel();
         self.tell(command(suspended))?;
-        let readers = self.inner.readers.clone();
+        let (readers, commands) = (self.inner.readers.clone(), self.inner.commands.clone());
         // The loop may be busy with what is to be stopped, so somebody else has the clock.
         let watching = std::thread::Builder::new().name("tidewire-suspend".to_owned());
         let watching = watching.spawn(move || {
@@ -363,6 +368,8 @@ impl Client {
             if told == Err(RecvTimeoutError::Timeout) {
                 readers.stop(Ending::ForNow);
                 told = is_suspended.recv_timeout(deadline / 2);
+                // The application may have resumed it meanwhile. If it is closed, nobody reads.
+                let _ = commands.send(Command::ReadOn);
             }
             let _ = done.send(match told {
                 Ok(()) => Ok(()),

@@ -84,6 +84,8 @@ pub(crate) enum Command {
     /// The while is over.
     Rest(Woken, std::sync::mpsc::Sender<()>),
     Pause,
+    /// Whoever reads was stopped for a deadline: if the client runs, they go on.
+    ReadOn,
     /// Told when no lock is held any more.
     Suspend(std::sync::mpsc::Sender<()>),
     Resume,

@@ -403,6 +403,7 @@ impl Driver {
                 self.show_status();
                 let _ = done.send(());
             }
+            Command::ReadOn => self.read_on(),
             Command::Pause => self.pause(),
             Command::Resume => {
                 self.resumed += 1;

@@ -160,6 +160,12 @@ impl Readers {
         !self.wanted(&Waited::default())()
     }
 
+    /// Whether all that runs was stopped, and the threads are to go on some time.
+    pub(crate) fn are_stopped_for_now(&self) -> bool {
+        matches!(&lock(&self.0).threads, Running::Open(threads)
+            if threads.ending == Ending::ForNow && !threads.is_open.load(Ordering::Relaxed))
+    }
+
     /// Ends the threads, and waits for them: none has the file any more.
     pub(crate) fn end(&self, ending: Ending) {
         self.stop(ending);

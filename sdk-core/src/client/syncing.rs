@@ -49,13 +49,23 @@ impl Client {
         self.tell(Command::Wake(done))?;
         let woken = woken.await.map_err(|_| Error::Closed)?;
         let rest = match woken.before {
-            Before::Running => Duration::ZERO,
-            Before::Paused | Before::Suspended => (deadline / 5).min(REST_MAX),
+            Before::Running | Before::Paused => Duration::ZERO,
+            Before::Suspended => (deadline / 5).min(REST_MAX),
         };
         let within = until.saturating_duration_since(Instant::now()).saturating_sub(rest);
         let synced = self.wait_for_sync(within).await;
-        let left = until.saturating_duration_since(Instant::now()).max(rest / 2);
-        self.rest(left, |done| Command::Rest(woken, done)).await?;
+        match woken.before {
+            Before::Running => {}
+            // It keeps its file, so nothing of it has to end in time.
+            Before::Paused => {
+                self.tell(Command::Rest(woken, std::sync::mpsc::channel().0))?;
+                self.reached().await?;
+            }
+            Before::Suspended => {
+                let left = until.saturating_duration_since(Instant::now()).max(rest / 2);
+                self.rest(left, |done| Command::Rest(woken, done)).await?;
+            }
+        }
         synced
     }
 }

@@ -64,6 +64,18 @@ impl Driver {
         self.watches.read_again();
     }
 
+    /// Somebody has stopped all that reads, so that the client could go to sleep in time; and it runs.
+    pub(super) fn read_on(&mut self) {
+        if self.is_suspended() || !self.readers.are_stopped_for_now() {
+            return;
+        }
+        self.end_reading();
+        let opened = self.replica.get().and_then(|replica| self.readers.open(replica));
+        if let Err(error) = opened {
+            self.fail(error);
+        }
+    }
+
     /// A query has found damage, in the file as it was opened for this time.
     pub(super) fn found_damage(&mut self, opening: u64) {
         // Several may find it, and the first has had it replaced.

@@ -64,6 +64,7 @@ async fn a_callback_that_fails_or_panics_is_told_and_asked_again() {
     assert!(!lines.contains("a token"), "{lines}");
 }
 
+/// A4: of whomever the application has one.
 #[tokio::test]
 async fn a_token_of_somebody_else_is_not_sent() {
     let fake = Fake::new().await;

@@ -105,6 +105,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         soon(self.0.send(Message::Binary(bytes.into()))).await.unwrap();
     }
 
+    /// The same, to a client that may have gone.
+    pub(crate) async fn send_if_any(&mut self, frame: ServerFrame) {
+        let bytes = codec::encode(&frame);
+        let _ = soon(self.0.send(Message::Binary(bytes.into()))).await;
+    }
+
+    /// What is no frame.
+    pub(crate) async fn send_text(&mut self, text: &str) {
+        soon(self.0.send(Message::Text(text.into()))).await.unwrap();
+    }
+
     /// The next frame.
     pub(crate) async fn next(&mut self) -> ClientFrame {
         self.next_if_any().await.expect("the client has gone")

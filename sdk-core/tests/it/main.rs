@@ -3,17 +3,22 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
 mod fake;
+mod honest;
 
+mod background;
 mod connecting;
 mod diagnosing;
 mod diffs;
 mod full_disk;
 mod idle;
+mod obstacles;
 mod rejections;
 mod sending;
 mod statements;
 mod suspending;
 mod syncing;
+mod users;
+mod verdicts;
 mod watchers;
 mod watching;
 mod writing;

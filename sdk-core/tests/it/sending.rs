@@ -80,7 +80,7 @@ pub(crate) fn decided(
     }))
 }
 
-/// W5, C1: accepted with the rows of its commit, in one step.
+/// W1, W4: accepted with the rows of its commit, in one step.
 #[tokio::test]
 async fn a_write_is_accepted_with_its_commit() {
     let (fake, device) = (Fake::new().await, Device::new());
@@ -107,7 +107,7 @@ async fn a_write_is_accepted_with_its_commit() {
     assert_eq!(ids(&rows), [11]);
 }
 
-/// W7: undone, with a sentence; what was written later stays.
+/// C3, C4: undone, with a sentence; what was written later stays.
 #[tokio::test]
 async fn a_write_that_is_rejected_is_undone_and_the_next_one_is_not() {
     let (fake, device) = (Fake::new().await, Device::new());
@@ -129,7 +129,7 @@ async fn a_write_that_is_rejected_is_undone_and_the_next_one_is_not() {
     assert!(!matches!(two.state(), MutationState::Rejected { .. }));
 }
 
-/// C2: nobody has to do anything for it, whatever fails.
+/// W2: nobody has to do anything for it, whatever fails.
 #[tokio::test]
 async fn what_was_written_offline_is_sent_and_sent_again_until_it_is_decided() {
     let device = Device::new();

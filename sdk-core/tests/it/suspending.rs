@@ -170,7 +170,7 @@ fn files(device: &Device) -> Vec<String> {
     names
 }
 
-/// Z3, W9: what waits is not lost by accident; what is wiped is gone, and nobody's file is kept who
+/// A3, Z3: what waits is not lost by accident; what is wiped is gone, and nobody's file is kept who
 /// stays away.
 #[tokio::test]
 async fn whoever_signs_out_keeps_or_wipes_their_replica() {

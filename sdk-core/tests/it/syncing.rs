@@ -14,6 +14,8 @@ const ALL: &str = "SELECT * FROM app.notes";
 const INSERT: &str = "INSERT INTO app.notes VALUES (9, 'mine')";
 const WITHIN: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(300);
+/// Of this a fifth is for closing the file, which a busy disk may need.
+const FOR_A_MOMENT: Duration = Duration::from_secs(3);
 
 /// The next question where the server is.
 async fn sync(session: &mut Session<TcpStream>) -> RequestNumber {
@@ -127,7 +129,7 @@ async fn once_in_the_background_and_suspended_again() {
     while session.next_if_any().await.is_some() {}
 
     // In vain: suspended all the same, within its time, and told what is missing.
-    let missed = missing(soon(client.sync_once(SHORT)).await);
+    let missed = missing(soon(client.sync_once(FOR_A_MOMENT)).await);
     assert!(device.is_free());
     assert_ne!(missed.status, StatusWord::Connected);
 
@@ -149,6 +151,56 @@ async fn once_in_the_background_and_suspended_again() {
     missing(soon(once).await.unwrap());
     assert_ne!(client.status().word, StatusWord::Paused);
     soon(client.close()).await;
+}
+
+/// A client that runs was told that it is not suspended yet when the time was over, and where its loop
+/// was busy at that moment it could not be read any more: what had to end for its sleep had been ended.
+#[tokio::test]
+async fn a_client_that_runs_is_read_on_when_the_time_is_over() {
+    let (fake, device) = (Fake::new().await, Device::new());
+    let (client, _session) = device.with_notes(&fake, 1).await;
+    client.execute(INSERT, &[]).await.unwrap();
+    for _ in 0..50 {
+        let missed = missing(soon(client.sync_once(Duration::from_millis(2))).await);
+        assert_eq!((missed.undecided, missed.status), (1, StatusWord::Connected));
+        assert_eq!(client.query(ALL, &[]).await.unwrap().len(), 2);
+    }
+    // The same of one that only has no connection.
+    client.pause();
+    for _ in 0..50 {
+        missing(soon(client.sync_once(Duration::from_millis(2))).await);
+        assert_eq!(client.query(ALL, &[]).await.unwrap().len(), 2);
+        assert_eq!(client.status().word, StatusWord::Paused);
+    }
+}
+
+/// The application comes to the front while a background task has its last moments, and its loop is busy:
+/// what is stopped so that the client could sleep goes on, since it does not.
+#[tokio::test]
+async fn who_comes_to_the_front_in_a_busy_moment_is_read_on() {
+    let (fake, device) = (Fake::new().await, Device::new());
+    let (client, session) = device.with_notes(&fake, 1).await;
+    soon(client.suspend(WITHIN)).await.unwrap();
+    drop((session, fake));
+    let once = tokio::spawn({
+        let client = client.clone();
+        async move { client.sync_once(Duration::from_secs(1)).await }
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    client.resume();
+    // One of them runs and another one waits, always.
+    let slow = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 3000000)
+                SELECT count(*) AS id FROM n";
+    let busy = || {
+        let client = client.clone();
+        tokio::spawn(async move { while client.execute(slow, &[]).await.is_ok() {} })
+    };
+    let busy = [busy(), busy(), busy()];
+    // It says what is missing, or that it had no time left; here it is about what comes then.
+    soon(once).await.unwrap().unwrap_err();
+    busy.iter().for_each(tokio::task::JoinHandle::abort);
+    soon(async { while client.query(ALL, &[]).await.is_err() {} }).await;
+    soon(client.execute("CREATE TABLE mine (id INTEGER)", &[])).await.unwrap();
 }
 
 async fn resumed(fake: &Fake) -> Session<TcpStream> {

@@ -235,4 +235,10 @@ async fn times_that_are_written_offline_are_the_servers() {
     let author =
         client.query("SELECT DISTINCT body FROM app.notes WHERE id > 9", &[]).await.unwrap();
     assert_eq!(author.get(0).unwrap().get::<String>("body").unwrap(), "ann");
+    // The time that is in an id is the same one.
+    let insert = "INSERT INTO app.notes (id, body) VALUES (5, UUID_V7()) RETURNING body";
+    let third = client.execute(insert, &[]).await.unwrap();
+    let uuid = third.rows().get(0).unwrap().get::<String>("body").unwrap().replace('-', "");
+    let millis = i64::from_str_radix(&uuid[..12], 16).unwrap();
+    assert!(is_then(millis * 1_000 + 999), "{uuid}");
 }

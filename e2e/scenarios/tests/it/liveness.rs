@@ -176,7 +176,8 @@ async fn write(client: &Client, number: i64) -> String {
     }
 }
 
-/// Must show 4 of offline writes.
+/// Must show 4 of offline writes; X2, X3: all comes to rest in every run, and nobody has seen what must not
+/// be.
 #[test]
 fn after_any_faults_all_outboxes_empty_and_all_have_the_same() {
     if let Some(command) = program() {

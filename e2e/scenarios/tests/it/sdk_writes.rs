@@ -92,7 +92,7 @@ async fn what_is_written_offline_lands_on_what_others_have_written() {
     world.server.take();
 }
 
-/// C1, C2: the server is killed again and again while a device writes. Sums would show what is
+/// W2, W7: the server is killed again and again while a device writes. Sums would show what is
 /// doubled, and rows what is lost.
 #[tokio::test]
 async fn no_write_is_lost_or_doubled_when_the_server_is_killed() {

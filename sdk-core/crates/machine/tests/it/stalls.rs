@@ -29,6 +29,7 @@ fn wait(client: &mut Client, milliseconds: u64) -> Option<Stall> {
     None
 }
 
+/// O3: it is told with its cause, and that part begins again.
 #[test]
 fn a_subscription_without_an_answer_is_stalled_and_asked_for_again() {
     let mut client = Client::new();
@@ -92,7 +93,7 @@ fn what_is_live_is_not_looked_at() {
     assert!(client.machine.wakes_at() > before, "nothing but the silence is waited for");
 }
 
-/// A lane whose writes are not decided, however often they are sent.
+/// O3: a lane whose writes are not decided, however often they are sent.
 #[test]
 fn writes_that_are_never_decided_are_stalled() {
     let mut client = Client::writing();

@@ -239,6 +239,7 @@ fn no_more_is_on_its_way_than_a_slow_network_can_carry_again() {
     assert_eq!(client.sent(), []);
 }
 
+/// W2: each attempt fails once in another way, and nothing else starts it again.
 #[test]
 fn everything_is_sent_again_after_each_kind_of_failure() {
     let fails: [fn(&mut Client); 5] = [

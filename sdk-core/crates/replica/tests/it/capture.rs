@@ -153,6 +153,7 @@ const CASES: &[(&[&str], &[&str])] = &[
     ),
 ];
 
+/// W6: what a statement did not change does not travel.
 #[test]
 fn the_net_effect_is_what_is_sent() {
     for (statements, expected) in CASES {

@@ -1,6 +1,7 @@
 //! Random writes of an application, among random words of the server: what is shown is what plain
 //! SQLite would have made of the statements, and the server's images with what waits on them (INV-9);
-//! and of the rows that are others, what is told is what there was and is.
+//! and of the rows that are others, what is told is what there was and is. Keys are numbers or UUIDs, which
+//! SQLite has as texts and the server as bytes.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +11,74 @@ use protocol::frame::v1::{RowChange, RowNow, TableNow};
 use protocol::ids::{ColumnId, TableId};
 use protocol::mutation::{Action, ColumnChange, ColumnValue, Mutation, Reason, Rejection};
 use protocol::schema::{MergeRule, TableSchema};
-use protocol::value::{Row, Value};
+use protocol::value::{ColumnType, Row, Value};
 use rusqlite::Connection;
 use sdk_machine::{Settled, SubscriptionId, Write};
 use sdk_replica::{Changed, MutationId, Replica};
 
 use crate::changes;
 use crate::world::{Place, all_columns, birth, message, messages, put, rows, seq, step, writer};
+
+/// What the rows are known by.
+#[derive(Clone, Copy, Debug)]
+enum Keys {
+    Numbers,
+    Uuids,
+}
+
+/// The UUIDs begin with this, and end with a number in decimal digits: they are in its order.
+const UUID: &str = "00000000-0000-7000-8000-";
+
+impl Keys {
+    /// The SQL of a key.
+    fn sql(self, number: u8) -> String {
+        match self {
+            Self::Numbers => number.to_string(),
+            Self::Uuids => format!("'{UUID}{number:012}'"),
+        }
+    }
+
+    /// The SQL of the key that is so much further.
+    fn further(self, by: u8) -> String {
+        match self {
+            Self::Numbers => format!("id + {by}"),
+            Self::Uuids => {
+                format!("printf('{UUID}%012d', CAST(substr(id, {}) AS INT) + {by})", UUID.len() + 1)
+            }
+        }
+    }
+
+    fn value(self, number: i64) -> Value {
+        if let Self::Numbers = self {
+            return Value::Integer(number);
+        }
+        let digits = format!("{UUID}{number:012}").replace('-', "");
+        Value::Uuid(u128::from_str_radix(&digits, 16).unwrap().to_be_bytes())
+    }
+}
+
+fn number(key: &Value) -> i64 {
+    match key {
+        Value::Integer(number) => *number,
+        Value::Uuid(_) => plain(key)[UUID.len()..].parse().unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A value as plain SQLite has it.
+pub(crate) fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => "NULL".to_owned(),
+        Value::Integer(number) => number.to_string(),
+        Value::Text(text) => text.to_string(),
+        Value::Uuid(bytes) => {
+            let mut digits = format!("{:032x}", u128::from_be_bytes(*bytes));
+            [20, 16, 12, 8].into_iter().for_each(|place| digits.insert(place, '-'));
+            digits
+        }
+        other => panic!("{other:?}"),
+    }
+}
 
 #[derive(Clone, Debug)]
 enum Move {
@@ -49,26 +111,30 @@ fn a_move() -> impl Strategy<Value = Move> {
 }
 
 /// The statements of one choice, on a table that is called `t`.
-fn statements((kind, a, b): (u8, u8, u8)) -> Vec<String> {
+fn statements(keys: Keys, (kind, a, b): (u8, u8, u8)) -> Vec<String> {
     let one = |sql: String| vec![sql];
+    let key = keys.sql(a);
     match kind {
-        0 => one(format!("INSERT INTO t (id, room, body) VALUES ({a}, {b}, 'i{b}')")),
-        1 => one(format!("INSERT OR REPLACE INTO t (id, body) VALUES ({a}, 'r{b}')")),
+        0 => one(format!("INSERT INTO t (id, room, body) VALUES ({key}, {b}, 'i{b}')")),
+        1 => one(format!("INSERT OR REPLACE INTO t (id, body) VALUES ({key}, 'r{b}')")),
         2 => one(format!(
-            "INSERT INTO t (id, room, body) VALUES ({a}, {b}, 'u{b}') ON CONFLICT (id)
+            "INSERT INTO t (id, room, body) VALUES ({key}, {b}, 'u{b}') ON CONFLICT (id)
              DO UPDATE SET body = excluded.body, room = coalesce(room, 0) + 1"
         )),
-        3 => one(format!("UPDATE t SET body = 'b{b}' WHERE id = {a}")),
-        4 => one(format!("UPDATE t SET room = coalesce(room, 0) + {b} WHERE id <= {a}")),
-        5 => one(format!("UPDATE OR REPLACE t SET id = {a} WHERE id = {b}")),
-        6 => one(format!("DELETE FROM t WHERE id = {a}")),
+        3 => one(format!("UPDATE t SET body = 'b{b}' WHERE id = {key}")),
+        4 => one(format!("UPDATE t SET room = coalesce(room, 0) + {b} WHERE id <= {key}")),
+        5 => one(format!("UPDATE OR REPLACE t SET id = {key} WHERE id = {}", keys.sql(b))),
+        6 => one(format!("DELETE FROM t WHERE id = {key}")),
         7 => one(format!("DELETE FROM t WHERE room > {b}")),
-        8 => one("INSERT OR IGNORE INTO t SELECT id + 1, room, body, extra FROM t".to_owned()),
+        8 => {
+            let next = keys.further(1);
+            one(format!("INSERT OR IGNORE INTO t SELECT {next}, room, body, extra FROM t"))
+        }
         9 => one(format!("UPDATE t SET extra = nullif({b}, 0), body = body")),
-        10 => one(format!("UPDATE t SET id = id + {a}")),
+        10 => one(format!("UPDATE t SET id = {}", keys.further(a))),
         _ => {
             let mut within = vec!["SAVEPOINT s".to_owned()];
-            within.extend(statements((a * 2, b, a)));
+            within.extend(statements(keys, (a * 2, b, a)));
             within.extend(["ROLLBACK TO s".to_owned(), "RELEASE s".to_owned()]);
             within
         }
@@ -76,8 +142,11 @@ fn statements((kind, a, b): (u8, u8, u8)) -> Vec<String> {
 }
 
 /// The table, whose room is added to.
-fn table() -> TableSchema {
+fn table(keys: Keys) -> TableSchema {
     let mut table = messages();
+    if let Keys::Uuids = keys {
+        table.columns[0].column_type = ColumnType::Uuid;
+    }
     table.columns[1].merge = MergeRule::Add;
     table
 }
@@ -91,6 +160,7 @@ struct Image {
 }
 
 struct World {
+    keys: Keys,
     place: Place,
     replica: Replica,
     images: BTreeMap<i64, Image>,
@@ -101,13 +171,13 @@ struct World {
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(keys: Keys) -> Self {
         let place = Place::new();
         let mut replica = place.open();
-        replica.apply(&step(vec![put(1, all_columns(table()))])).unwrap();
+        replica.apply(&step(vec![put(1, all_columns(table(keys)))])).unwrap();
         changes::tell_rows(&mut replica);
         let (images, changed) = (BTreeMap::new(), Changed::default());
-        Self { place, replica, images, pending: vec![], births: 0, changed }
+        Self { keys, place, replica, images, pending: vec![], births: 0, changed }
     }
 
     fn shown(&self) -> Vec<String> {
@@ -118,10 +188,7 @@ impl World {
     fn folded(&self) -> Vec<String> {
         let mut rows: BTreeMap<i64, Vec<Value>> =
             self.images.iter().map(|(key, image)| (*key, image.row.0.clone())).collect();
-        let id = |key: &Row| match &key[0] {
-            Value::Integer(id) => *id,
-            other => panic!("{other:?}"),
-        };
+        let id = |key: &Row| number(&key[0]);
         let set = |row: &mut Vec<Value>, ColumnValue(id, value): &ColumnValue| {
             row[usize::from(id.0) - 1] = value.clone();
         };
@@ -151,23 +218,20 @@ impl World {
                 }
             }
         }
-        let text = |value: &Value| match value {
-            Value::Null => "NULL".to_owned(),
-            Value::Integer(number) => number.to_string(),
-            Value::Text(text) => text.to_string(),
-            other => panic!("{other:?}"),
-        };
-        rows.values().map(|row| row.iter().map(text).collect::<Vec<_>>().join(" ")).collect()
+        rows.values().map(|row| row.iter().map(plain).collect::<Vec<_>>().join(" ")).collect()
     }
 
     fn write(&mut self, choices: &[(u8, u8, u8)]) -> Result<(), TestCaseError> {
         let plain = Connection::open_in_memory().unwrap();
-        plain
-            .execute_batch(
-                "PRAGMA recursive_triggers = ON;
-                 CREATE TABLE t (id INT NOT NULL, room INTEGER, body TEXT, extra TEXT, PRIMARY KEY (id)) STRICT;",
-            )
-            .unwrap();
+        let key = match self.keys {
+            Keys::Numbers => "INT",
+            Keys::Uuids => "TEXT",
+        };
+        let made = format!(
+            "PRAGMA recursive_triggers = ON;
+             CREATE TABLE t (id {key} NOT NULL, room INTEGER, body TEXT, extra TEXT, PRIMARY KEY (id)) STRICT;"
+        );
+        plain.execute_batch(&made).unwrap();
         let before = self.replica.reader().unwrap();
         let before =
             { before }.query("SELECT id, room, body, extra FROM chat.messages ORDER BY rowid", &[]);
@@ -183,7 +247,7 @@ impl World {
         }
         plain.execute_batch("BEGIN").unwrap();
         let mut transaction = self.replica.begin(writer()).unwrap();
-        for sql in choices.iter().flat_map(|choice| statements(*choice)) {
+        for sql in choices.iter().flat_map(|choice| statements(self.keys, *choice)) {
             let ours = format!(" {sql} ").replace(" t ", " chat.messages ").replace(
                 "INTO chat.messages SELECT",
                 "INTO chat.messages (id, room, body, extra) SELECT",
@@ -211,7 +275,7 @@ impl World {
     }
 
     fn is_pending(&self, id: i64) -> bool {
-        let is_it = |value: &Value| *value == Value::Integer(id);
+        let is_it = |value: &Value| number(value) == id;
         self.pending.iter().flat_map(|(_, mutation)| &mutation.operations).any(|operation| {
             match &operation.action {
                 Action::Insert(values) | Action::Upsert(values) => is_it(&values[0].1),
@@ -220,17 +284,30 @@ impl World {
         })
     }
 
+    /// A row of the server's.
+    fn message(&self, id: i64, room: u8, body: &str) -> Row {
+        let mut row = message(id, room.into(), body);
+        row.0[0] = self.keys.value(id);
+        row
+    }
+
     /// The server's row is this.
     fn row(&mut self, key: u8, room: u8, again: bool) {
+        let change = self.image(key, room, again);
+        self.says(change);
+    }
+
+    /// What the server says of it.
+    fn image(&mut self, key: u8, room: u8, again: bool) -> RowChange {
         let id = i64::from(key);
         let known = self.images.get(&id).filter(|_| !again).map(|image| image.birth);
         let born = known.unwrap_or_else(|| {
             self.births += 1;
             self.births
         });
-        let row = message(id, room.into(), &format!("s{room}"));
-        self.says(RowChange::Row(birth(born), row.clone()));
-        self.images.insert(id, Image { birth: born, row, is_held: true });
+        let row = self.message(id, room, &format!("s{room}"));
+        self.images.insert(id, Image { birth: born, row: row.clone(), is_held: true });
+        RowChange::Row(birth(born), row)
     }
 
     /// The first that waits is decided, and with it a row may be told.
@@ -247,13 +324,20 @@ impl World {
             _ => Settled::Uncertain,
         };
         let mut writes = vec![Write::Settle { id, settled }];
-        let (id, of) = (i64::from(key), Row(vec![Value::Integer(key.into())]));
+        if kind / 3 % 4 == 3 {
+            // Its commit has a row of a subscription.
+            let changes = vec![self.image(key, room, false)];
+            writes.insert(0, Write::Changes { subscription: SubscriptionId(1), changes });
+            self.changed = self.replica.apply(&step(writes)).unwrap();
+            return;
+        }
+        let (id, of) = (i64::from(key), Row(vec![self.keys.value(key.into())]));
         let counts = match self.images.get(&id) {
             Some(image) => !image.is_held,
             None => self.is_pending(id),
         };
-        let row = message(id, room.into(), &format!("d{room}"));
-        let now = match kind / 3 % 3 {
+        let row = self.message(id, room, &format!("d{room}"));
+        let now = match kind / 3 % 4 {
             0 => None,
             1 => {
                 self.births += 1;
@@ -288,7 +372,7 @@ impl World {
             Move::Left(key) | Move::Deleted(key) => {
                 let id = i64::from(*key);
                 let Some(image) = self.images.get(&id) else { return Ok(()) };
-                let (born, of) = (birth(image.birth), Row(vec![Value::Integer(id)]));
+                let (born, of) = (birth(image.birth), Row(vec![self.keys.value(id)]));
                 if matches!(a_move, Move::Deleted(_)) {
                     self.says(RowChange::Deleted(born, of));
                     self.images.remove(&id);
@@ -327,8 +411,9 @@ impl World {
 
 #[test]
 fn what_is_shown_is_what_sqlite_makes_and_the_fold() {
-    seeds::check("captures", 60, &vec(a_move(), 1..40), |moves| {
-        let mut world = World::new();
+    let keys = prop_oneof![Just(Keys::Numbers), Just(Keys::Uuids)];
+    seeds::check("captures", 60, &(keys, vec(a_move(), 1..40)), |(keys, moves)| {
+        let mut world = World::new(keys);
         moves.iter().try_for_each(|a_move| world.make(a_move))
     });
 }

@@ -11,6 +11,7 @@ use protocol::value::{Row, Value};
 use sdk_machine::{SubscriptionId, Write};
 use sdk_replica::{Changed, ChangedRows, Replica, ResultRow, RowImage};
 
+use crate::captures::plain;
 use crate::world::{
     Place, batch, birth, execute, known, marks, message, messages, put, step, write, writer,
 };
@@ -57,9 +58,14 @@ pub(crate) fn check(before: &Shown, now: &Shown, changed: &Changed) -> Result<()
             return Err(TestCaseError::fail(format!("{name} has changed, and nobody says so")));
         };
         let ChangedRows::These(rows) = told else { continue };
+        // What is told has the types of the server, and what is shown those of SQLite.
+        let is_value = |told: &Value, value: &Value| match told {
+            Value::Uuid(_) => matches!(value, Value::Text(text) if **text == *plain(told)),
+            told => told == value,
+        };
         let is = |image: &RowImage, row: &[Value]| {
-            let values = (1..).zip(&row[..row.len() - 1]);
-            values.into_iter().all(|(id, value)| image.get(ColumnId(id)) == Some(value))
+            let mut values = (1..).zip(&row[..row.len() - 1]);
+            values.all(|(id, value)| image.get(ColumnId(id)).is_some_and(|it| is_value(it, value)))
         };
         for key in others {
             if let Some(row) = before.get(key) {

@@ -66,6 +66,7 @@ fn one_process_writes() {
     place.open();
 }
 
+/// S5: older code refuses a newer file, and does not damage it.
 #[test]
 fn a_file_of_a_later_version_is_left_alone() {
     let place = Place::new();

@@ -1,4 +1,4 @@
-//! Files as each released format has left them are opened, with all that is in them.
+//! S5: files as each released format has left them are opened, with all that is in them.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,12 +12,20 @@ use sdk_replica::{Idle, OnReject, Replica, ReplicaError, WriteOptions};
 use crate::sending::{rejected, settle};
 use crate::world::{CLIENT, Place, execute, lane, posts, rows, step, with, write};
 
-/// A replica on a copy of the fixture.
-fn opened(place: &Place, format: u32) -> Replica {
+fn copy(place: &Place, format: u32) {
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     std::fs::create_dir_all(place.path().parent().unwrap()).unwrap();
     std::fs::copy(fixture.join(format!("format_{format}.sqlite")), place.path()).unwrap();
+}
+
+fn open(place: &Place) -> Replica {
     Replica::open(&place.path(), protocol::ids::ClientId::from_bytes([8; 16])).unwrap()
+}
+
+/// A replica on a copy of the fixture.
+fn opened(place: &Place, format: u32) -> Replica {
+    copy(place, format);
+    open(place)
 }
 
 fn is_whole(place: &Place) {
@@ -26,6 +34,30 @@ fn is_whole(place: &Place) {
     assert_eq!(check, "ok");
     let write = other.execute("INSERT INTO chat__messages (id) VALUES (9)", []);
     assert!(write.unwrap_err().to_string().contains("tidewire_writes"));
+}
+
+/// No file of the first format is kept. The second one added a column and nothing else, and made replicated
+/// tables as the first did: without that column its file is one of the first.
+#[test]
+fn a_file_of_the_first_format_is_brought_to_the_present_one() {
+    let place = Place::new();
+    copy(&place, 2);
+    let before = rusqlite::Connection::open(place.path()).unwrap();
+    let first = "ALTER TABLE tw_replica DROP COLUMN synced_at; PRAGMA user_version = 1";
+    before.execute_batch(first).unwrap();
+    drop(before);
+    let mut replica = open(&place);
+    assert_eq!((replica.client(), replica.synced_at().unwrap()), (CLIENT, None));
+    assert_eq!(replica.load().unwrap().subscriptions.len(), 3);
+    let all = "SELECT body, _seq FROM chat.messages ORDER BY id";
+    assert_eq!(rows(&replica, all), ["one 5", "two 6"]);
+    replica.note_synced(91).unwrap();
+    write(&mut replica, "UPDATE chat.messages SET body = 'mine' WHERE id = 1").unwrap();
+    drop(replica);
+    is_whole(&place);
+    let replica = place.open();
+    assert_eq!(rows(&replica, all), ["mine 5", "two 6"]);
+    assert_eq!((replica.synced_at().unwrap(), replica.pending().unwrap().len()), (Some(91), 1));
 }
 
 #[test]
@@ -137,6 +169,7 @@ fn idle() -> Idle {
     let (ttl, idle) = (Some(Duration::from_secs(60)), Duration::from_millis(1_500));
     Idle { id: SubscriptionId(1), ttl, idle }
 }
+
 #[test]
 fn a_file_of_the_seventh_format_has_the_tables_of_the_server() {
     let place = Place::new();

@@ -1,10 +1,14 @@
 //! What applications make for themselves (M2), and what they may not touch.
 
-use protocol::value::Value;
+use protocol::frame::v1::RowChange;
+use protocol::ids::TableId;
+use protocol::value::{Row, Value};
 use sdk_machine::{SubscriptionId, Write};
 use sdk_replica::ReplicaError;
 
-use crate::world::{Place, batch, execute, message, rows, step, writer};
+use crate::world::{
+    Place, all_columns, batch, birth, execute, message, messages, put, rows, step, write, writer,
+};
 
 #[test]
 fn local_tables_join_with_replicated_ones_and_stay() {
@@ -30,6 +34,38 @@ fn local_tables_join_with_replicated_ones_and_stay() {
     let replica = place.open();
     assert_eq!(rows(&replica, "SELECT body FROM drafts"), ["later"]);
     assert_eq!(rows(&replica, "SELECT count(*) FROM chat.messages"), ["0"]);
+}
+
+/// M7: the room of a message is in no subscription, and later goes from one. Neither that nor what the
+/// application declares keeps a message out, or takes it away.
+#[test]
+fn a_child_without_its_parent_is_shown_and_blocks_nothing() {
+    let place = Place::new();
+    let mut replica = place.open();
+    let mut rooms = messages();
+    (rooms.id, rooms.name) = (TableId(70), "chat.rooms".parse().unwrap());
+    let room = vec![batch(2, &[3], vec![message(7, 0, "seven")])];
+    let writes = vec![put(1, all_columns(messages())), put(2, all_columns(rooms))];
+    replica.apply(&step(writes.into_iter().chain(room).collect())).unwrap();
+    let sql = "CREATE TABLE stars (message INT REFERENCES chat__messages (id) ON DELETE CASCADE)";
+    execute(&mut replica, sql, &[]).unwrap();
+    let of_rooms = vec![message(1, 7, "here"), message(2, 8, "of another room")];
+    replica.apply(&step(vec![batch(1, &[5, 6], of_rooms)])).unwrap();
+    let joined = "SELECT m.id, r.body FROM chat.messages m LEFT JOIN chat.rooms r ON r.id = m.room
+                  ORDER BY m.id";
+    assert_eq!(rows(&replica, joined), ["1 seven", "2 NULL"]);
+    // The device writes one of its own, and one that it only knows of.
+    write(&mut replica, "INSERT INTO chat.messages (id, room, body) VALUES (3, 9, 'mine')")
+        .unwrap();
+    execute(&mut replica, "INSERT INTO stars VALUES (2), (40)", &[]).unwrap();
+    let key = |id| Row(vec![Value::Integer(id)]);
+    let gone = |id, of: u32, born| Write::Changes {
+        subscription: SubscriptionId(of),
+        changes: vec![RowChange::Deleted(birth(born), key(id))],
+    };
+    replica.apply(&step(vec![gone(7, 2, 3), gone(2, 1, 6)])).unwrap();
+    assert_eq!(rows(&replica, joined), ["1 NULL", "3 NULL"]);
+    assert_eq!(rows(&replica, "SELECT message FROM stars"), ["2", "40"]);
 }
 
 #[test]

@@ -225,6 +225,7 @@ fn rows_that_a_subscription_holds_are_not_taken_from_a_decision() {
     assert_eq!(rows(&replica, ALL), ["1 as decided 5", "2 two 6"]);
 }
 
+/// W8: nothing is left of what is decided.
 #[test]
 fn what_settles_makes_room() {
     let place = Place::new();

@@ -6,7 +6,7 @@ use protocol::ids::{SchemaVersion, TableId};
 use protocol::limits::{COMMIT_BYTES_MAX, OPERATIONS_MAX};
 use protocol::mutation::{Action, ColumnValue};
 use protocol::schema::{AccessLevel, ColumnDefault, Sharing, TableKind};
-use protocol::value::Value;
+use protocol::value::{ColumnType, Value};
 use sdk_machine::{SubscriptionId, Write};
 use sdk_replica::{Change, Replica, ReplicaError, ResultRow};
 
@@ -124,6 +124,34 @@ fn who_may_not_write_and_what_does_not_go_together_is_told_before_it_is_done() {
     let refused = execute(&mut replica, sql, &[]).unwrap_err().to_string();
     assert!(refused.contains("UUID_V7"), "{refused}");
     assert_eq!(rows(&replica, "SELECT count(*) FROM forum.posts"), ["0"]);
+}
+
+/// Two devices may draw the same id, so a default that draws one is for tables of one user.
+#[test]
+fn a_snowflake_by_default_is_only_for_tables_of_the_user() {
+    let place = Place::new();
+    let mut replica = with_posts(&place);
+    for (id, kind) in [(70, posts().kind), (71, TableKind::User)] {
+        let mut table = posts();
+        table.id = TableId(id);
+        table.name = format!("forum.t{id}").parse().unwrap();
+        table.kind = kind;
+        table.columns[0].column_type = ColumnType::BigInt;
+        table.columns[0].default = Some(ColumnDefault::SnowflakeId);
+        replica.apply(&step(vec![put(id, all_columns(table))])).unwrap();
+    }
+    let by_default = "INSERT INTO forum.t70 (body) VALUES ('x')";
+    let refused = execute(&mut replica, by_default, &[]).unwrap_err();
+    assert!(refused.to_string().contains("only for tables of its user"), "{refused}");
+    let mut transaction = replica.begin(writer()).unwrap();
+    let refused = transaction.insert("forum.t70", &[("body", text("x"))]).unwrap_err();
+    assert!(refused.to_string().contains("UUID_V7"), "{refused}");
+    transaction.commit().unwrap();
+    assert!(replica.pending().unwrap().is_empty());
+    // One that the application gives is one, and so is a default of the user's own.
+    write(&mut replica, "INSERT INTO forum.t70 (id, body) VALUES (5, 'x')").unwrap();
+    write(&mut replica, "INSERT INTO forum.t71 (body) VALUES ('x'), ('y')").unwrap();
+    assert_eq!(rows(&replica, "SELECT count(*) FROM forum.t71 WHERE id > 1000000"), ["2"]);
 }
 
 #[test]
@@ -439,6 +467,7 @@ fn a_row_is_written_by_its_key_though_it_is_not_here() {
     }
 }
 
+/// M9: two devices that count both count.
 #[test]
 fn what_is_added_is_added() {
     let place = Place::new();
