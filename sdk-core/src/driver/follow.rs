@@ -197,6 +197,7 @@ impl Driver {
                 format!("{dropped} was in the way of the server's rows, and was dropped")
             });
         }
+        self.tidying.wanted();
         self.changed.add(changed);
     }
 

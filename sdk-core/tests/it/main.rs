@@ -14,6 +14,7 @@ mod sending;
 mod statements;
 mod suspending;
 mod syncing;
+mod tidying;
 mod watchers;
 mod watching;
 mod writing;

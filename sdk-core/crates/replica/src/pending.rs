@@ -74,6 +74,7 @@ impl Replica {
             Ok(false)
         })?;
         changed.all_of(PENDING);
+        self.journal.note_remains();
         Ok(Some(changed))
     }
 

@@ -16,6 +16,7 @@ use crate::error::ReplicaError;
 use crate::file::{Files, private_if_new};
 use crate::functions::{Making, Writer};
 use crate::guard::{Guard, lock, strict_quotes};
+use crate::journal::Journal;
 use crate::outbox::{self, OutboxSize};
 use crate::reader::Reader;
 use crate::sets::Sets;
@@ -38,12 +39,12 @@ const MIGRATIONS: &[&str] = &[
 const EXPIRED_AT_ONCE_MAX: i64 = 10_000;
 
 /// The set on every open, the same everywhere. On Apple systems a sync is one only when it is said to
-/// be full.
+/// be full. A journal that has become longer than 4 MiB is cut to that when it begins anew.
 const PRAGMAS: &str = "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; \
                        PRAGMA synchronous = NORMAL; PRAGMA recursive_triggers = ON; \
                        PRAGMA foreign_keys = OFF; PRAGMA trusted_schema = ON; \
                        PRAGMA busy_timeout = 5000; PRAGMA secure_delete = ON; PRAGMA fullfsync = ON; \
-                       PRAGMA checkpoint_fullfsync = ON;";
+                       PRAGMA checkpoint_fullfsync = ON; PRAGMA journal_size_limit = 4194304;";
 
 /// The local copy. One owner writes it; [`Replica::reader`] gives others a view.
 pub struct Replica {
@@ -62,6 +63,7 @@ pub struct Replica {
     pub(crate) known: HashMap<SubscriptionId, Known>,
     pub(crate) making: Making,
     pub(crate) outbox: OutboxSize,
+    pub(crate) journal: Journal,
     replicated: Arc<RwLock<BTreeSet<String>>>,
     /// What was written since the last transaction began.
     touched: Arc<Mutex<Touched>>,
@@ -93,6 +95,7 @@ impl Replica {
         fresh: ClientId,
     ) -> Result<Self, ReplicaError> {
         private_if_new(path)?;
+        let journal = Journal::of(path);
         let mut connection = Connection::open(path)?;
         connection.set_prepared_statement_cache_capacity(128);
         connection.execute_batch(PRAGMAS)?;
@@ -103,9 +106,12 @@ impl Replica {
         guard.install(&mut connection)?;
         let making = Making::install(&connection)?;
         let touched = Arc::<Mutex<Touched>>::default();
-        let seen = Arc::clone(&touched);
-        connection
-            .update_hook(Some(move |_, _: &str, table: &str, id| lock(&seen).row(table, id)))?;
+        let (seen, left) = (Arc::clone(&touched), journal.clone());
+        connection.update_hook(Some(move |action, _: &str, table: &str, id| {
+            left.note_row(action, table);
+            lock(&seen).row(table, id);
+        }))?;
+        journal.watch(&mut connection)?;
         let client = connection.query_row("SELECT client FROM tw_replica", [], |row| row.get(0))?;
         let mut replica = Self {
             before: None,
@@ -121,6 +127,7 @@ impl Replica {
             known: HashMap::new(),
             making,
             outbox: OutboxSize::default(),
+            journal,
             replicated,
             touched,
             path: path.to_owned(),

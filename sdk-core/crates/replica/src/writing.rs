@@ -344,7 +344,10 @@ impl Transaction<'_> {
         // Of some SQLite tells nothing; of those that are replicated it tells all.
         for table in std::mem::take(&mut self.written) {
             if self.replica.tables.named(&table).is_none() {
-                changed.tables.entry(table).or_insert(ChangedRows::All);
+                changed.tables.entry(table).or_insert_with(|| {
+                    self.replica.journal.note_remains();
+                    ChangedRows::All
+                });
             }
         }
         let Some(added) = added else {

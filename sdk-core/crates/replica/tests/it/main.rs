@@ -22,5 +22,6 @@ mod rejections;
 mod schema;
 mod sending;
 mod storage;
+mod tidying;
 mod unreadable;
 mod writing;
