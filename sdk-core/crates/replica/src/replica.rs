@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use protocol::ids::{ClientId, TableId};
 use protocol::schema::TableSchema;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension};
 use sdk_machine::{Known, Stored, StoredSubscription, StoredWriter, SubscriptionId};
 
@@ -97,10 +98,11 @@ impl Replica {
         private_if_new(path)?;
         let journal = Journal::of(path);
         let mut connection = Connection::open(path)?;
+        let format = format_of(&connection)?;
         connection.set_prepared_statement_cache_capacity(128);
         connection.execute_batch(PRAGMAS)?;
         strict_quotes(&connection)?;
-        migrate(&connection, fresh)?;
+        migrate(&connection, format, fresh)?;
         let replicated = Arc::<RwLock<BTreeSet<String>>>::default();
         let guard = Guard::new(Arc::clone(&replicated));
         guard.install(&mut connection)?;
@@ -429,14 +431,23 @@ pub fn can_be_had_alone(path: &Path) -> bool {
     })
 }
 
-fn migrate(connection: &Connection, fresh: ClientId) -> Result<(), ReplicaError> {
+/// The format of a file, if this code knows it. To one of another nothing is written, not even what its
+/// journal has, which SQLite would do when the connection is closed.
+fn format_of(connection: &Connection) -> Result<usize, ReplicaError> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let known = MIGRATIONS.len();
-    let begin = usize::try_from(found).ok().filter(|found| *found <= known);
-    let Some(begin) = begin else {
+    let format = usize::try_from(found).ok().filter(|found| *found <= known);
+    let Some(format) = format else {
         let known = i64::try_from(known).unwrap_or(i64::MAX);
         return Err(ReplicaError::TooNew { found, known });
     };
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+    Ok(format)
+}
+
+fn migrate(connection: &Connection, begin: usize, fresh: ClientId) -> Result<(), ReplicaError> {
+    let known = MIGRATIONS.len();
     if begin < known {
         // Whatever fails, the transaction ends with the connection.
         connection.execute_batch("BEGIN IMMEDIATE")?;
