@@ -41,10 +41,10 @@ const EXPIRED_AT_ONCE_MAX: i64 = 10_000;
 
 /// The set on every open, the same everywhere. On Apple systems a sync is one only when it is said to
 /// be full. A journal that has become longer than 4 MiB is cut to that when it begins anew.
-const PRAGMAS: &str = "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; \
-                       PRAGMA synchronous = NORMAL; PRAGMA recursive_triggers = ON; \
-                       PRAGMA foreign_keys = OFF; PRAGMA trusted_schema = ON; \
-                       PRAGMA busy_timeout = 5000; PRAGMA secure_delete = ON; PRAGMA fullfsync = ON; \
+const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; \
+                       PRAGMA recursive_triggers = ON; PRAGMA foreign_keys = OFF; \
+                       PRAGMA trusted_schema = ON; PRAGMA busy_timeout = 5000; \
+                       PRAGMA secure_delete = ON; PRAGMA fullfsync = ON; \
                        PRAGMA checkpoint_fullfsync = ON; PRAGMA journal_size_limit = 4194304;";
 
 /// The local copy. One owner writes it; [`Replica::reader`] gives others a view.
@@ -100,7 +100,7 @@ impl Replica {
         let mut connection = Connection::open(path)?;
         let format = format_of(&connection)?;
         connection.set_prepared_statement_cache_capacity(128);
-        connection.execute_batch(PRAGMAS)?;
+        set_up(&connection)?;
         strict_quotes(&connection)?;
         migrate(&connection, format, fresh)?;
         let replicated = Arc::<RwLock<BTreeSet<String>>>::default();
@@ -214,7 +214,11 @@ impl Replica {
     /// [`ReplicaError`] when the file cannot be read.
     pub fn load(&mut self) -> Result<Stored, ReplicaError> {
         self.transaction(|replica| {
-            replica.connection.execute("DELETE FROM tw_staged", [])?;
+            // A DELETE of nothing is written, too, and an application comes to the front often.
+            let connection = &replica.connection;
+            if connection.prepare_cached("SELECT 1 FROM tw_staged LIMIT 1")?.exists([])? {
+                connection.execute("DELETE FROM tw_staged", [])?;
+            }
             let subscriptions = replica.remember()?;
             let lanes = stored::lanes(&replica.connection)?;
             let connection = &replica.connection;
@@ -429,6 +433,17 @@ pub fn can_be_had_alone(path: &Path) -> bool {
     Connection::open(path).is_ok_and(|other| {
         other.busy_timeout(std::time::Duration::ZERO).is_ok() && other.execute_batch(alone).is_ok()
     })
+}
+
+fn set_up(connection: &Connection) -> Result<(), ReplicaError> {
+    const INCREMENTAL: i64 = 2;
+    // Said of a file that has it, it is written once more.
+    let vacuum: i64 = connection.query_row("PRAGMA auto_vacuum", [], |row| row.get(0))?;
+    if vacuum != INCREMENTAL {
+        connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL")?;
+    }
+    connection.execute_batch(PRAGMAS)?;
+    Ok(())
 }
 
 /// The format of a file, if this code knows it. To one of another nothing is written, not even what its

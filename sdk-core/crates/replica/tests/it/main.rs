@@ -22,6 +22,7 @@ mod rejections;
 mod schema;
 mod sending;
 mod storage;
+mod syncs;
 mod tidying;
 mod unreadable;
 mod writing;
