@@ -9,6 +9,7 @@ mod diagnosing;
 mod diffs;
 mod full_disk;
 mod idle;
+mod local;
 mod rejections;
 mod sending;
 mod statements;

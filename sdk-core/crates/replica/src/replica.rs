@@ -391,6 +391,11 @@ impl Replica {
         lock(&self.touched).want(tables);
     }
 
+    /// Something of the application has gone in this transaction.
+    pub(crate) fn note_dropped(&self, names: Vec<String>) {
+        lock(&self.touched).dropped(names);
+    }
+
     /// Rows that SQLite deletes for REPLACE are told to nobody.
     pub(crate) fn may_replace(&self, sql: &str) {
         if sql.as_bytes().windows(7).any(|word| word.eq_ignore_ascii_case(b"REPLACE")) {
@@ -407,7 +412,7 @@ impl Replica {
 
     /// What was written since the last transaction began.
     pub(crate) fn changed(&self, schema: bool) -> Changed {
-        let mut tables = lock(&self.touched).told();
+        let (mut tables, dropped) = lock(&self.touched).told();
         // The rows of a full-text table lie in tables beside it.
         let beside = ["_data", "_content", "_docsize"];
         let named: Vec<String> = tables
@@ -420,7 +425,7 @@ impl Replica {
             true => BTreeSet::new(),
             false => self.guard.by_triggers(),
         };
-        let mut changed = Changed { tables, schema, ..Changed::default() };
+        let mut changed = Changed { tables, schema, dropped };
         named.into_iter().chain(by_triggers).for_each(|table| changed.all_of(table));
         changed
     }
