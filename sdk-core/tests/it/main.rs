@@ -9,6 +9,7 @@ mod diagnosing;
 mod diffs;
 mod full_disk;
 mod idle;
+mod limits;
 mod local;
 mod rejections;
 mod sending;
