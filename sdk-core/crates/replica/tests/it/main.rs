@@ -21,6 +21,7 @@ mod reading;
 mod rejections;
 mod schema;
 mod sending;
+mod settled;
 mod storage;
 mod syncs;
 mod tidying;
