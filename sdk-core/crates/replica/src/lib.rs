@@ -75,7 +75,7 @@ pub use functions::Writer;
 pub use idle::Idle;
 pub use limits::{LET_GO_AT_ONCE_MAX, OUTBOX_BYTES_MAX, OUTBOX_MUTATIONS_MAX, OVERDUE_AT_ONCE_MAX};
 pub use options::{Expect, OnReject, WriteOptions};
-pub use pending::{PendingMutation, Waiting};
+pub use pending::{PendingMutation, TakenBack, Waiting};
 pub use reader::{Query, QueryResult, Reader, ResultRow};
 pub use rejected::RejectedMutation;
 pub use replica::Replica;

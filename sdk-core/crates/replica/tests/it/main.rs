@@ -19,6 +19,7 @@ mod holding;
 mod local;
 mod reading;
 mod rejections;
+mod replacing;
 mod schema;
 mod sending;
 mod settled;
