@@ -54,6 +54,10 @@ impl Client {
         };
         let within = until.saturating_duration_since(Instant::now()).saturating_sub(rest);
         let synced = self.wait_for_sync(within).await;
+        // Whoever is to rest is stopped when there is no time left, and this one goes on.
+        if woken.before == Before::Running {
+            return synced;
+        }
         let left = until.saturating_duration_since(Instant::now()).max(rest / 2);
         self.rest(left, |done| Command::Rest(woken, done)).await?;
         synced
