@@ -37,6 +37,9 @@ pub enum LogLevel {
 /// How often each subscription is compared with the server, unless it is said otherwise.
 const VERIFY_EVERY: Duration = Duration::from_secs(24 * 3_600);
 
+/// How long a server may owe something, unless it is said otherwise.
+const STALL_AFTER: Duration = Duration::from_secs(60);
+
 /// How a client is set up.
 #[derive(Clone)]
 pub struct Config {
@@ -48,6 +51,7 @@ pub struct Config {
     pub(crate) log: Option<LogCallback>,
     pub(crate) roots: Vec<Vec<u8>>,
     pub(crate) verify_every: Option<Duration>,
+    pub(crate) stall_after: Duration,
     pub(crate) app_version: u32,
 }
 
@@ -73,6 +77,7 @@ impl Config {
             log: None,
             roots: Vec::new(),
             verify_every: Some(VERIFY_EVERY),
+            stall_after: STALL_AFTER,
             app_version: 0,
         }
     }
@@ -116,6 +121,15 @@ impl Config {
         self
     }
 
+    /// How long a server that is there may owe something, while nothing of it moves, until that is
+    /// [`Incident::Stalled`](crate::Incident::Stalled) and the connection is made anew: a minute without,
+    /// and a second at least. It is noticed after half of it at the earliest.
+    #[must_use]
+    pub fn with_stalled_after(mut self, after: Duration) -> Self {
+        self.stall_after = after.max(Duration::from_secs(1));
+        self
+    }
+
     /// How new the code of the application is: a number that grows with each release that needs other
     /// tables than the one before. A server can be set up to serve no old code any more
     /// (`live.app_version_min`); then the status is
@@ -133,6 +147,7 @@ impl Config {
         sdk_machine::Config {
             servers: self.servers.len(),
             verify_every_ms: self.verify_every.map(millis),
+            stall_ms: millis(self.stall_after),
             app_version: self.app_version,
         }
     }

@@ -17,6 +17,7 @@ mod idle;
 mod incidents;
 mod suspending;
 mod syncing;
+mod tidying;
 mod token;
 mod undecided;
 mod verifying;
@@ -41,6 +42,7 @@ use tokio::time::{Instant, sleep_until};
 pub(crate) use self::file::ReplicaFile;
 use self::idle::IdleTimes;
 use self::syncing::Syncing;
+use self::tidying::Tidying;
 use self::token::{TokenAnswer, TokenOutcome};
 use self::undecided::Mutations;
 use self::verifying::Verifying;
@@ -73,6 +75,7 @@ enum Happened {
     Token(Attempt, TokenOutcome),
     Read(Finished),
     Flush,
+    LongJournal,
     Time,
 }
 
@@ -143,6 +146,7 @@ pub(crate) struct Driver {
     synced_at: watch::Sender<Option<i64>>,
     synced_at_stored: Option<i64>,
     idle: IdleTimes,
+    tidying: Tidying,
     /// The application does not want to be connected for now.
     is_paused: bool,
     /// How often the application has resumed it.
@@ -213,6 +217,7 @@ impl Driver {
             synced_at: watch::Sender::new(synced_at_stored),
             synced_at_stored,
             idle,
+            tidying: Tidying::new(),
             is_paused: false,
             resumed: 0,
             is_stale: false,
@@ -268,6 +273,7 @@ impl Driver {
                     }
                 }
                 Happened::Flush => self.flush(),
+                Happened::LongJournal => self.shorten_journal(),
                 Happened::Time => self.time(),
             }
         };
@@ -304,6 +310,9 @@ impl Driver {
         }
         if self.is_flush_due() {
             return Happened::Flush;
+        }
+        if self.is_journal_long() {
+            return Happened::LongJournal;
         }
         let wakes_at = self.wakes_at();
         let socket = &mut self.socket;
@@ -500,33 +509,8 @@ impl Driver {
         if self.replica.is_open() {
             self.expire();
             self.expire_writes();
+            self.tidy();
         }
-    }
-
-    /// Drops what has expired by the server's clock; in pieces, so that others get their turn.
-    fn expire(&mut self) {
-        let Some(now) = self.server_micros().filter(|_| self.trouble.is_none()) else { return };
-        if self.next_expiry.is_none_or(|at| at > now) {
-            return;
-        }
-        match self.expire_until(now) {
-            Ok(next) => self.next_expiry = next,
-            Err(error) => self.fail(error),
-        }
-    }
-
-    /// Says when the next one expires.
-    fn expire_until(&mut self, now: i64) -> Result<Option<i64>, ReplicaError> {
-        let writer = self.writer();
-        let replica = self.replica.get_mut()?;
-        replica.note_writer(&writer);
-        let changed = replica.expire(now)?;
-        if changed.tables.is_empty() {
-            return Err(ReplicaError::Inconsistent("rows that have expired do not go"));
-        }
-        let next = replica.next_expiry();
-        self.note(changed);
-        next
     }
 
     /// Whatever comes while all is live says that it is.
@@ -571,7 +555,7 @@ impl Driver {
         // They are looked at when the machine begins anew.
         let online = self.mutations.wakes_at().filter(|_| !self.is_stale);
         let asked = [self.waiting.wakes_at(), self.syncing.wakes_at()];
-        let waits = asked.into_iter().chain([online, self.idle_wakes_at()]);
+        let waits = asked.into_iter().chain([online, self.idle_wakes_at(), self.tidies_at()]);
         let all = [machine, trouble, expiry, flush, overdue].into_iter().chain(waits);
         all.flatten().min()
     }

@@ -22,6 +22,13 @@ pub enum Incident {
     },
     /// Rows were not as the server had them. They are loaded anew.
     Mismatched(Mismatch),
+    /// What the application has made on replicated tables was in the way of what the server says, or has
+    /// gone with a table that the server has made anew. It is dropped: make it again, without what
+    /// was in the way.
+    Dropped {
+        /// The names of indexes, triggers and views.
+        names: Vec<String>,
+    },
 }
 
 /// What does not move.
@@ -50,6 +57,12 @@ impl fmt::Display for Incident {
                 }
                 f.write_str("on were not as the server has them: they are loaded anew")
             }
+            Self::Dropped { names } => write!(
+                f,
+                "{} was in the way of what the server says of its tables, or has gone with one that the \
+                 server has made anew: it is dropped; make it again, without what was in the way",
+                names.join(", ")
+            ),
             Self::Rebuilt(rescued) => {
                 let Rescued { waiting, uncertain, rejections, lost, .. } = rescued;
                 write!(
@@ -92,6 +105,7 @@ impl Incidents {
             Incident::Rebuilt(_) => "rebuilt",
             Incident::Stalled { .. } => "stalled",
             Incident::Mismatched(_) => "mismatched",
+            Incident::Dropped { .. } => "dropped",
         };
         (self.last, self.kept.iter().map(kind).collect())
     }

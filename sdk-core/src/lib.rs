@@ -3,7 +3,7 @@
 //! | to find | look in |
 //! | --- | --- |
 //! | what applications call | `client.rs`, `subscription.rs`, `watch.rs`, `diff.rs`, `mutation.rs`, `written.rs`, `rejection.rs`, `transaction.rs`, `rows.rs`, `verify.rs` |
-//! | how a client is set up, and how it is | `config.rs`, `status.rs`, `error.rs` |
+//! | how a client is set up, and how it is; what it may write at most | `config.rs`, `status.rs`, `error.rs`; `limits.rs` |
 //! | the loop behind it | `driver.rs` and below; what it is told: `command.rs` |
 //! | local queries | `readers.rs`, `driver/watches.rs` |
 //! | sockets | `ports.rs`, `transport/native.rs` |
@@ -17,6 +17,7 @@ mod diff;
 mod driver;
 mod error;
 mod incident;
+pub mod limits;
 mod mutation;
 mod ports;
 mod readers;

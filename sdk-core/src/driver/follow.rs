@@ -191,12 +191,12 @@ impl Driver {
     }
 
     /// Keeps in mind what a step has changed.
-    pub(super) fn note(&mut self, changed: Changed) {
-        for dropped in &changed.dropped {
-            self.log(LogLevel::Warn, || {
-                format!("{dropped} was in the way of the server's rows, and was dropped")
-            });
+    pub(super) fn note(&mut self, mut changed: Changed) {
+        let names = std::mem::take(&mut changed.dropped);
+        if !names.is_empty() {
+            self.incident(Incident::Dropped { names });
         }
+        self.tidying.wanted();
         self.changed.add(changed);
     }
 

@@ -16,6 +16,10 @@ const KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// How much of it may be forgotten when the process is ended.
 const STORED_EVERY: Duration = Duration::from_secs(600);
 
+/// Less than this is not stored: an application may come to the front and go every few seconds, and each
+/// time would write to the disk.
+const STORED_FROM: Duration = Duration::from_secs(10);
+
 /// All subscriptions, and how long nobody has asked for each.
 #[derive(Debug)]
 pub(super) struct IdleTimes {
@@ -36,6 +40,10 @@ impl IdleTimes {
     pub(super) fn pass_over(&mut self) {
         self.counted = Instant::now();
     }
+}
+
+fn is_near(one: Duration, other: Duration) -> bool {
+    one.abs_diff(other) < STORED_FROM
 }
 
 fn kept(one: &Idle) -> Duration {
@@ -98,7 +106,8 @@ impl Driver {
         // The next time may be better.
         let _ = self.replica.get_mut().and_then(|replica| {
             let is_known = replica.idle()?.iter().all(|known| {
-                all.iter().find(|one| one.id == known.id).is_none_or(|one| one == known)
+                let one = all.iter().find(|one| one.id == known.id);
+                one.is_none_or(|one| one.ttl == known.ttl && is_near(one.idle, known.idle))
             });
             if is_known { Ok(()) } else { replica.note_idle(&all) }
         });

@@ -111,6 +111,14 @@ impl Driver {
         Ok(true)
     }
 
+    /// One was taken back that had not left the device, since another one takes its place.
+    pub(super) fn taken_back(&mut self, id: MutationId, was_held: bool) {
+        if !was_held {
+            self.event(Event::TakenBack(id));
+        }
+        self.mutations.set(id, MutationState::cancelled());
+    }
+
     /// The machine says how it is with a mutation.
     pub(super) fn mutation_changed(&mut self, id: MutationId, progress: MutationProgress) {
         let state = match progress {

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use sdk_machine::Event;
-use sdk_replica::{Committed, Executed, Replica, ReplicaError, Transaction, WriteOptions, Writer};
+use sdk_replica::{
+    Committed, Executed, Replica, ReplicaError, TakenBack, Transaction, WriteOptions, Writer,
+};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -128,8 +130,11 @@ impl Driver {
     }
 
     fn wrote(&mut self, all: Outcome, committed: Committed, online: Option<Instant>) -> Wrote {
-        let Committed { id, mutation, changed } = committed;
+        let Committed { id, mutation, changed, taken_back } = committed;
         self.note(changed);
+        if let Some(TakenBack { id, is_held, .. }) = taken_back {
+            self.taken_back(id, is_held);
+        }
         let state = match id {
             Some(id) => self.mutations.follow(id, MutationState::Queued),
             None => watch::channel(MutationState::Local).1,

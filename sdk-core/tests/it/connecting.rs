@@ -9,6 +9,7 @@ use protocol::frame::v1::{Goodbye, ServerFrame};
 use sdk_core::{
     Client, Config, Error, ErrorCode, LogLevel, StatusWord, SubscribeOptions, SubscriptionState,
 };
+use sdk_replica::Replica;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{ServerConfig, crypto};
@@ -344,4 +345,28 @@ async fn the_last_client_ends_it_also_when_a_subscription_is_left() {
     })
     .await;
     assert_eq!(soon(left.ready()).await, Err(Error::Closed));
+}
+
+/// S5: an application that was taken back to an older version.
+#[tokio::test]
+async fn a_replica_of_a_later_version_is_refused_and_stays_as_it_is() {
+    let (fake, device) = (Fake::new().await, Device::new());
+    let (client, _session) = device.with_notes(&fake, 2).await;
+    soon(client.close()).await;
+    let mut bytes = std::fs::read(device.file()).unwrap();
+    // Where SQLite has the number that is the format here.
+    bytes[60..64].copy_from_slice(&999_u32.to_be_bytes());
+    std::fs::write(device.file(), &bytes).unwrap();
+    let refused = Client::open(device.config(&fake.url())).await.unwrap_err();
+    assert!(
+        matches!(refused, Error::Replica { code: ErrorCode::UpdateRequired, .. }),
+        "{refused:?}"
+    );
+    assert!(refused.to_string().contains("update the application"), "{refused}");
+    assert!(std::fs::read(device.file()).unwrap() == bytes, "something was written to it");
+    // The later version has it as it was.
+    bytes[60..64].copy_from_slice(&u32::try_from(Replica::FORMAT).unwrap().to_be_bytes());
+    std::fs::write(device.file(), &bytes).unwrap();
+    let client = device.open(&fake.url()).await;
+    assert_eq!(ids(&client.query("SELECT id FROM app.notes", &[]).await.unwrap()), [1, 2]);
 }

@@ -424,3 +424,36 @@ async fn what_cannot_be_read_any_more_is_stuck() {
     let found = client.mutation(bad.id().unwrap()).await.unwrap();
     assert!(found.is_some(), "the server has not said whether it has it");
 }
+
+/// C5: what has not left the device is replaced in one go, and what may have is not.
+#[tokio::test]
+async fn what_is_not_sent_yet_is_edited() {
+    let (fake, device) = (Fake::new().await, Device::new());
+    let client = device.open(&fake.url()).await;
+    subscribe(&client).await;
+    let session = live_here(&fake, &client).await;
+    client.pause();
+    drop(session);
+    let first = insert(&client, 11, WriteOptions::default()).await;
+    let edit = WriteOptions { replaces: first.id(), ..WriteOptions::default() };
+    let second = insert(&client, 12, edit.clone()).await;
+    let taken_back = soon(first.decided()).await.unwrap();
+    assert!(matches!(taken_back, MutationState::Rejected { code: ErrorCode::Cancelled, .. }));
+    let shown = client.query("SELECT id FROM app.notes ORDER BY id", &[]).await.unwrap();
+    assert_eq!(ids(&shown), [1, 2, 12]);
+    assert_eq!(client.pending().await.unwrap().count(), 1);
+    client.resume();
+    let (mut session, _) = fake.welcome().await;
+    session.send(subscribed(1, table(64, "app.notes"))).await;
+    session.send(frontier(10)).await;
+    let (sent, _) = mutate(&mut session).await;
+    let is_it = matches!(&sent.mutations[..], [Written::Cancelled(_), Written::Mutation(_)]);
+    assert!(is_it, "{:?}", sent.mutations);
+    let again = WriteOptions { replaces: second.id(), ..WriteOptions::default() };
+    let late = client.execute_with(INSERT, &[Value::Integer(13)], again).await.unwrap_err();
+    assert_eq!(late.code(), ErrorCode::Conflict, "{late}");
+    let gone = client.execute_with(INSERT, &[Value::Integer(13)], edit).await.unwrap_err();
+    assert_eq!(gone.code(), ErrorCode::NotFound, "{gone}");
+    assert_eq!(second.state(), MutationState::Sent);
+    client.close().await;
+}

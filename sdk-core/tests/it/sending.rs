@@ -1,11 +1,16 @@
 //! What was written is sent, and what becomes of it is told.
 
+use std::time::Duration;
+
+use futures::StreamExt;
 use protocol::frame::v1::{
-    ClientFrame, Decided, Frontier, Mutate, MutationDecision, ServerFrame, WriterState,
+    ClientFrame, Decided, Frontier, Mutate, MutationDecision, ServerFrame, Undecided, WriterState,
 };
 use protocol::ids::{ClientId, ContentHash, MutationNumber, QueryNumber, TableId};
 use protocol::mutation::{Reason, Rejection, Verdict};
-use sdk_core::{Client, ErrorCode, MutationState, SubscribeOptions, Value, Watch};
+use sdk_core::{
+    Client, ErrorCode, Incident, MutationState, StalledPart, SubscribeOptions, Value, Watch,
+};
 use tokio::net::TcpStream;
 
 use crate::fake::{
@@ -189,4 +194,44 @@ async fn what_was_written_offline_is_sent_and_sent_again_until_it_is_decided() {
     assert!(matches!(soon(one.decided()).await.unwrap(), MutationState::Rejected { .. }));
     assert!(client.mutation(of_two).await.unwrap().is_none());
     assert_eq!(client.pending().await.unwrap().count(), 0);
+}
+
+/// O3: the server is there, and does not say what it knows of the client in a lane: nothing can be sent
+/// there.
+#[tokio::test]
+async fn a_lane_that_is_not_answered_is_told_and_tried_over_another_connection() {
+    let (fake, device) = (Fake::new().await, Device::new());
+    let config = device.config(&fake.url()).with_stalled_after(Duration::from_secs(2));
+    let client = Client::open(config).await.unwrap();
+    let mut incidents = client.incidents();
+    subscribe(&client).await;
+    let (mut session, _) = live(&fake).await;
+    let mut watch = client.watch("SELECT id FROM app.notes ORDER BY id", &[]).unwrap();
+    shows(&mut watch, &[1, 2]).await;
+    let written = client.execute(INSERT, &[Value::Integer(11)]).await.unwrap();
+    let (sent, _) = mutate(&mut session).await;
+    let lane: protocol::ids::Lane = "user/ann".parse().unwrap();
+    let Mutate { client: of, first: number, .. } = sent;
+    session.send(ServerFrame::Forked(Undecided { lane, client: of, number })).await;
+    assert!(matches!(session.next().await, ClientFrame::OpenLane(_)));
+    let stalled = Incident::Stalled { of: StalledPart::Outbox("user/ann".to_owned()) };
+    assert_eq!(soon(incidents.next()).await, Some(stalled));
+    assert_eq!(session.next_if_any().await, None, "it was given up");
+    let (mut session, hello) = fake.welcome().await;
+    assert_eq!(hello.writers.len(), 1);
+    session.send(subscribed(1, table(64, "app.notes"))).await;
+    let state = WriterState {
+        client: of,
+        confirmed: MutationNumber::ZERO,
+        confirmed_hash: ContentHash::START,
+        decisions: vec![],
+        tables: vec![],
+    };
+    let (lane, writer) = ("user/ann".parse().unwrap(), Some(Box::new(state)));
+    session
+        .send(ServerFrame::Frontier(Frontier { lane, epoch: epoch(), seq: seq(10), writer }))
+        .await;
+    let (sent, hash) = mutate(&mut session).await;
+    session.send(decided(sent.client, (10, 11), 1, hash, true)).await;
+    assert_eq!(soon(written.decided()).await.unwrap(), MutationState::Accepted { seq: 11 });
 }

@@ -267,3 +267,35 @@ async fn what_is_found_out_late_wakes_nobody() {
     assert_eq!(client.status().word, StatusWord::Paused);
     assert!(device.is_free());
 }
+
+/// P7: an application that comes to the front and goes again writes nothing, as long as nothing has
+/// happened; neither does one that is told that it is in front.
+#[tokio::test]
+async fn to_come_to_the_front_and_go_writes_nothing() {
+    let (fake, device) = (Fake::new().await, Device::new());
+    let (client, session) = device.with_notes(&fake, 2).await;
+    client.pause();
+    drop(session);
+    // What was to be said of the connection is stored with the first.
+    soon(client.suspend(WITHIN)).await.unwrap();
+    let files = || {
+        let folder = std::fs::read_dir(device.directory.path()).unwrap();
+        let mut all: Vec<_> = folder
+            .map(|file| file.unwrap().path())
+            .map(|path| (std::fs::metadata(&path).unwrap().modified().unwrap(), path))
+            .collect();
+        all.sort();
+        all
+    };
+    let before = files();
+    for _ in 0..3 {
+        client.resume();
+        client.pause();
+        client.foreground();
+        client.network_changed();
+        assert_eq!(client.query(ALL, &[]).await.unwrap().len(), 2);
+        soon(client.suspend(WITHIN)).await.unwrap();
+        assert_eq!(files(), before);
+    }
+    soon(client.close()).await;
+}

@@ -137,16 +137,17 @@ async fn once_in_the_background_and_suspended_again() {
     drop(fake);
     let fake = Fake::new().await;
     client.resume();
-    let missed = missing(soon(client.sync_once(SHORT)).await);
+    let missed = missing(soon(client.sync_once(FOR_A_MOMENT)).await);
     assert_ne!(missed.status, StatusWord::Paused);
     assert!(!device.is_free());
+    assert_eq!(client.query("SELECT id FROM app.notes", &[]).await.unwrap().len(), 1, "it reads");
     drop(fake);
     soon(client.suspend(WITHIN)).await.unwrap();
     let once = tokio::spawn({
         let client = client.clone();
-        async move { client.sync_once(SHORT).await }
+        async move { client.sync_once(FOR_A_MOMENT).await }
     });
-    tokio::time::sleep(SHORT / 3).await;
+    tokio::time::sleep(FOR_A_MOMENT / 3).await;
     client.resume();
     missing(soon(once).await.unwrap());
     assert_ne!(client.status().word, StatusWord::Paused);

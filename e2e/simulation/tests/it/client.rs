@@ -35,7 +35,8 @@ pub(crate) struct Crash {
     pub(crate) with_power: bool,
 }
 
-const CONFIG: Config = Config { servers: 1, verify_every_ms: None, app_version: 0 };
+const CONFIG: Config =
+    Config { servers: 1, verify_every_ms: None, stall_ms: 60_000, app_version: 0 };
 
 pub(crate) struct Client {
     pub(crate) name: usize,

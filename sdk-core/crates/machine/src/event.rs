@@ -19,6 +19,9 @@ pub struct Config {
     /// How often each subscription is compared with the server while this runs, in milliseconds; only
     /// when it is asked for without.
     pub verify_every_ms: Option<u64>,
+    /// How long the server may owe something while nothing of it moves, in milliseconds. It is looked
+    /// twice in that time, so it may be noticed after half of it.
+    pub stall_ms: u64,
     /// The number that the application gives its own code; 0 is none.
     pub app_version: u32,
 }

@@ -57,6 +57,8 @@ pub struct Machine {
     statements: Statements,
     syncs: Syncs,
     verify_every_ms: Option<u64>,
+    /// How long it is from one look at what does not move to the next.
+    look_ms: u64,
     /// How it is with comparing each subscription.
     checks: BTreeMap<SubscriptionId, Check>,
     /// When a server first heard of the replica.
@@ -171,6 +173,7 @@ impl Machine {
             statements: Statements::default(),
             syncs: Syncs::default(),
             verify_every_ms: config.verify_every_ms,
+            look_ms: (config.stall_ms / 2).max(1),
             checks: BTreeMap::new(),
             since,
             outgoing: writes::from_stored(client, writers, &outbox),

@@ -83,14 +83,15 @@ impl MemoryReplica {
     /// # Panics
     /// Where it is none that a machine may ask for.
     pub fn execute(&mut self, step: Step) {
+        let waited = self.outbox.rows();
         for write in step.writes {
-            self.write(write);
+            self.write(write, &waited);
         }
         let outbox = &self.outbox;
         self.rows.drop_unheld(|table, key| outbox.waits_for(table, &key.0));
     }
 
-    fn write(&mut self, write: Write) {
+    fn write(&mut self, write: Write, waited: &BTreeSet<(TableId, Key)>) {
         match write {
             Write::PutSubscription(stored) => {
                 self.fill(&stored);
@@ -144,9 +145,7 @@ impl MemoryReplica {
             Write::HeldBackUncertain(_) => {}
             Write::RowsNow(tables) => {
                 for now in &tables {
-                    for row in &now.rows {
-                        self.rows.now(now, row);
-                    }
+                    now.rows.iter().for_each(|row| self.rows.now(now, row, waited));
                 }
             }
         }

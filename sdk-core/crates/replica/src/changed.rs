@@ -28,7 +28,7 @@ pub struct Changed {
     pub tables: BTreeMap<String, ChangedRows>,
     /// Whether there are other tables or columns: what was not found may be there now.
     pub schema: bool,
-    /// What of the application was in the way, and is gone: SQLite names of indexes and triggers.
+    /// What of the application was in the way, and is gone: names of indexes, triggers and views.
     pub dropped: Vec<String>,
 }
 
@@ -134,6 +134,8 @@ pub(crate) struct Touched {
     rows: usize,
     /// Rows go of which SQLite does not tell.
     is_silent: bool,
+    /// What of the application is gone.
+    dropped: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -178,9 +180,14 @@ impl Touched {
         self.tables.values_mut().for_each(|rows| *rows = TouchedRows::All);
     }
 
+    pub(crate) fn dropped(&mut self, names: Vec<String>) {
+        self.dropped.extend(names);
+    }
+
     /// A transaction begins: what was written before is told.
     pub(crate) fn clear(&mut self) {
         self.tables.clear();
+        self.dropped.clear();
         (self.rows, self.is_silent) = (0, false);
     }
 
@@ -198,8 +205,8 @@ impl Touched {
         self.tables.insert(table, rows);
     }
 
-    /// What was written since the last transaction began.
-    pub(crate) fn told(&self) -> BTreeMap<String, ChangedRows> {
+    /// What was written since the last transaction began, and what of the application is gone.
+    pub(crate) fn told(&self) -> (BTreeMap<String, ChangedRows>, Vec<String>) {
         let told = |(table, rows): (&String, &TouchedRows)| {
             let rows = match rows {
                 TouchedRows::Read(rows) => ChangedRows::These(rows.clone()),
@@ -208,7 +215,7 @@ impl Touched {
             };
             (table.clone(), rows)
         };
-        self.tables.iter().map(told).collect()
+        (self.tables.iter().map(told).collect(), self.dropped.clone())
     }
 }
 

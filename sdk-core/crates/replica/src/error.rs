@@ -67,9 +67,24 @@ pub enum ReplicaError {
         "what was written cannot be read any more, so it is not sent: take it back, and write it again"
     )]
     Unreadable(MutationId),
-    /// There is no such rejected write.
-    #[error("there is no rejected write of this id: it was retried or discarded already")]
+    /// There is no such rejected write, or none that waits.
+    #[error(
+        "no write of this id waits or was rejected: it was decided, taken back, retried or discarded \
+         already"
+    )]
     NoSuchRejection,
+    /// What is to be replaced may have left the device.
+    #[error(
+        "this write may have left the device, and cannot be replaced any more: wait until it is \
+         decided, and write another one"
+    )]
+    AlreadySent,
+    /// What is to be replaced is not the last of its rows.
+    #[error(
+        "a later write changes a row of this one, and would be lost: replace or take back that one \
+         first, or write another one"
+    )]
+    WrittenSince,
     /// A write that is not to wait would have to.
     #[error(
         "this write is not to wait, but a write before it is held back: retry or discard what was \
@@ -141,7 +156,7 @@ impl ReplicaError {
             Self::Suspended | Self::RolledBack => ErrorCode::Cancelled,
             Self::Sql(_) | Self::Value { .. } => ErrorCode::InvalidRequest,
             Self::NoSuchTable(_) | Self::Gone(_) | Self::NoSuchRejection => ErrorCode::NotFound,
-            Self::WouldWait => ErrorCode::Conflict,
+            Self::WouldWait | Self::AlreadySent | Self::WrittenSince => ErrorCode::Conflict,
             Self::Refused(_) => ErrorCode::Unsupported,
             Self::Interrupted => ErrorCode::Cancelled,
             Self::Damaged | Self::Unreadable(_) | Self::File(_) | Self::Inconsistent(_) => {

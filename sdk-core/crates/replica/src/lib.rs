@@ -19,7 +19,7 @@
 //! | writing: SQL; by key; what a transaction has done; defaults | `writing.rs`, `options.rs`, `typed.rs`, `capture.rs`, `functions.rs` |
 //! | what waits to be sent, what is held back, and what is shown meanwhile | `outbox.rs`, `pending.rs`, `hold.rs`, `rebase.rs` |
 //! | what is sent of it, and what becomes of it; how far that is | `sending.rs`, `rejected.rs`; `writers.rs` |
-//! | how much room it takes; what is kept for a full disk | `storage.rs`; `reserve.rs` |
+//! | how much room it takes, and what is given back of it; what is kept for a full disk | `storage.rs`, `tidy.rs`, `journal.rs`; `reserve.rs` |
 //! | what can go wrong | `error.rs` |
 
 mod again;
@@ -37,6 +37,7 @@ mod functions;
 mod guard;
 mod hold;
 mod idle;
+mod journal;
 mod limits;
 mod local;
 mod names;
@@ -60,6 +61,7 @@ mod stored;
 mod surroundings;
 mod table;
 mod tables;
+mod tidy;
 mod tokens;
 mod typed;
 mod values;
@@ -73,7 +75,7 @@ pub use functions::Writer;
 pub use idle::Idle;
 pub use limits::{LET_GO_AT_ONCE_MAX, OUTBOX_BYTES_MAX, OUTBOX_MUTATIONS_MAX, OVERDUE_AT_ONCE_MAX};
 pub use options::{Expect, OnReject, WriteOptions};
-pub use pending::{PendingMutation, Waiting};
+pub use pending::{PendingMutation, TakenBack, Waiting};
 pub use reader::{Query, QueryResult, Reader, ResultRow};
 pub use rejected::RejectedMutation;
 pub use replica::Replica;
@@ -83,5 +85,6 @@ pub use rescue::Rescued;
 pub use said::{subscribed_table, without_values};
 pub use sdk_machine::MutationId;
 pub use storage::{Held, Storage, TableStorage};
+pub use tidy::Tidied;
 pub use typed::Change;
 pub use writing::{Committed, Executed, Transaction};

@@ -18,35 +18,74 @@ impl Replica {
         &mut self,
         work: impl Fn(&mut Self) -> Result<bool, ReplicaError>,
     ) -> Result<Changed, ReplicaError> {
-        let error = match self.transaction(&work) {
+        let mut error = match self.transaction(&work) {
             Ok(schema) => return Ok(self.changed(schema)),
             Err(error) if error.may_pass() => return Err(error),
             Err(error) => error,
         };
-        // If that is no help, all of it stays.
-        let again = self.transaction(|replica| {
-            let dropped = drop_objects(&replica.connection, &replica.guard)?;
-            match dropped.is_empty() {
-                true => Err(error),
-                false => work(replica).map(|_| dropped),
+        // If that is no help, all of it stays. A view keeps out no row, but may keep a table from being
+        // changed: SQLite reads all views then, and fails at one that it cannot read.
+        for has_views in [false, true] {
+            match self.without_the_app(has_views, &work) {
+                Ok(Some(changed)) => return Ok(changed),
+                Ok(None) => {}
+                Err(again) if again.may_pass() => return Err(again),
+                Err(again) => error = again,
             }
-        });
-        Ok(Changed { dropped: again?, ..self.changed(true) })
+        }
+        Err(error)
+    }
+
+    /// Does it once more, without what the application has on replicated tables. Nothing where there is
+    /// none of that.
+    fn without_the_app(
+        &mut self,
+        has_views: bool,
+        work: impl Fn(&mut Self) -> Result<bool, ReplicaError>,
+    ) -> Result<Option<Changed>, ReplicaError> {
+        let dropped = self.transaction(|replica| {
+            let dropped = drop_objects(&replica.connection, &replica.guard, has_views)?;
+            if !dropped.is_empty() {
+                work(replica)?;
+            }
+            Ok(dropped)
+        })?;
+        if dropped.is_empty() {
+            return Ok(None);
+        }
+        let mut changed = self.changed(true);
+        changed.dropped.extend(dropped);
+        Ok(Some(changed))
     }
 }
 
-/// Drops the indexes and triggers that the application has made on replicated tables.
-fn drop_objects(connection: &Connection, guard: &Guard) -> Result<Vec<String>, ReplicaError> {
+/// Drops the indexes and triggers that the application has made on replicated tables; with `has_views` all
+/// of its views, too.
+fn drop_objects(
+    connection: &Connection,
+    guard: &Guard,
+    has_views: bool,
+) -> Result<Vec<String>, ReplicaError> {
     let mut dropped = Vec::new();
     for Object { kind, name, table, sql } in objects(connection)? {
-        let is_such = kind == "index" || kind == "trigger";
+        let is_of_table = (kind == "index" || kind == "trigger") && guard.is_replicated(&table);
+        let is_such = is_of_table || (has_views && kind == "view");
         let is_ours = sql.is_none() || name.starts_with("tw_");
-        if is_such && !is_ours && guard.is_replicated(&table) {
+        if is_such && !is_ours {
             connection.execute_batch(&format!("DROP {kind} {}", quoted(&name)))?;
             dropped.push(name);
         }
     }
     Ok(dropped)
+}
+
+/// The indexes and triggers that the application has made on one table.
+pub(crate) fn made_on(connection: &Connection, on: &str) -> Result<Vec<String>, ReplicaError> {
+    let is_it = |it: &Object| {
+        let is_of_table = (it.kind == "index" || it.kind == "trigger") && it.table == on;
+        is_of_table && it.sql.is_some() && !it.name.starts_with("tw_")
+    };
+    Ok(objects(connection)?.into_iter().filter(is_it).map(|it| it.name).collect())
 }
 
 /// Something that the file has: a table, an index, a view, a trigger.

@@ -20,9 +20,16 @@ pub struct WriteOptions {
     /// It is not to wait for a connection: without one it fails at once with `offline`, and if the
     /// connection is lost before it is sent, it is taken back.
     pub online: bool,
-    /// The rejected write that this one takes the place of: it is dealt with when this one is stored,
-    /// in the same transaction; also where this one changes nothing. In the queue of that one it has
-    /// its turn: it goes before those that wait there, once nothing of the queue is on its way.
+    /// The write that this one takes the place of, in one transaction; also where this one changes
+    /// nothing.
+    ///
+    /// One that was rejected is dealt with. In the queue of that one this has its turn: it goes before
+    /// those that wait there, once nothing of the queue is on its way.
+    ///
+    /// One that waits and has not left the device is taken back first, so this one finds the rows as
+    /// they were before it. It goes behind all that was written since, also in the queue of that one.
+    /// What may have left the device, or has rows that were written again since, is refused with
+    /// `conflict`, and stays.
     pub replaces: Option<MutationId>,
 }
 

@@ -44,6 +44,16 @@ pub struct Waiting {
     pub rejections: u64,
 }
 
+/// A mutation that was taken back for another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TakenBack {
+    /// Which.
+    pub id: MutationId,
+    /// Whether it was held back: then it had no place in the order of sending.
+    pub is_held: bool,
+    pub(crate) queue: Option<String>,
+}
+
 impl Replica {
     /// Takes a mutation back, and undoes what it shows; those behind it stay. Says what has changed,
     /// or nothing where it is not waiting any more.
@@ -55,26 +65,59 @@ impl Replica {
         let found = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
         let found = self.connection.prepare_cached(sql)?.query_row([id.0], found).optional()?;
         let Some::<(i64, bool)>((bytes, is_held)) = found else { return Ok(None) };
-        let mut changed = self.despite_the_app(|replica| {
-            let connection = &replica.connection;
-            for (table, key) in take_operations(connection, &replica.tables, id)? {
-                // Once no write waits for it, a row is as any other.
-                rebase::row(connection, replica.tables.get(table)?, &key)?;
-            }
-            // What is held back has no number, and will have none.
-            if is_held {
-                replica.forget(id)?;
-                return Ok(false);
-            }
-            // It takes its number when its turn comes, and that needs no more than its digest.
-            let connection = &replica.connection;
-            let sql = "UPDATE tw_outbox SET cancelled = x'', bytes = 0 WHERE id = ?1";
-            connection.execute(sql, [id.0])?;
-            replica.outbox.bytes -= bytes;
-            Ok(false)
-        })?;
+        let mut changed =
+            self.despite_the_app(|replica| replica.take_back(id, bytes, is_held).map(|()| false))?;
         changed.all_of(PENDING);
         Ok(Some(changed))
+    }
+
+    /// In the transaction that is open.
+    fn take_back(&mut self, id: MutationId, bytes: i64, is_held: bool) -> Result<(), ReplicaError> {
+        self.journal.note_remains();
+        let connection = &self.connection;
+        for (table, key) in take_operations(connection, &self.tables, id)? {
+            // Once no write waits for it, a row is as any other.
+            rebase::row(connection, self.tables.get(table)?, &key)?;
+        }
+        // What is held back has no number, and will have none.
+        if is_held {
+            return self.forget(id);
+        }
+        // It takes its number when its turn comes, and that needs no more than its digest.
+        let sql = "UPDATE tw_outbox SET cancelled = x'', bytes = 0 WHERE id = ?1";
+        connection.execute(sql, [id.0])?;
+        self.outbox.bytes -= bytes;
+        Ok(())
+    }
+
+    /// Takes a mutation back in the transaction that is open, because another one takes its place. Nothing
+    /// where it does not wait.
+    pub(crate) fn take_back_unsent(
+        &mut self,
+        id: MutationId,
+    ) -> Result<Option<TakenBack>, ReplicaError> {
+        let sql = "SELECT o.bytes, o.place IS NULL, o.queue, o.place <= w.sent_id
+                   FROM tw_outbox o LEFT JOIN tw_writers w ON w.lane = o.lane
+                   WHERE o.id = ?1 AND o.cancelled IS NULL";
+        let found = |row: &rusqlite::Row<'_>| {
+            let is_sent: Option<bool> = row.get(3)?;
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, is_sent.unwrap_or(false)))
+        };
+        let found = self.connection.prepare_cached(sql)?.query_row([id.0], found).optional()?;
+        let Some::<(_, _, _, bool)>((bytes, is_held, queue, is_sent)) = found else {
+            return Ok(None);
+        };
+        let later = "SELECT 1 FROM tw_operations mine
+                     JOIN tw_operations other ON other.table_id = mine.table_id AND other.key = mine.key
+                     WHERE mine.mutation = ?1 AND other.mutation > ?1 LIMIT 1";
+        if is_sent {
+            return Err(ReplicaError::AlreadySent);
+        }
+        if self.connection.prepare_cached(later)?.exists([id.0])? {
+            return Err(ReplicaError::WrittenSince);
+        }
+        self.take_back(id, bytes, is_held)?;
+        Ok(Some(TakenBack { id, is_held, queue }))
     }
 
     /// What waits, in the order in which it was written.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use protocol::ids::{ClientId, TableId};
 use protocol::schema::TableSchema;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension};
 use sdk_machine::{Known, Stored, StoredSubscription, StoredWriter, SubscriptionId};
 
@@ -16,6 +17,7 @@ use crate::error::ReplicaError;
 use crate::file::{Files, private_if_new};
 use crate::functions::{Making, Writer};
 use crate::guard::{Guard, lock, strict_quotes};
+use crate::journal::Journal;
 use crate::outbox::{self, OutboxSize};
 use crate::reader::Reader;
 use crate::sets::Sets;
@@ -38,12 +40,12 @@ const MIGRATIONS: &[&str] = &[
 const EXPIRED_AT_ONCE_MAX: i64 = 10_000;
 
 /// The set on every open, the same everywhere. On Apple systems a sync is one only when it is said to
-/// be full.
-const PRAGMAS: &str = "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; \
-                       PRAGMA synchronous = NORMAL; PRAGMA recursive_triggers = ON; \
-                       PRAGMA foreign_keys = OFF; PRAGMA trusted_schema = ON; \
-                       PRAGMA busy_timeout = 5000; PRAGMA secure_delete = ON; PRAGMA fullfsync = ON; \
-                       PRAGMA checkpoint_fullfsync = ON;";
+/// be full. A journal that has become longer than 4 MiB is cut to that when it begins anew.
+const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; \
+                       PRAGMA recursive_triggers = ON; PRAGMA foreign_keys = OFF; \
+                       PRAGMA trusted_schema = ON; PRAGMA busy_timeout = 5000; \
+                       PRAGMA secure_delete = ON; PRAGMA fullfsync = ON; \
+                       PRAGMA checkpoint_fullfsync = ON; PRAGMA journal_size_limit = 4194304;";
 
 /// The local copy. One owner writes it; [`Replica::reader`] gives others a view.
 pub struct Replica {
@@ -62,6 +64,7 @@ pub struct Replica {
     pub(crate) known: HashMap<SubscriptionId, Known>,
     pub(crate) making: Making,
     pub(crate) outbox: OutboxSize,
+    pub(crate) journal: Journal,
     replicated: Arc<RwLock<BTreeSet<String>>>,
     /// What was written since the last transaction began.
     touched: Arc<Mutex<Touched>>,
@@ -93,19 +96,24 @@ impl Replica {
         fresh: ClientId,
     ) -> Result<Self, ReplicaError> {
         private_if_new(path)?;
+        let journal = Journal::of(path);
         let mut connection = Connection::open(path)?;
+        let format = format_of(&connection)?;
         connection.set_prepared_statement_cache_capacity(128);
-        connection.execute_batch(PRAGMAS)?;
+        set_up(&connection)?;
         strict_quotes(&connection)?;
-        migrate(&connection, fresh)?;
+        migrate(&connection, format, fresh)?;
         let replicated = Arc::<RwLock<BTreeSet<String>>>::default();
         let guard = Guard::new(Arc::clone(&replicated));
         guard.install(&mut connection)?;
         let making = Making::install(&connection)?;
         let touched = Arc::<Mutex<Touched>>::default();
-        let seen = Arc::clone(&touched);
-        connection
-            .update_hook(Some(move |_, _: &str, table: &str, id| lock(&seen).row(table, id)))?;
+        let (seen, left) = (Arc::clone(&touched), journal.clone());
+        connection.update_hook(Some(move |action, _: &str, table: &str, id| {
+            left.note_row(action, table);
+            lock(&seen).row(table, id);
+        }))?;
+        journal.watch(&mut connection)?;
         let client = connection.query_row("SELECT client FROM tw_replica", [], |row| row.get(0))?;
         let mut replica = Self {
             before: None,
@@ -121,6 +129,7 @@ impl Replica {
             known: HashMap::new(),
             making,
             outbox: OutboxSize::default(),
+            journal,
             replicated,
             touched,
             path: path.to_owned(),
@@ -205,7 +214,11 @@ impl Replica {
     /// [`ReplicaError`] when the file cannot be read.
     pub fn load(&mut self) -> Result<Stored, ReplicaError> {
         self.transaction(|replica| {
-            replica.connection.execute("DELETE FROM tw_staged", [])?;
+            // A DELETE of nothing is written, too, and an application comes to the front often.
+            let connection = &replica.connection;
+            if connection.prepare_cached("SELECT 1 FROM tw_staged LIMIT 1")?.exists([])? {
+                connection.execute("DELETE FROM tw_staged", [])?;
+            }
             let subscriptions = replica.remember()?;
             let lanes = stored::lanes(&replica.connection)?;
             let connection = &replica.connection;
@@ -378,6 +391,11 @@ impl Replica {
         lock(&self.touched).want(tables);
     }
 
+    /// Something of the application has gone in this transaction.
+    pub(crate) fn note_dropped(&self, names: Vec<String>) {
+        lock(&self.touched).dropped(names);
+    }
+
     /// Rows that SQLite deletes for REPLACE are told to nobody.
     pub(crate) fn may_replace(&self, sql: &str) {
         if sql.as_bytes().windows(7).any(|word| word.eq_ignore_ascii_case(b"REPLACE")) {
@@ -394,7 +412,7 @@ impl Replica {
 
     /// What was written since the last transaction began.
     pub(crate) fn changed(&self, schema: bool) -> Changed {
-        let mut tables = lock(&self.touched).told();
+        let (mut tables, dropped) = lock(&self.touched).told();
         // The rows of a full-text table lie in tables beside it.
         let beside = ["_data", "_content", "_docsize"];
         let named: Vec<String> = tables
@@ -407,7 +425,7 @@ impl Replica {
             true => BTreeSet::new(),
             false => self.guard.by_triggers(),
         };
-        let mut changed = Changed { tables, schema, ..Changed::default() };
+        let mut changed = Changed { tables, schema, dropped };
         named.into_iter().chain(by_triggers).for_each(|table| changed.all_of(table));
         changed
     }
@@ -422,14 +440,34 @@ pub fn can_be_had_alone(path: &Path) -> bool {
     })
 }
 
-fn migrate(connection: &Connection, fresh: ClientId) -> Result<(), ReplicaError> {
+fn set_up(connection: &Connection) -> Result<(), ReplicaError> {
+    const INCREMENTAL: i64 = 2;
+    // Said of a file that has it, it is written once more.
+    let vacuum: i64 = connection.query_row("PRAGMA auto_vacuum", [], |row| row.get(0))?;
+    if vacuum != INCREMENTAL {
+        connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL")?;
+    }
+    connection.execute_batch(PRAGMAS)?;
+    Ok(())
+}
+
+/// The format of a file, if this code knows it. To one of another nothing is written, not even what its
+/// journal has, which SQLite would do when the connection is closed.
+fn format_of(connection: &Connection) -> Result<usize, ReplicaError> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     let known = MIGRATIONS.len();
-    let begin = usize::try_from(found).ok().filter(|found| *found <= known);
-    let Some(begin) = begin else {
+    let format = usize::try_from(found).ok().filter(|found| *found <= known);
+    let Some(format) = format else {
         let known = i64::try_from(known).unwrap_or(i64::MAX);
         return Err(ReplicaError::TooNew { found, known });
     };
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+    Ok(format)
+}
+
+fn migrate(connection: &Connection, begin: usize, fresh: ClientId) -> Result<(), ReplicaError> {
+    let known = MIGRATIONS.len();
     if begin < known {
         // Whatever fails, the transaction ends with the connection.
         connection.execute_batch("BEGIN IMMEDIATE")?;

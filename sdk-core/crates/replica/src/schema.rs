@@ -57,7 +57,7 @@ impl Replica {
                 continue;
             }
             let was_made = self.tables.0.contains_key(&id);
-            let is_other = self.tables.ensure(&self.connection, &schema)?;
+            let is_other = self.ensure_table(&schema)?;
             self.allowed.waiting.remove(&id);
             has_changed |= is_other;
             if is_other && was_made {
@@ -66,6 +66,14 @@ impl Replica {
         }
         self.with_rows(&mut left, |rows| rows.finish())?;
         Ok(has_changed)
+    }
+
+    /// Makes a table, or changes it. Says whether it has done anything.
+    pub(crate) fn ensure_table(&mut self, schema: &TableSchema) -> Result<bool, ReplicaError> {
+        let done = self.tables.ensure(&self.connection, schema)?;
+        let is_other = done.is_some();
+        self.note_dropped(done.unwrap_or_default());
+        Ok(is_other)
     }
 
     /// Whether a table cannot be as it is described yet.

@@ -59,7 +59,7 @@ impl Replica {
             if let Write::PutSubscription(put) = write
                 && let Some(known) = &put.known
             {
-                let is_other = self.tables.ensure(&self.connection, &known.table)?;
+                let is_other = self.ensure_table(&known.table)?;
                 if is_other {
                     left.changed(known.table.id);
                 }

@@ -10,6 +10,7 @@ use protocol::schema::{Column, TableSchema};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::error::ReplicaError;
+use crate::local::made_on;
 use crate::names::quoted;
 use crate::surroundings::{create, declare, drop_triggers, renew};
 use crate::table::{Table, Tables};
@@ -30,16 +31,18 @@ impl Tables {
         Ok(Self(tables))
     }
 
-    /// Makes a table, or changes it to what it is by now. Says whether anything was done.
+    /// Makes a table, or changes it to what it is by now. Where anything was done, says what of the
+    /// application has gone with another table that had its name.
     pub(crate) fn ensure(
         &mut self,
         connection: &Connection,
         schema: &TableSchema,
-    ) -> Result<bool, ReplicaError> {
+    ) -> Result<Option<Vec<String>>, ReplicaError> {
         let table = Table::new(schema.clone());
+        let mut dropped = Vec::new();
         let known = match self.0.entry(schema.id) {
             Entry::Occupied(known) if known.get().schema.version >= schema.version => {
-                return Ok(false);
+                return Ok(None);
             }
             Entry::Occupied(mut known) => Some(known.insert(table.clone())),
             Entry::Vacant(vacant) => {
@@ -55,7 +58,7 @@ impl Tables {
                 declare(connection, &table)?;
             }
             None => {
-                self.remove_named(connection, &table)?;
+                dropped = self.remove_named(connection, &table)?;
                 create(connection, &table)?;
             }
         }
@@ -65,7 +68,7 @@ impl Tables {
              ON CONFLICT (id) DO UPDATE SET name = excluded.name, schema = excluded.schema",
             params![schema.id.0, table.name, codec::encode(schema)],
         )?;
-        Ok(true)
+        Ok(Some(dropped))
     }
 
     /// Brings what lies around all tables to the present format of the file.
@@ -77,17 +80,23 @@ impl Tables {
         Ok(())
     }
 
-    /// Another table of the same name was dropped on the server, and with it what it had.
-    fn remove_named(&mut self, connection: &Connection, by: &Table) -> Result<(), ReplicaError> {
+    /// Another table of the same name was dropped on the server, and with it what it had. Says what of that
+    /// was the application's.
+    fn remove_named(
+        &mut self,
+        connection: &Connection,
+        by: &Table,
+    ) -> Result<Vec<String>, ReplicaError> {
         let id = by.schema.id;
         let is_it = |(other, table): &(&TableId, &Table)| **other != id && table.name == by.name;
-        let Some((old, table)) = self.0.iter().find(is_it) else { return Ok(()) };
+        let Some((old, table)) = self.0.iter().find(is_it) else { return Ok(Vec::new()) };
+        let dropped = made_on(connection, &table.name)?;
         let (old, name, base, log) = (*old, by.quoted(), table.base(), table.log());
         connection
             .execute_batch(&format!("DROP TABLE {name}; DROP TABLE {base}; DROP TABLE {log}"))?;
         connection.execute("DELETE FROM tw_tables WHERE id = ?1", [old.0])?;
         self.0.remove(&old);
-        Ok(())
+        Ok(dropped)
     }
 }
 

@@ -20,6 +20,7 @@ use crate::guard::{Guard, INSERTS, NOT_WRITTEN, PENDING};
 use crate::local::check_schema;
 use crate::options::{Expect, WriteOptions};
 use crate::outbox::{self, Added, Adding, Draft, OutboxSize};
+use crate::pending::TakenBack;
 use crate::reader::{QueryResult, ResultRow, query, rows_of, while_wanted};
 use crate::rebase;
 use crate::rejected::DealtWith;
@@ -49,6 +50,8 @@ pub struct Committed {
     pub mutation: Option<StoredMutation>,
     /// What it has changed.
     pub changed: Changed,
+    /// What waited, and was taken back for it.
+    pub taken_back: Option<TakenBack>,
 }
 
 /// A transaction of the application. Dropping it undoes it.
@@ -56,6 +59,7 @@ pub struct Transaction<'r> {
     pub(crate) replica: &'r mut Replica,
     pub(crate) writer: Writer,
     options: WriteOptions,
+    taken_back: Option<TakenBack>,
     /// Whether it goes on when a statement has failed.
     goes_on: bool,
     /// The replicated tables that it may have written.
@@ -94,6 +98,7 @@ impl Replica {
             replica: self,
             writer,
             options: WriteOptions::default(),
+            taken_back: None,
             again: Vec::new(),
             outbox,
             goes_on: true,
@@ -127,16 +132,19 @@ impl Replica {
 }
 
 impl Transaction<'_> {
-    /// How it is done, said before its first statement.
+    /// How it is done, said before its first statement: that finds the rows without what waited and is
+    /// replaced.
     ///
     /// # Errors
-    /// [`ReplicaError`] where that cannot be, and for a rejected write that is not there.
+    /// [`ReplicaError`] where that cannot be, and for a write to replace that is not there, or may have left
+    /// the device.
     pub fn set_options(&mut self, options: WriteOptions) -> Result<(), ReplicaError> {
         options.check()?;
         if let Some(replaced) = options.replaces
             && !self.replica.is_rejected(replaced)?
         {
-            return Err(ReplicaError::NoSuchRejection);
+            let taken_back = self.replica.take_back_unsent(replaced)?;
+            self.taken_back = Some(taken_back.ok_or(ReplicaError::NoSuchRejection)?);
         }
         self.options = options;
         Ok(())
@@ -344,21 +352,29 @@ impl Transaction<'_> {
         // Of some SQLite tells nothing; of those that are replicated it tells all.
         for table in std::mem::take(&mut self.written) {
             if self.replica.tables.named(&table).is_none() {
-                changed.tables.entry(table).or_insert(ChangedRows::All);
+                changed.tables.entry(table).or_insert_with(|| {
+                    self.replica.journal.note_remains();
+                    ChangedRows::All
+                });
             }
         }
+        let taken_back = self.taken_back.take();
+        if added.is_some() || taken_back.is_some() {
+            changed.all_of(PENDING);
+        }
         let Some(added) = added else {
-            return Ok(Committed { changed, ..Committed::default() });
+            return Ok(Committed { changed, taken_back, ..Committed::default() });
         };
         self.replica.outbox.count(&added);
-        changed.all_of(PENDING);
-        Ok(Committed { id: Some(added.id), mutation: added.stored, changed })
+        Ok(Committed { id: Some(added.id), mutation: added.stored, changed, taken_back })
     }
 
     /// What it replaces is dealt with, also where nothing is to be sent: it takes the place of that, and
     /// a queue waits for it.
     fn deal_with_replaced(&mut self) -> Result<Option<DealtWith>, ReplicaError> {
-        let Some(replaced) = self.options.replaces else { return Ok(None) };
+        let Some(replaced) = self.options.replaces.filter(|_| self.taken_back.is_none()) else {
+            return Ok(None);
+        };
         let dealt_with = self.replica.deal_with(replaced)?;
         dealt_with.ok_or(ReplicaError::NoSuchRejection).map(Some)
     }
@@ -372,7 +388,8 @@ impl Transaction<'_> {
         replaced: Option<&DealtWith>,
     ) -> Result<Added, ReplicaError> {
         let WriteOptions { queue, online, .. } = self.options.clone();
-        let queue = queue.or_else(|| replaced.and_then(|it| it.queue.clone()));
+        let taken_back = self.taken_back.as_ref().and_then(|it| it.queue.clone());
+        let queue = queue.or_else(|| replaced.and_then(|it| it.queue.clone())).or(taken_back);
         let is_held = self.replica.has_to_wait(queue.as_deref(), drafts, replaced)?;
         if is_held && online {
             return Err(ReplicaError::WouldWait);

@@ -157,6 +157,7 @@ impl Machine {
         for lane in &lanes {
             self.open_lane(lane, moment.now, out);
         }
+        self.note_behind(moment.now);
         let turn = self.turn(moment.now);
         for lane in lanes.into_iter().filter(|lane| turn.is_of(lane)) {
             if self.may_send(&lane, moment.now)

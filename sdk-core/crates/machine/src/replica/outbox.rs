@@ -1,12 +1,13 @@
 //! What was written and is not decided.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::frame::v1::{Mutate, Written};
 use protocol::ids::{Lane, TableId};
 use protocol::mutation::{Mutation, MutationDigest};
 use protocol::value::Row;
 
+use super::rows::Key;
 use crate::instruction::Outgoing;
 use crate::stored::{MutationId, Place, Settled, StoredMutation, StoredWriter};
 
@@ -73,6 +74,12 @@ impl Outbox {
     pub(super) fn waits_for(&self, table: TableId, key: &Row) -> bool {
         let mut waiting = self.waiting.values().filter(|waiting| !waiting.is_cancelled);
         waiting.any(|waiting| waiting.rows.iter().any(|row| row.0 == table && row.1 == *key))
+    }
+
+    /// The rows for which something waits.
+    pub(super) fn rows(&self) -> BTreeSet<(TableId, Key)> {
+        let waiting = self.waiting.values().filter(|waiting| !waiting.is_cancelled);
+        waiting.flat_map(|it| &it.rows).map(|(table, key)| (*table, Key(key.clone()))).collect()
     }
 
     pub(super) fn mutate(&self, outgoing: &Outgoing) -> Mutate {

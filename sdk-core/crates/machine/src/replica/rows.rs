@@ -201,15 +201,21 @@ impl Rows {
         }
     }
 
-    /// A row as the server has it now. It counts where no subscription holds it, until it is seen
-    /// whether a mutation waits for it.
-    pub(super) fn now(&mut self, table: &TableNow, row: &RowNow) {
+    /// A row as the server has it now. It counts where something has `waited` for it, and no subscription
+    /// holds it, or only until it is loaded anew.
+    pub(super) fn now(
+        &mut self,
+        table: &TableNow,
+        row: &RowNow,
+        waited: &BTreeSet<(TableId, Key)>,
+    ) {
         let (birth, values, expiry) = match row {
             RowNow::Row(birth, row) => (*birth, row, None),
             RowNow::Expiring(birth, row, expiry) => (*birth, row, Some(*expiry)),
             RowNow::Gone(key) => {
                 let key = (table.table, Key(key.clone()));
-                if self.0.get(&key).is_some_and(|shown| shown.holders.is_empty()) {
+                let is_held = |shown: &ShownRow| !shown.holders.is_empty();
+                if waited.contains(&key) && !self.0.get(&key).is_some_and(is_held) {
                     self.0.remove(&key);
                 }
                 return;
@@ -218,10 +224,13 @@ impl Rows {
         let values: BTreeMap<_, _> =
             table.columns.iter().copied().zip(values.iter().cloned()).collect();
         // The tables of these tests have the first column as their key.
-        let key = values.values().take(1).cloned().collect();
+        let key = (table.table, Key(values.values().take(1).cloned().collect()));
+        if !waited.contains(&key) {
+            return;
+        }
         let (holders, ghosts) = (BTreeSet::new(), BTreeSet::new());
         let shown = ShownRow { birth, values, expiry, holders, ghosts };
-        let known = self.0.entry((table.table, Key(key))).or_insert_with(|| shown.clone());
+        let known = self.0.entry(key).or_insert_with(|| shown.clone());
         if known.holders.is_empty() {
             *known = ShownRow { ghosts: std::mem::take(&mut known.ghosts), ..shown };
         }

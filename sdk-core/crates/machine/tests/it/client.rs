@@ -34,7 +34,8 @@ pub(crate) struct Client {
     pub(crate) attempt: Attempt,
 }
 
-pub(crate) const CONFIG: Config = Config { servers: 1, verify_every_ms: None, app_version: 7 };
+pub(crate) const CONFIG: Config =
+    Config { servers: 1, verify_every_ms: None, stall_ms: 60_000, app_version: 7 };
 
 impl Client {
     pub(crate) fn new() -> Self {

@@ -2,12 +2,13 @@
 //! all because nothing is owed, is left alone.
 
 use protocol::error_code::ErrorCode;
+use protocol::frame::v1::{ClientFrame, ServerFrame};
 use sdk_machine::{Instruction, Phase, Reason, Stall, StatusWord};
 
 use crate::client::{
-    CLIENT, Client, EPOCH, batch, catch_up, frontier, last_four, progress, subscribed,
+    CLIENT, Client, EPOCH, batch, catch_up, frontier, lane, last_four, progress, subscribed,
 };
-use crate::writing::{chain, decided};
+use crate::writing::{chain, decided, new_here, undecided};
 
 /// Time passes, and the server is there: it says so. Gives what does not move, if that is found out.
 fn wait(client: &mut Client, milliseconds: u64) -> Option<Stall> {
@@ -119,4 +120,69 @@ fn writes_that_are_never_decided_are_stalled() {
     }
     let reason = client.machine.status().reason;
     assert!(matches!(reason, Some(Reason::Stalled(Stall::Outbox(_)))), "{reason:?}");
+}
+
+/// A lane that was opened, of which the server does not say what it knows of the client there.
+#[test]
+fn writes_whose_lane_is_not_answered_are_stalled_and_sent_over_another_connection() {
+    let mut client = Client::new();
+    client.write(&[1]);
+    assert_eq!(client.open().writers.len(), 1);
+    assert_eq!(client.sent(), [], "it is not known what was decided there");
+    assert_eq!(client.machine.status().word, StatusWord::Connected, "nothing is subscribed to");
+    assert_eq!(wait(&mut client, 61_000), Some(Stall::Outbox(lane())));
+    assert_eq!(client.open().writers.len(), 1);
+    client.frame(new_here(CLIENT));
+    assert_eq!(client.sent().len(), 1);
+    assert_eq!(client.machine.status().reason, None);
+}
+
+fn opens(instructions: &[Instruction]) -> bool {
+    let is_it = |it: &Instruction| matches!(it, Instruction::Send(ClientFrame::OpenLane(_)));
+    instructions.iter().any(is_it)
+}
+
+/// The same where the lane is opened later, and all that is subscribed to is live.
+#[test]
+fn a_lane_that_is_opened_later_and_not_answered_is_stalled() {
+    let (mut client, _) = Client::live();
+    assert_eq!(wait(&mut client, 100_000), None);
+    let other: protocol::ids::Lane = "user/of-somebody-else".parse().unwrap();
+    client.write_in(other.clone(), 1);
+    assert!(opens(&client.flush()));
+    assert_eq!(wait(&mut client, 29_000), None);
+    assert_eq!(wait(&mut client, 32_000), Some(Stall::Outbox(other)));
+}
+
+/// After `forked` nothing is sent before the next frontier.
+#[test]
+fn a_lane_that_is_not_answered_after_forked_is_stalled() {
+    let mut client = Client::writing();
+    client.frame(ServerFrame::Forked(undecided(CLIENT, 1)));
+    client.after(1_000);
+    assert!(opens(&client.flush()));
+    assert_eq!(wait(&mut client, 61_000), Some(Stall::Outbox(lane())));
+    // What the other copy has is settled, and nothing is stalled any more.
+    client.open();
+    client.frame(new_here(CLIENT));
+    assert_eq!(client.sent().len(), 1);
+}
+
+/// What was missed comes in pieces, however slowly; the frontier is behind it.
+#[test]
+fn a_lane_that_moves_is_not_stalled() {
+    let (mut client, _) = Client::live();
+    client.disconnected();
+    client.write(&[100]);
+    client.open();
+    client.frame(subscribed(1, 1));
+    for _ in 0..4 {
+        for _ in 0..25 {
+            client.after(1_000);
+        }
+        client.frame(catch_up(1, vec![]));
+        assert_eq!(client.machine.phase(), Phase::Open);
+    }
+    client.frame(new_here(CLIENT));
+    assert_eq!(client.sent().len(), 1);
 }

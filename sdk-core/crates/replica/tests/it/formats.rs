@@ -6,6 +6,7 @@ use std::time::Duration;
 use protocol::frame::v1::AllowedTable;
 use protocol::ids::{ContentHash, Epoch, MutationNumber, SchemaHash};
 use protocol::mutation::MutationDigest;
+use rusqlite::config::DbConfig;
 use sdk_machine::{MutationId, StoredSchema, StoredWriter, SubscriptionId, Write};
 use sdk_replica::{Idle, OnReject, Replica, ReplicaError, WriteOptions};
 
@@ -163,6 +164,39 @@ fn a_file_of_the_sixth_format_knows_what_nobody_asks_for() {
     let place = Place::new();
     let before = opened(&place, 5).idle().unwrap();
     assert_eq!((before[0].ttl, before[0].idle), (None, Duration::ZERO));
+}
+
+/// S5: an application that was taken back to an older version, or an older tab.
+#[test]
+fn a_file_of_a_later_format_is_refused_and_stays_as_it_is() {
+    for journal in ["WAL", "DELETE"] {
+        let place = Place::new();
+        drop(place.with_messages());
+        let later = rusqlite::Connection::open(place.path()).unwrap();
+        later.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();
+        let changes = format!(
+            "PRAGMA journal_mode = {journal}; PRAGMA user_version = 999; CREATE TABLE tw_later (a)"
+        );
+        later.execute_batch(&changes).unwrap();
+        drop(later);
+        let files = || {
+            let folder = std::fs::read_dir(place.path().parent().unwrap()).unwrap();
+            let read = |path: std::path::PathBuf| (std::fs::read(&path).unwrap(), path);
+            let all = folder.map(|file| read(file.unwrap().path()));
+            let is_of_it = |path: &Path| !path.to_string_lossy().ends_with("-shm");
+            let mut all: Vec<_> = all.filter(|(_, path)| is_of_it(path)).collect();
+            all.retain(|(bytes, _)| !bytes.is_empty());
+            all.sort_unstable_by(|(_, a), (_, b)| a.cmp(b));
+            all
+        };
+        let before = files();
+        assert_eq!(before.len(), if journal == "WAL" { 2 } else { 1 }, "it and its journal");
+        let refused = Replica::open_or_rebuild(&place.path(), CLIENT).unwrap_err();
+        let known = i64::try_from(Replica::FORMAT).unwrap();
+        let is_it = matches!(refused, ReplicaError::TooNew { found: 999, known: k } if k == known);
+        assert!(is_it, "{refused:?}");
+        assert!(before == files(), "something was written to it ({journal})");
+    }
 }
 
 fn idle() -> Idle {

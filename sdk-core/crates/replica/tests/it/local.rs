@@ -1,13 +1,14 @@
 //! What applications make for themselves (M2), and what they may not touch.
 
 use protocol::frame::v1::RowChange;
-use protocol::ids::TableId;
+use protocol::ids::{Name, SchemaVersion, TableId};
 use protocol::value::{Row, Value};
 use sdk_machine::{SubscriptionId, Write};
 use sdk_replica::ReplicaError;
 
 use crate::world::{
-    Place, all_columns, batch, birth, execute, message, messages, put, rows, step, write, writer,
+    Place, all_columns, batch, birth, execute, known, message, messages, put, rows, step, write,
+    writer,
 };
 
 #[test]
@@ -242,6 +243,63 @@ fn what_a_trigger_writes_is_told() {
         assert!(changed.tables.contains_key("unread"), "{changed:?}");
         assert_eq!(rows(&replica, "SELECT * FROM unread"), [expected]);
     }
+}
+
+/// A view keeps no row out. But SQLite reads all views when a column gets another name, and fails at one
+/// that it cannot read.
+#[test]
+fn a_view_that_cannot_be_read_is_in_the_way_of_another_name() {
+    let place = Place::new();
+    let mut replica = place.with_messages();
+    for sql in [
+        "CREATE VIEW in_seven AS SELECT id, body FROM chat.messages WHERE room = 7",
+        "CREATE INDEX by_body ON chat.messages (body)",
+    ] {
+        execute(&mut replica, sql, &[]).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+    let mut table = messages();
+    table.columns[2].name = Name::new("content").unwrap();
+    table.version = SchemaVersion(2);
+    let changed = replica.apply(&step(vec![put(1, known(table.clone(), &[1, 2, 3, 4]))])).unwrap();
+    assert_eq!(changed.dropped, Vec::<String>::new());
+    assert_eq!(rows(&replica, "SELECT * FROM in_seven"), ["1 one"], "it follows");
+    for sql in ["CREATE TABLE own (a)", "CREATE VIEW of_own AS SELECT a FROM own", "DROP TABLE own"]
+    {
+        execute(&mut replica, sql, &[]).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+    table.columns[2].name = Name::new("text").unwrap();
+    table.version = SchemaVersion(3);
+    let mut changed = replica.apply(&step(vec![put(1, known(table, &[1, 2, 3, 4]))])).unwrap();
+    changed.dropped.sort();
+    assert_eq!(changed.dropped, ["by_body", "in_seven", "of_own"]);
+    assert_eq!(rows(&replica, "SELECT text FROM chat.messages"), ["one", "two"]);
+}
+
+/// The server has dropped a table and made another one of its name.
+#[test]
+fn what_was_made_on_a_table_goes_with_it_and_is_told() {
+    let place = Place::new();
+    let mut replica = place.with_messages();
+    for sql in [
+        "CREATE TABLE counts (n)",
+        "CREATE INDEX by_body ON chat.messages (body)",
+        "CREATE TRIGGER counted AFTER INSERT ON chat.messages BEGIN INSERT INTO counts VALUES (1); END",
+    ] {
+        execute(&mut replica, sql, &[]).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+    let mut anew = messages();
+    anew.id = TableId(99);
+    let writes = vec![
+        Write::RemoveSubscription(SubscriptionId(1)),
+        put(2, known(anew, &[1, 2, 3, 4])),
+        batch(2, &[7], vec![message(3, 7, "three")]),
+    ];
+    let changed = replica.apply(&step(writes)).unwrap();
+    assert_eq!(changed.dropped, ["by_body", "counted"]);
+    assert_eq!(rows(&replica, "SELECT id FROM chat.messages"), ["3"]);
+    let again = replica.apply(&step(vec![batch(2, &[8], vec![message(4, 7, "four")])])).unwrap();
+    assert_eq!(again.dropped, Vec::<String>::new(), "it is told once");
+    assert_eq!(rows(&replica, "SELECT count(*) FROM counts"), ["0"]);
 }
 
 #[test]

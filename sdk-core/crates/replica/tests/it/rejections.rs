@@ -1,15 +1,16 @@
 //! What did not happen is kept until the application has dealt with it.
 
+use protocol::error_code::ErrorCode;
 use protocol::frame::v1::RowNow;
 use protocol::ids::TableId;
 use protocol::mutation::Reason;
 use protocol::value::{Row, Value};
 use sdk_machine::{MutationId, Settled};
-use sdk_replica::{OUTBOX_MUTATIONS_MAX, Replica, ReplicaError, WriteOptions};
+use sdk_replica::{OUTBOX_BYTES_MAX, OUTBOX_MUTATIONS_MAX, Replica, ReplicaError, WriteOptions};
 
 use crate::capture::told;
 use crate::sending::{ALL, apply, now, rejected, settle};
-use crate::world::{Place, birth, message, rows, with, write, writer};
+use crate::world::{Place, birth, execute, message, rows, with, write, writer};
 
 fn replaces(id: MutationId) -> WriteOptions {
     WriteOptions { replaces: Some(id), ..WriteOptions::default() }
@@ -123,6 +124,37 @@ fn what_cannot_be_written_again_stays() {
     assert!(matches!(refused, ReplicaError::Gone(_)), "{refused}");
     assert!(refused.to_string().contains("discard"), "{refused}");
     assert_eq!(replica.rejections(0, 9).unwrap().len(), 1);
+}
+
+/// W10: what waits has a bound in bytes, too; what is over it is refused at once and with a code, and
+/// nothing else is.
+#[test]
+fn writes_that_wait_fill_the_outbox() {
+    let place = Place::new();
+    let mut replica = place.with_messages();
+    let id = write(&mut replica, "UPDATE chat.messages SET body = 'mine' WHERE id = 1").unwrap();
+    let room = 1_000;
+    drop(replica);
+    let other = rusqlite::Connection::open(place.path()).unwrap();
+    let fill = "UPDATE tw_outbox SET bytes = ?1";
+    other.execute(fill, [OUTBOX_BYTES_MAX - room]).unwrap();
+    drop(other);
+    replica = place.open();
+    let large = format!("UPDATE chat.messages SET body = '{}' WHERE id = 1", "x".repeat(1_000));
+    for _ in 0..3 {
+        let full = with(&mut replica, WriteOptions::default(), &large).unwrap_err();
+        assert!(matches!(full, ReplicaError::OutboxFull), "{full}");
+        assert_eq!(full.code(), ErrorCode::Quota);
+        assert!(full.to_string().contains("connect"), "{full}");
+    }
+    assert_eq!(rows(&replica, "SELECT body FROM chat.messages WHERE id = 1"), ["mine"]);
+    assert_eq!(replica.pending().unwrap().len(), 1);
+    // What is not sent takes no part in it, and what is small has room.
+    execute(&mut replica, "CREATE TABLE drafts (a)", &[]).unwrap();
+    write(&mut replica, &format!("INSERT INTO drafts VALUES ('{}')", "x".repeat(5_000)));
+    write(&mut replica, "UPDATE chat.messages SET body = 'two' WHERE id = 1").unwrap();
+    assert!(replica.cancel(id).unwrap().is_some());
+    write(&mut replica, &large).unwrap();
 }
 
 /// W10: what was rejected takes room, and the sentence says how to make some.
