@@ -191,7 +191,7 @@ async fn two_devices_add_offline_and_both_count() {
     one.resume();
     all_decided(&one).await;
     until(&one, LIKES, &["100"]).await;
-    assert_eq!(seen(&of_one), [100]);
+    assert!(seen(&of_one).iter().all(|likes| *likes == 100), "{:?}", seen(&of_one));
     other.resume();
     all_decided(&other).await;
     for (client, all) in [(&one, &of_one), (&other, &of_other)] {

@@ -17,7 +17,16 @@ use crate::error::ReplicaError;
 /// The files, held against other processes for as long as this lives.
 pub(crate) struct Files {
     path: PathBuf,
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for Files {
+    /// A process that is being started has all that this one has open, for a moment. So it is not left
+    /// to the last who has it open that nobody holds the lock any more.
+    fn drop(&mut self) {
+        // There is nothing else to be done.
+        let _ = self.lock.unlock();
+    }
 }
 
 impl Files {
@@ -28,7 +37,7 @@ impl Files {
         }
         let lock = private(&beside(path, ".lock")).map_err(failed)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self { path: path.to_owned(), lock }),
             Err(TryLockError::WouldBlock) => Err(ReplicaError::InUse),
             Err(TryLockError::Error(error)) => Err(failed(error)),
         }
@@ -154,5 +163,22 @@ pub(crate) fn failed(error: io::Error) -> ReplicaError {
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => ReplicaError::DiskFull,
         _ => ReplicaError::File(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lock_is_free_although_somebody_has_it_open_still() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("replica");
+        let files = Files::lock(&path).unwrap();
+        let as_of_a_child = files.lock.try_clone().unwrap();
+        assert!(matches!(Files::lock(&path), Err(ReplicaError::InUse)));
+        drop(files);
+        assert!(Files::lock(&path).is_ok());
+        drop(as_of_a_child);
     }
 }
