@@ -130,6 +130,8 @@ pub(crate) struct Driver {
     rejections: watch::Sender<i64>,
     /// What was written is not sent before.
     flush_at: Option<Instant>,
+    /// When something was sent last.
+    flushed_at: Instant,
     /// Whose replica it is.
     user: TenantId,
     /// By how many microseconds the server's clock is ahead of the device's.
@@ -207,6 +209,7 @@ impl Driver {
             has_settled: true,
             rejections: watch::Sender::new(last_rejected),
             flush_at: None,
+            flushed_at: Instant::now(),
             user,
             clock_ahead,
             has_shown: true,

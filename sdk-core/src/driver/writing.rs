@@ -21,8 +21,8 @@ use crate::written::{MutationState, Wrote};
 const TRANSACTION: Duration = Duration::from_secs(5);
 const TRANSACTION_PAUSE: Duration = Duration::from_millis(250);
 
-/// How long what was written waits for more, so that an application that writes one thing after the
-/// other does not wait for the disk each time.
+/// How long it is at least from one sending to the next, so that an application that writes one thing
+/// after the other does not wait for the disk each time. The first of them waits for nothing.
 const TOGETHER: Duration = Duration::from_millis(3);
 
 /// How long a write that is not to wait for a connection may wait to be sent over it.
@@ -142,7 +142,7 @@ impl Driver {
         if let Some(stored) = mutation {
             // Where the machine has to begin anew, it is told of what is stored.
             self.event(Event::Wrote(stored));
-            self.flush_at.get_or_insert_with(|| Instant::now() + TOGETHER);
+            self.flush_at.get_or_insert(self.flushed_at + TOGETHER);
         }
         if let Some((id, until)) = id.zip(online) {
             self.mutations.sent_by(id, until);
@@ -172,7 +172,7 @@ impl Driver {
         if self.until_overdue().is_some_and(|left| left.is_zero()) {
             return;
         }
-        self.flush_at = None;
+        (self.flush_at, self.flushed_at) = (None, Instant::now());
         self.event(Event::Flush);
     }
 
