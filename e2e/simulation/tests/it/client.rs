@@ -127,25 +127,14 @@ impl Client {
                 Instruction::Verified(..) | Instruction::ServerIs(..) => {}
                 Instruction::AskToken { attempt } => self.platform.push(Platform::Token(attempt)),
                 Instruction::Dial { attempt, .. } => self.platform.push(Platform::Dial(attempt)),
-                Instruction::Send(frame) => {
-                    if let Some((id, _, node)) = self.connection
-                        && let Some(socket) = nodes[node].sockets.get_mut(&id)
-                    {
-                        socket.up.push_back(codec::encode(&frame).into());
-                    }
-                }
+                Instruction::Send(frame) => drop(self.send(&frame, nodes)),
                 Instruction::Mutate(outgoing) => {
                     let mutate = self.replica.mutate(&outgoing);
                     if let Some(twin) = &self.twin {
                         assert_eq!(twin.mutate(&outgoing), mutate);
                     }
                     let frame = ClientFrame::Mutate(Box::new(mutate));
-                    if let Some((id, _, node)) = self.connection
-                        && let Some(socket) = nodes[node].sockets.get_mut(&id)
-                    {
-                        socket.up.push_back(codec::encode(&frame).into());
-                        self.has_moved = true;
-                    }
+                    self.has_moved |= self.send(&frame, nodes);
                 }
                 Instruction::MutationChanged(id, _) => {
                     assert!(self.made.contains_key(&id), "what this client has written");
@@ -183,6 +172,14 @@ impl Client {
         for event in compared {
             self.event(event, 0, nodes);
         }
+    }
+
+    /// Says whether there is somebody to send it to.
+    fn send(&self, frame: &ClientFrame, nodes: &mut [Node]) -> bool {
+        let Some((id, _, node)) = self.connection else { return false };
+        let Some(socket) = nodes[node].sockets.get_mut(&id) else { return false };
+        socket.up.push_back(codec::encode(frame).into());
+        true
     }
 
     fn keep_past(&mut self) {

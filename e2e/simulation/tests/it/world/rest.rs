@@ -89,18 +89,15 @@ impl World {
     /// What a client and its node do with each other.
     fn turn_of(&mut self, client: usize) -> bool {
         let mut moved = false;
-        match self.clients[client].awaits_platform() {
-            Some(is_token) => {
-                if is_token {
-                    self.errands.begin();
-                }
-                match self.errands.next() {
-                    Some(_) => self.clients[client].refuse(&mut self.nodes),
-                    None => drop(self.connect(client)),
-                }
-                moved = true;
+        if let Some(is_token) = self.clients[client].awaits_platform() {
+            if is_token {
+                self.errands.begin();
             }
-            None => {}
+            match self.errands.next() {
+                Some(_) => self.clients[client].refuse(&mut self.nodes),
+                None => drop(self.connect(client)),
+            }
+            moved = true;
         }
         if let Some((id, _, node)) = self.clients[client].connection {
             let is_there = !self.nodes[node].sockets[&id].up.is_empty();
