@@ -190,6 +190,8 @@ async fn a_device_of_the_first_version_settles_at_the_fourth() {
     ] {
         world.admin.ok(sql);
     }
+    // Where her rows are it is known by then: a write that comes before a drop is there, and goes with it.
+    assert_eq!(world.ann.rows("SELECT other FROM app.again"), [""; 0]);
     let client = world.client("ann").await;
     all_decided(&client).await;
     assert_eq!(world.ann.rows("SELECT count(*), min(likes) FROM app.notes"), ["25 5"]);
