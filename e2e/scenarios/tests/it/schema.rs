@@ -4,7 +4,9 @@
 use e2e_harness::Role;
 use futures::StreamExt;
 use protocol::frame::v1::{ClientFrame, Hello, ServerFrame};
-use sdk_core::{Client, Config, ErrorCode, MutationState, StatusWord, SubscribeOptions, Value};
+use sdk_core::{
+    Client, Config, ErrorCode, MutationId, MutationState, StatusWord, SubscribeOptions, Value,
+};
 
 use crate::raw::{Raw, hello, subscribe};
 use crate::sdk::{World, rows, soon, tick};
@@ -190,21 +192,14 @@ async fn a_device_of_the_first_version_settles_at_the_fourth() {
     ] {
         world.admin.ok(sql);
     }
-    // Where her rows are it is known by then: a write that comes before a drop is there, and goes with it.
+    // Her shard has followed by then. What it decides before a drop is accepted, and goes with the table.
     assert_eq!(world.ann.rows("SELECT other FROM app.again"), [""; 0]);
     let client = world.client("ann").await;
     all_decided(&client).await;
     assert_eq!(world.ann.rows("SELECT count(*), min(likes) FROM app.notes"), ["25 5"]);
     assert_eq!(world.ann.rows("SELECT count(*), min(note) FROM app.marks"), ["25 none"]);
     assert_eq!(world.ann.rows("SELECT count(*) FROM app.again"), ["0"]);
-    let rejected: Vec<_> = lost.iter().map(|id| client.mutation(*id)).collect();
-    for rejected in rejected {
-        let rejected = rejected.await.unwrap().unwrap();
-        let MutationState::Rejected { code, reason } = rejected.state() else {
-            panic!("{:?}", rejected.state())
-        };
-        assert_eq!(code, ErrorCode::SchemaMismatch, "{reason}");
-    }
+    all_mismatch(&client, lost).await;
     let later = [
         "INSERT INTO app.later VALUES (1)",
         "INSERT INTO app.again (id, other) VALUES (1, 'v4')",
@@ -227,6 +222,17 @@ async fn a_device_of_the_first_version_settles_at_the_fourth() {
     assert_eq!(world.ann.rows("SELECT note FROM app.marks WHERE room = 99"), ["v4"]);
     assert_eq!(world.ann.rows("SELECT id FROM app.later"), ["1"]);
     world.server.take();
+}
+
+/// Each of these was rejected because of its schema.
+async fn all_mismatch(client: &Client, ids: Vec<MutationId>) {
+    for id in ids {
+        let rejected = client.mutation(id).await.unwrap().unwrap();
+        let MutationState::Rejected { code, reason } = rejected.state() else {
+            panic!("{:?}", rejected.state())
+        };
+        assert_eq!(code, ErrorCode::SchemaMismatch, "{reason}");
+    }
 }
 
 async fn until_word(client: &Client, word: StatusWord) -> String {
