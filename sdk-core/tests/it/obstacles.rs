@@ -5,17 +5,13 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use protocol::frame::v1::ClientFrame;
-use sdk_core::{Client, MutationState, StatusWord, Value, Watch};
+use sdk_core::{Client, MutationState, StatusWord, Value};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use crate::fake::{Device, Fake, Session, delta, frontier, ids, soon, subscribed, table, welcome};
-use crate::sending::{INSERT, decided, live, mutate, subscribe};
-
-async fn shows(watch: &mut Watch, wanted: &[i64]) {
-    soon(async { while ids(&watch.next().await.unwrap().rows) != wanted {} }).await;
-}
+use crate::sending::{INSERT, decided, live, mutate, shows, subscribe};
 
 async fn insert(client: &Client, id: i64) -> sdk_core::Mutation {
     client.execute(INSERT, &[Value::Integer(id)]).await.unwrap()

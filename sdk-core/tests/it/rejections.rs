@@ -390,13 +390,6 @@ async fn what_ends_every_connection_is_stuck_and_can_be_taken_back() {
     assert!(matches!(soon(behind.decided()).await.unwrap(), MutationState::Accepted { .. }));
 }
 
-/// A file of the replica in a directory.
-fn file(device: &Device) -> std::path::PathBuf {
-    let files = std::fs::read_dir(device.directory.path()).unwrap();
-    let mut files = files.map(|file| file.unwrap().path());
-    files.find(|path| path.extension().is_some_and(|end| end == "sqlite")).unwrap()
-}
-
 /// Bytes that have gone bad are not sent as something else, and what is before them goes on.
 #[tokio::test]
 async fn what_cannot_be_read_any_more_is_stuck() {
@@ -410,7 +403,7 @@ async fn what_cannot_be_read_any_more_is_stuck() {
     soon(client.close()).await;
     while session.next_if_any().await.is_some() {}
     let replica =
-        sdk_replica::Replica::open(&file(&device), ClientId::from_bytes([1; 16])).unwrap();
+        sdk_replica::Replica::open(&device.file(), ClientId::from_bytes([1; 16])).unwrap();
     replica.spoil(bad);
     drop(replica);
     let client = device.open(&fake.url()).await;

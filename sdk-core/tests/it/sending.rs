@@ -33,7 +33,7 @@ pub(crate) async fn live(fake: &Fake) -> (Session<TcpStream>, protocol::frame::v
     (session, hello)
 }
 
-async fn shows(watch: &mut Watch, wanted: &[i64]) {
+pub(crate) async fn shows(watch: &mut Watch, wanted: &[i64]) {
     soon(async { while ids(&watch.next().await.unwrap().rows) != wanted {} }).await;
 }
 

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use crate::fake::{
     Device, Fake, Session, batch, delta, epoch, ids, row, seq, soon, subscribed, table,
 };
-use crate::sending::{INSERT, decided, live, mutate};
+use crate::sending::{self, INSERT, decided, live, mutate};
 
 const SHOWN: &str = "SELECT id FROM app.notes ORDER BY id";
 const WITHIN: Duration = Duration::from_secs(20);
@@ -56,8 +56,7 @@ async fn live_of(fake: &Fake, user: &str, note: i64) -> (Session<TcpStream>, Hel
 }
 
 async fn shows(client: &Client, wanted: &[i64]) {
-    let mut watch = client.watch(SHOWN, &[]).unwrap();
-    soon(async { while ids(&watch.next().await.unwrap().rows) != wanted {} }).await;
+    sending::shows(&mut client.watch(SHOWN, &[]).unwrap(), wanted).await;
 }
 
 async fn insert(client: &Client, id: i64) -> sdk_core::Mutation {
