@@ -77,24 +77,18 @@ impl Capture<'_> {
             drafts[first].operation.guard = self.guard(effect)?;
         }
         if !effects.is_empty() {
-            let sql = format!("DELETE FROM {}", self.table.log());
-            self.connection.prepare_cached(&sql)?.execute([])?;
+            self.connection.prepare_cached(&self.table.sql.clear_log)?.execute([])?;
         }
         Ok(drafts)
     }
 
     fn effects(&self) -> Result<Vec<Effect>, ReplicaError> {
-        let all = self.table.all();
-        let sql = format!(
-            "SELECT _place, _how, {} FROM {} ORDER BY _place",
-            all.join(", "),
-            self.table.log()
-        );
-        let mut select = self.connection.prepare_cached(&sql)?;
+        let count = self.columns();
+        let mut select = self.connection.prepare_cached(&self.table.sql.logged)?;
         let mut rows = select.query([])?;
         let (mut seen, mut effects) = (HashMap::<Row, usize>::new(), Vec::<Effect>::new());
         while let Some(row) = rows.next()? {
-            let values = values(row, 2, all.len())?;
+            let values = values(row, 2, count)?;
             let key = self.raw_key(&values)?;
             let (place, how): (i64, i64) = (row.get(0)?, row.get(1)?);
             let first = effects.len();
@@ -121,13 +115,16 @@ impl Capture<'_> {
     }
 
     fn row_now(&self, key: &Row) -> Result<Option<Vec<Sqlite>>, ReplicaError> {
-        let all = self.table.all();
-        let (names, name, is_row) = (all.join(", "), self.table.quoted(), self.table.is_row(0));
-        let sql = format!("SELECT {names} FROM {name} WHERE {is_row}");
-        let mut select = self.connection.prepare_cached(&sql)?;
-        let found = select
-            .query_row(params_from_iter(key.iter().map(Bound)), |row| values(row, 0, all.len()));
+        let mut select = self.connection.prepare_cached(&self.table.sql.shown)?;
+        let found = select.query_row(params_from_iter(key.iter().map(Bound)), |row| {
+            values(row, 0, self.columns())
+        });
         Ok(found.optional()?)
+    }
+
+    /// How many columns a row has, with the SDK's.
+    fn columns(&self) -> usize {
+        self.table.schema.columns.len() + self.table.hidden().count()
     }
 
     /// The primary key of a row, as SQLite has it.
@@ -287,11 +284,8 @@ impl Capture<'_> {
     fn keep_image(&self, effect: &Effect) -> Result<(), ReplicaError> {
         let is_first = !outbox::is_pending(self.connection, self.table.schema.id, &effect.key)?;
         if is_first && effect.before.is_some() {
-            let (all, base, log) =
-                (self.table.all().join(", "), self.table.base(), self.table.log());
-            let sql =
-                format!("INSERT INTO {base} ({all}) SELECT {all} FROM {log} WHERE _place = ?1");
-            self.connection.prepare_cached(&sql)?.execute([effect.place])?;
+            let sql = &self.table.sql.keep_logged;
+            self.connection.prepare_cached(sql)?.execute([effect.place])?;
         }
         // A row that waits does not expire.
         let hidden =
@@ -331,15 +325,9 @@ impl Capture<'_> {
     }
 }
 
-/// Whether a row is in the table, or in its log, which is what `place` says.
-pub(crate) fn is_in(
-    connection: &Connection,
-    table: &Table,
-    place: &str,
-    key: &Row,
-) -> Result<bool, ReplicaError> {
-    let sql = format!("SELECT 1 FROM {place} WHERE {}", table.is_row(0));
-    let mut select = connection.prepare_cached(&sql)?;
+/// Whether a statement of a table finds the row with this key.
+pub(crate) fn is_in(connection: &Connection, sql: &str, key: &Row) -> Result<bool, ReplicaError> {
+    let mut select = connection.prepare_cached(sql)?;
     Ok(select.exists(params_from_iter(key.iter().map(Bound)))?)
 }
 

@@ -64,8 +64,8 @@ pub(crate) struct Guard {
 }
 
 /// What the authorizer has seen of a statement.
-#[derive(Debug, Default)]
-struct Seen {
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Seen {
     /// The tables that it reads.
     reads: BTreeSet<String>,
     /// The tables that it writes: an unconditional DELETE tells nobody else.
@@ -136,6 +136,16 @@ impl Guard {
             Some(told) if done.is_err() => Err(ReplicaError::Refused(told)),
             _ => done,
         }
+    }
+
+    /// What was seen of the application's statement.
+    pub(crate) fn seen(&self) -> Seen {
+        lock(&self.seen).clone()
+    }
+
+    /// A statement was prepared before, and this was seen then.
+    pub(crate) fn recall(&self, seen: &Seen) {
+        lock(&self.seen).clone_from(seen);
     }
 
     /// The tables that were read since the application's statement was prepared.

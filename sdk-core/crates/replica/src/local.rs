@@ -46,6 +46,7 @@ impl Replica {
         let dropped = self.transaction(|replica| {
             let dropped = drop_objects(&replica.connection, &replica.guard, has_views)?;
             if !dropped.is_empty() {
+                replica.ready.clear();
                 work(replica)?;
             }
             Ok(dropped)

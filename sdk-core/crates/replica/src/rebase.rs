@@ -5,7 +5,7 @@ use protocol::ids::ColumnId;
 use protocol::mutation::{Action, ColumnChange, ColumnValue, Operation};
 use protocol::schema::Column;
 use protocol::value::{Row, Value};
-use rusqlite::{Connection, OptionalExtension, ToSql, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use crate::capture::{default_left, is_in};
 use crate::error::ReplicaError;
@@ -32,16 +32,12 @@ pub(crate) fn keep_image(
     table: &Table,
     key: &Row,
 ) -> Result<(), ReplicaError> {
-    if is_in(connection, table, &table.base(), key)?
+    if is_in(connection, &table.sql.is_image, key)?
         || outbox::is_pending(connection, table.schema.id, key)?
     {
         return Ok(());
     }
-    let (all, base, name) = (table.all().join(", "), table.base(), table.quoted());
-    let is_row = table.is_row(0);
-    let sql = format!("INSERT INTO {base} ({all}) SELECT {all} FROM {name} WHERE {is_row}");
-    connection.prepare_cached(&sql)?.execute(params_from_iter(key.iter().map(Bound)))?;
-    Ok(())
+    run_for(connection, &table.sql.keep, key)
 }
 
 /// Shows a row anew. Where no write waits for it any more it is the server's image, and the base has
@@ -50,12 +46,13 @@ pub(crate) fn row(connection: &Connection, table: &Table, key: &Row) -> Result<(
     let image = image(connection, table, key)?;
     let operations = outbox::of_row(connection, &table.schema, key)?;
     if operations.is_empty() {
+        let is_kept = image.is_some();
         // What nobody holds was kept for the writes alone.
         match image.filter(|image| image.set != Value::Integer(0)) {
-            Some(image) => show(connection, table, &image)?,
-            None => delete(connection, &table.quoted(), table, key)?,
+            Some(image) => show(connection, table, &image, key)?,
+            None => run_for(connection, &table.sql.delete, key)?,
         }
-        return delete(connection, &table.base(), table, key);
+        return if is_kept { run_for(connection, &table.sql.delete_image, key) } else { Ok(()) };
     }
     let folded = operations
         .iter()
@@ -67,9 +64,9 @@ pub(crate) fn row(connection: &Connection, table: &Table, key: &Row) -> Result<(
             }
             // It expires when it is decided.
             folded.expires = Value::Null;
-            show(connection, table, &folded)
+            show(connection, table, &folded, key)
         }
-        None => delete(connection, &table.quoted(), table, key),
+        None => run_for(connection, &table.sql.delete, key),
     }
 }
 
@@ -133,16 +130,11 @@ fn add(column: &Column, current: &mut Value, operand: &Value) {
 
 /// The server's image of a row.
 fn image(connection: &Connection, table: &Table, key: &Row) -> Result<Option<Shown>, ReplicaError> {
-    let sql = format!(
-        "SELECT {} FROM {} WHERE {}",
-        table.all().join(", "),
-        table.base(),
-        table.is_row(0)
-    );
-    let mut select = connection.prepare_cached(&sql)?;
+    let mut select = connection.prepare_cached(&table.sql.image)?;
+    let count = table.schema.columns.len() + table.hidden().count();
     let found = select.query_row(params_from_iter(key.iter().map(Bound)), |row| {
         let values: rusqlite::Result<Vec<Option<Value>>> =
-            (0..table.all().len()).map(|place| Ok(read(row.get_ref(place)?))).collect();
+            (0..count).map(|place| Ok(read(row.get_ref(place)?))).collect();
         values
     });
     let Some(values) = found.optional()? else { return Ok(None) };
@@ -153,41 +145,46 @@ fn image(connection: &Connection, table: &Table, key: &Row) -> Result<Option<Sho
     Ok(Some(Shown { values, seq: next(), set: next(), expires: next() }))
 }
 
-/// Writes a row as it is shown, if it is not shown so already. Never by REPLACE, which would leave
-/// a full-text index wrong.
-fn show(connection: &Connection, table: &Table, row: &Shown) -> Result<(), ReplicaError> {
-    let all = table.all();
-    let places: Vec<String> = (1..=all.len()).map(|place| format!("?{place}")).collect();
-    let excluded: Vec<String> = all.iter().map(|name| format!("excluded.{name}")).collect();
-    let sets: Vec<String> =
-        all.iter().zip(&excluded).map(|(name, value)| format!("{name} = {value}")).collect();
-    let name = table.quoted();
-    let old: Vec<String> = all.iter().map(|column| format!("{name}.{column}")).collect();
-    let sql = format!(
-        "INSERT INTO {name} ({}) VALUES ({}) ON CONFLICT ({}) DO UPDATE SET {} WHERE ({}) IS NOT \
-         ({})",
-        all.join(", "),
-        places.join(", "),
-        table.key().join(", "),
-        sets.join(", "),
-        old.join(", "),
-        excluded.join(", ")
-    );
+/// Writes a row as it is shown: the columns that are not so already, since each that is named is
+/// written into its indexes anew. Never by REPLACE, which would leave a full-text index wrong.
+fn show(
+    connection: &Connection,
+    table: &Table,
+    row: &Shown,
+    key: &Row,
+) -> Result<(), ReplicaError> {
     let mut bound: Vec<Bound<'_>> = row.values.iter().map(Bound).collect();
     let hidden = [Bound(&row.seq), Bound(&row.set), Bound(&row.expires)];
-    bound.extend(hidden.into_iter().take(all.len() - row.values.len()));
-    let values: Vec<&dyn ToSql> = bound.iter().map(|value| value as &dyn ToSql).collect();
+    bound.extend(hidden.into_iter().take(table.hidden().count()));
+    let mut select = connection.prepare_cached(&table.sql.shown)?;
+    let is_so = |now: &rusqlite::Row<'_>| {
+        let is_so = |(place, value): (usize, &Bound<'_>)| Ok(value.is(now.get_ref(place)?));
+        bound.iter().enumerate().map(is_so).collect::<rusqlite::Result<Vec<bool>>>()
+    };
+    let found = select.query_row(params_from_iter(key.iter().map(Bound)), is_so).optional()?;
+    let Some(is_so) = found else {
+        connection.prepare_cached(&table.sql.insert)?.execute(params_from_iter(bound))?;
+        return Ok(());
+    };
+    let all = table.all();
+    let (mut sets, mut values) = (Vec::new(), Vec::new());
+    for ((name, value), _) in all.iter().zip(&bound).zip(is_so).filter(|(_, is_so)| !is_so) {
+        values.push(value);
+        sets.push(format!("{name} = ?{}", values.len()));
+    }
+    if sets.is_empty() {
+        return Ok(());
+    }
+    let (name, is_row) = (table.quoted(), table.is_row(values.len()));
+    let key: Vec<Bound<'_>> = key.iter().map(Bound).collect();
+    values.extend(&key);
+    let sql = format!("UPDATE {name} SET {} WHERE {is_row}", sets.join(", "));
     connection.prepare_cached(&sql)?.execute(params_from_iter(values))?;
     Ok(())
 }
 
-pub(crate) fn delete(
-    connection: &Connection,
-    place: &str,
-    table: &Table,
-    key: &Row,
-) -> Result<(), ReplicaError> {
-    let sql = format!("DELETE FROM {place} WHERE {}", table.is_row(0));
-    connection.prepare_cached(&sql)?.execute(params_from_iter(key.iter().map(Bound)))?;
+/// Runs a statement of a table for one row.
+pub(crate) fn run_for(connection: &Connection, sql: &str, key: &Row) -> Result<(), ReplicaError> {
+    connection.prepare_cached(sql)?.execute(params_from_iter(key.iter().map(Bound)))?;
     Ok(())
 }

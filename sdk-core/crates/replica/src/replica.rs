@@ -20,6 +20,7 @@ use crate::guard::{Guard, lock, strict_quotes};
 use crate::journal::Journal;
 use crate::outbox::{self, OutboxSize};
 use crate::reader::Reader;
+use crate::ready::ReadyStatements;
 use crate::sets::Sets;
 use crate::stored;
 use crate::table::Tables;
@@ -63,6 +64,7 @@ pub struct Replica {
     pub(crate) index: std::cell::OnceCell<Option<std::mem::ManuallyDrop<std::fs::File>>>,
     pub(crate) known: HashMap<SubscriptionId, Known>,
     pub(crate) making: Making,
+    pub(crate) ready: ReadyStatements,
     pub(crate) outbox: OutboxSize,
     pub(crate) journal: Journal,
     replicated: Arc<RwLock<BTreeSet<String>>>,
@@ -102,6 +104,8 @@ impl Replica {
         connection.set_prepared_statement_cache_capacity(128);
         set_up(&connection)?;
         strict_quotes(&connection)?;
+        // Beside an index of some rows only, a statement would be prepared anew for each value.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         migrate(&connection, format, fresh)?;
         let replicated = Arc::<RwLock<BTreeSet<String>>>::default();
         let guard = Guard::new(Arc::clone(&replicated));
@@ -128,6 +132,7 @@ impl Replica {
             index: std::cell::OnceCell::new(),
             known: HashMap::new(),
             making,
+            ready: ReadyStatements::default(),
             outbox: OutboxSize::default(),
             journal,
             replicated,
@@ -332,10 +337,10 @@ impl Replica {
         self.forget_touched();
         #[cfg(feature = "testing")]
         self.feel_full();
-        self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let done = work(self).and_then(|value| {
             self.read_touched();
-            self.connection.execute_batch("COMMIT")?;
+            self.connection.prepare_cached("COMMIT")?.execute([])?;
             Ok(value)
         });
         if done.is_err() {
@@ -353,6 +358,7 @@ impl Replica {
         self.allowed = Allowed::load(&self.connection, &self.tables)?;
         self.sets = Sets::load(&self.connection)?;
         self.making.know(&self.tables);
+        self.ready.clear();
         self.outbox = outbox::size(&self.connection)?;
         self.known.clear();
         let subscriptions = stored::subscriptions(&self.connection)?;
@@ -371,12 +377,13 @@ impl Replica {
     }
 
     /// Tells the other connections which tables are replicated.
-    fn publish(&self) {
+    fn publish(&mut self) {
         let mut shared = self.replicated.write().unwrap_or_else(PoisonError::into_inner);
         if shared.len() != self.tables.0.len()
             || !self.tables.0.values().all(|table| shared.contains(&table.name))
         {
             *shared = self.tables.0.values().map(|table| table.name.clone()).collect();
+            self.ready.clear();
         }
     }
 

@@ -234,7 +234,7 @@ impl<'a> Rows<'a> {
     pub(crate) fn gone_now(&mut self, table: &Table, key: &Row) -> Result<(), ReplicaError> {
         let present = self.present(At::Base, table, key)?;
         if present.is_some_and(|present| !self.sets.is_held(present.set)) {
-            rebase::delete(self.connection, &table.base(), table, key)?;
+            rebase::run_for(self.connection, &table.sql.delete_image, key)?;
             self.left.stale(table.schema.id, key.clone());
         }
         Ok(())
@@ -305,8 +305,11 @@ impl<'a> Rows<'a> {
     }
 
     fn present(&self, at: At, table: &Table, key: &Row) -> Result<Option<Present>, ReplicaError> {
-        let sql = format!("SELECT _seq, _set FROM {} WHERE {}", at.name(table), table.is_row(0));
-        let mut statement = self.connection.prepare_cached(&sql)?;
+        let sql = match at {
+            At::Table => &table.sql.held,
+            At::Base => &table.sql.held_image,
+        };
+        let mut statement = self.connection.prepare_cached(sql)?;
         let found = statement.query_row(params_from_iter(key.iter().map(Bound)), |row| {
             Ok(Present { seq: row.get(0)?, set: SetId(row.get(1)?) })
         });

@@ -20,20 +20,34 @@ impl Replica {
     /// [`ReplicaError`]. Nothing of the step was done; a new machine goes on from
     /// [`Replica::load`].
     pub fn apply(&mut self, step: &Step) -> Result<Changed, ReplicaError> {
-        let mut changed = match step.synced {
-            true => self.synced(|replica| replica.apply_all(step))?,
-            false => self.apply_all(step)?,
+        self.apply_all(&[step])
+    }
+
+    /// Does steps one after the other, in one transaction: all of them or none.
+    ///
+    /// # Errors
+    /// As [`Replica::apply`]; some of them may be possible alone.
+    pub fn apply_all(&mut self, steps: &[&Step]) -> Result<Changed, ReplicaError> {
+        let mut changed = match steps.iter().any(|step| step.synced) {
+            true => self.synced(|replica| replica.write_steps(steps))?,
+            false => self.write_steps(steps)?,
         };
         let is_of_writes =
             |write: &Write| matches!(write, Write::Settle { .. } | Write::PutWriter(_));
-        if step.writes.iter().any(is_of_writes) {
+        if steps.iter().any(|step| step.writes.iter().any(is_of_writes)) {
             changed.all_of(PENDING);
         }
         Ok(changed)
     }
 
-    fn apply_all(&mut self, step: &Step) -> Result<Changed, ReplicaError> {
-        self.despite_the_app(|replica| replica.write_all(step))
+    fn write_steps(&mut self, steps: &[&Step]) -> Result<Changed, ReplicaError> {
+        self.despite_the_app(|replica| {
+            let mut is_new = false;
+            for step in steps {
+                is_new |= replica.write_all(step)?;
+            }
+            Ok(is_new)
+        })
     }
 
     /// The journal is synced at the end of the transaction, and so with all that was before it.
@@ -78,6 +92,7 @@ impl Replica {
         is_new |= self.follow_schema()?;
         self.sets.store(&self.connection)?;
         if is_new {
+            self.ready.clear();
             self.making.know(&self.tables);
         }
         Ok(is_new)

@@ -1,6 +1,7 @@
 //! A replicated table: its names in SQLite, its columns, what is beside it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use protocol::ids::{ColumnId, TableId};
 use protocol::mutation::Reason;
@@ -10,6 +11,7 @@ use rusqlite::types::{Value as Sqlite, ValueRef as SqliteRef};
 
 use crate::error::ReplicaError;
 use crate::names::quoted;
+use crate::statements::{Statements, is_row};
 use crate::values::typed;
 
 /// The tables that every replica has.
@@ -34,6 +36,8 @@ pub(crate) struct Table {
     pub(crate) schema: TableSchema,
     /// Its SQLite name.
     pub(crate) name: String,
+    /// What runs for each of its rows.
+    pub(crate) sql: Arc<Statements>,
 }
 
 /// The replicated tables, by number.
@@ -43,7 +47,9 @@ pub(crate) struct Tables(pub(crate) BTreeMap<TableId, Table>);
 impl Table {
     pub(crate) fn new(schema: TableSchema) -> Self {
         let name = schema.name.in_replica();
-        Self { schema, name }
+        let key = names(&schema, &schema.primary_key);
+        let sql = Arc::new(Statements::new(&schema, &name, &all(&schema), &key));
+        Self { schema, name, sql }
     }
 
     /// Its name in SQL.
@@ -72,8 +78,7 @@ impl Table {
 
     /// The quoted names of columns; those that it does not have are left out.
     pub(crate) fn names(&self, columns: &[ColumnId]) -> Vec<String> {
-        let name = |id: &ColumnId| self.schema.column(*id).map(|c| quoted(c.name.as_str()));
-        columns.iter().filter_map(name).collect()
+        names(&self.schema, columns)
     }
 
     /// The column with this name.
@@ -110,25 +115,18 @@ impl Table {
     }
 
     /// The columns that the SDK adds.
-    pub(crate) fn hidden(&self) -> impl Iterator<Item = &'static str> {
-        ["_seq", "_set"].into_iter().chain(self.has_expiry().then_some("_expires"))
+    pub(crate) fn hidden(&self) -> impl Iterator<Item = &'static str> + use<> {
+        hidden(&self.schema)
     }
 
     /// The quoted names of all columns: those of the server in its order, then the SDK's.
     pub(crate) fn all(&self) -> Vec<String> {
-        let columns = self.schema.columns.iter().map(|column| quoted(column.name.as_str()));
-        columns.chain(self.hidden().map(str::to_owned)).collect()
+        all(&self.schema)
     }
 
     /// That a row has the key whose values are the parameters behind `before` others.
     pub(crate) fn is_row(&self, before: usize) -> String {
-        let parts: Vec<String> = self
-            .key()
-            .into_iter()
-            .zip(before + 1..)
-            .map(|(name, place)| format!("{name} = ?{place}"))
-            .collect();
-        parts.join(" AND ")
+        is_row(&self.key(), before)
     }
 
     pub(crate) fn has_expiry(&self) -> bool {
@@ -150,6 +148,20 @@ impl Table {
         }
         self.schema.column(column)?.default.clone()
     }
+}
+
+fn names(schema: &TableSchema, columns: &[ColumnId]) -> Vec<String> {
+    let name = |id: &ColumnId| schema.column(*id).map(|column| quoted(column.name.as_str()));
+    columns.iter().filter_map(name).collect()
+}
+
+fn hidden(schema: &TableSchema) -> impl Iterator<Item = &'static str> + use<> {
+    ["_seq", "_set"].into_iter().chain(schema.ttl_seconds.map(|_| "_expires"))
+}
+
+fn all(schema: &TableSchema) -> Vec<String> {
+    let columns = schema.columns.iter().map(|column| quoted(column.name.as_str()));
+    columns.chain(hidden(schema).map(str::to_owned)).collect()
 }
 
 impl Tables {

@@ -38,12 +38,12 @@ impl Tables {
         connection: &Connection,
         schema: &TableSchema,
     ) -> Result<Option<Vec<String>>, ReplicaError> {
+        if self.0.get(&schema.id).is_some_and(|known| known.schema.version >= schema.version) {
+            return Ok(None);
+        }
         let table = Table::new(schema.clone());
         let mut dropped = Vec::new();
         let known = match self.0.entry(schema.id) {
-            Entry::Occupied(known) if known.get().schema.version >= schema.version => {
-                return Ok(None);
-            }
             Entry::Occupied(mut known) => Some(known.insert(table.clone())),
             Entry::Vacant(vacant) => {
                 vacant.insert(table.clone());

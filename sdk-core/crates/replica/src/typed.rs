@@ -113,7 +113,7 @@ impl Transaction<'_> {
     }
 
     fn is_here(&self, table: &Table, key: &Row) -> Result<bool, ReplicaError> {
-        is_in(&self.replica.connection, table, &table.quoted(), key)
+        is_in(&self.replica.connection, &table.sql.is_shown, key)
     }
 }
 

@@ -9,6 +9,17 @@ use rusqlite::types::{ToSqlOutput, ValueRef as Sqlite};
 /// A value, to be bound.
 pub(crate) struct Bound<'a>(pub(crate) &'a Value);
 
+impl Bound<'_> {
+    /// Whether this is what SQLite has.
+    pub(crate) fn is(&self, stored: Sqlite<'_>) -> bool {
+        match self.to_sql() {
+            Ok(ToSqlOutput::Borrowed(value)) => value == stored,
+            Ok(ToSqlOutput::Owned(value)) => Sqlite::from(&value) == stored,
+            _ => false,
+        }
+    }
+}
+
 impl ToSql for Bound<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(match self.0.as_ref() {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use protocol::ids::{ColumnId, Lane, TableId, TableName};
 use protocol::schema::TableKind;
 use protocol::value::{Row, Value};
-use rusqlite::params_from_iter;
+use rusqlite::{Statement, params_from_iter};
 use sdk_machine::{MutationId, StoredMutation};
 
 use crate::allowed::Allowed;
@@ -22,6 +22,7 @@ use crate::options::{Expect, WriteOptions};
 use crate::outbox::{self, Added, Adding, Draft, OutboxSize};
 use crate::pending::TakenBack;
 use crate::reader::{QueryResult, ResultRow, query, rows_of, while_wanted};
+use crate::ready::Ready;
 use crate::rebase;
 use crate::rejected::DealtWith;
 use crate::replica::Replica;
@@ -209,8 +210,12 @@ impl Transaction<'_> {
     }
 
     fn run(&mut self, sql: &str, params: &[Value]) -> Result<Executed, ReplicaError> {
-        let (sql, how) = self.prepared(sql)?;
-        self.replica.may_replace(&sql);
+        let ready = match self.replica.ready.get(sql) {
+            Some(ready) => ready,
+            None => Arc::new(self.taken_apart(sql)?),
+        };
+        let how = self.how(&ready);
+        self.replica.may_replace(&ready.sql);
         let replica = &mut *self.replica;
         let (guard, mut lane) = (replica.guard.clone(), self.lane.clone());
         let is_wanted = Arc::clone(&self.is_wanted);
@@ -219,7 +224,18 @@ impl Transaction<'_> {
             move || is_wanted(),
             |connection| {
                 guard.as_app(how, || {
-                    let mut statement = connection.prepare(&sql)?;
+                    let (mut fresh, mut kept);
+                    let statement: &mut Statement<'_> = match &ready.seen {
+                        Some(seen) => {
+                            guard.recall(seen);
+                            kept = connection.prepare_cached(&ready.sql)?;
+                            &mut kept
+                        }
+                        None => {
+                            fresh = connection.prepare(&ready.sql)?;
+                            &mut fresh
+                        }
+                    };
                     let writes = guard.writes();
                     let is_written = |table: &&Table| writes.contains(&table.name);
                     for table in replica.tables.0.values().filter(is_written) {
@@ -229,7 +245,7 @@ impl Transaction<'_> {
                     }
                     let bound = params_from_iter(params.iter().map(Bound));
                     // Of a statement that gives rows, all of it is done when the last was asked for.
-                    let (columns, rows) = rows_of(&mut statement, bound, Default::default())?;
+                    let (columns, rows) = rows_of(statement, bound, Default::default())?;
                     Ok((columns, rows, connection.changes()))
                 })
             },
@@ -237,8 +253,15 @@ impl Transaction<'_> {
         let is_ddl = guard.is_ddl();
         if is_ddl {
             check_schema(&replica.connection, &guard, &replica.tables)?;
+            replica.ready.clear();
         }
         self.is_schema |= is_ddl;
+        // What the schema is like that this transaction has made is known when it is done. What writes
+        // nothing may be allowed here and not in another one.
+        if ready.seen.is_none() && !self.is_schema && !guard.writes().is_empty() {
+            let (text, upsert) = (ready.sql.clone(), ready.upsert.clone());
+            replica.ready.keep(sql, Ready { sql: text, upsert, seen: Some(guard.seen()) });
+        }
         self.lane = lane;
         for (name, column) in guard.sets() {
             if let Some(table) = replica.tables.named(&name) {
@@ -255,14 +278,22 @@ impl Transaction<'_> {
         Ok(Executed { rows_affected: if counts { count } else { 0 }, columns, rows })
     }
 
-    /// The statement as it is prepared, and how it makes rows. An INSERT into a replicated table
-    /// that names no columns means those of the server.
-    fn prepared(&mut self, sql: &str) -> Result<(String, i64), ReplicaError> {
+    /// How the statement makes rows.
+    fn how(&mut self, ready: &Ready) -> i64 {
+        let Some(named) = &ready.upsert else { return INSERTS };
+        self.upserts.push(named.clone());
+        INSERTS + i64::try_from(self.upserts.len()).unwrap_or(i64::MAX - INSERTS)
+    }
+
+    /// The statement as it is prepared. An INSERT into a replicated table that names no columns means
+    /// those of the server.
+    fn taken_apart(&self, sql: &str) -> Result<Ready, ReplicaError> {
         let mut sql = self.replica.guard.rewrite(sql);
+        let ready = |sql, upsert| Ready { sql, upsert, seen: None };
         let Some(Insertion { table, columns, is_upsert }) = insertion(&sql) else {
-            return Ok((sql, INSERTS));
+            return Ok(ready(sql, None));
         };
-        let Some(table) = self.replica.tables.named(&table) else { return Ok((sql, INSERTS)) };
+        let Some(table) = self.replica.tables.named(&table) else { return Ok(ready(sql, None)) };
         let all: Vec<ColumnId> = table.schema.columns.iter().map(|column| column.id).collect();
         let named = match columns {
             Columns::All(list_at) => {
@@ -277,12 +308,7 @@ impl Transaction<'_> {
                 .map(|name| table.column(name).map(|column| column.id))
                 .collect::<Result<BTreeSet<_>, _>>()?,
         };
-        if !is_upsert {
-            return Ok((sql, INSERTS));
-        }
-        self.upserts.push(named);
-        let place = i64::try_from(self.upserts.len()).unwrap_or(i64::MAX - INSERTS);
-        Ok((sql, INSERTS + place))
+        Ok(ready(sql, is_upsert.then_some(named)))
     }
 
     /// Reads, with what this transaction has written.
@@ -306,7 +332,7 @@ impl Transaction<'_> {
             return Err(ReplicaError::NothingExpected(table.schema.name.to_string()));
         }
         let connection = &self.replica.connection;
-        let was_here = is_in(connection, table, &table.log(), &draft.key)?;
+        let was_here = is_in(connection, &table.sql.is_logged, &draft.key)?;
         if was_here || outbox::is_deleted(connection, &table.schema, &draft.key)? {
             return Ok(());
         }

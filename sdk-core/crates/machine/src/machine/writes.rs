@@ -80,6 +80,11 @@ impl Machine {
                 || self.outgoing.keys().any(|lane| self.may_post(lane, now) && turn().is_of(lane)))
     }
 
+    /// Whether something was sent on this connection and is not decided.
+    pub fn is_sending(&self) -> bool {
+        self.outgoing.values().any(|outgoing| outgoing.posted > outgoing.writer.settled)
+    }
+
     /// Whether a mutation can still be taken back: it has not left the device, or is stuck.
     pub fn may_take_back(&self, id: MutationId) -> bool {
         self.is_sent(id) == Some(false) || self.is_stuck(id)

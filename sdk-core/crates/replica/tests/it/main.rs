@@ -18,6 +18,7 @@ mod histories;
 mod holding;
 mod local;
 mod reading;
+mod ready;
 mod rejections;
 mod replacing;
 mod schema;
