@@ -13,6 +13,7 @@
 mod diagnosing;
 mod file;
 mod follow;
+mod gathering;
 mod idle;
 mod incidents;
 mod suspending;
@@ -40,6 +41,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 pub(crate) use self::file::ReplicaFile;
+use self::gathering::Gathered;
 use self::idle::IdleTimes;
 use self::syncing::Syncing;
 use self::tidying::Tidying;
@@ -117,6 +119,8 @@ pub(crate) struct Driver {
 
     subscriptions: HashMap<SubscriptionId, watch::Sender<Shown>>,
     watches: Watches,
+    /// What the machine wants stored.
+    gathered: Gathered,
     waiting: Waiting,
     verifying: Verifying,
     syncing: Syncing,
@@ -200,6 +204,7 @@ impl Driver {
             tokens,
             reads,
             subscriptions: HashMap::new(),
+            gathered: Gathered::default(),
             waiting: Waiting::default(),
             verifying: Verifying::default(),
             syncing: Syncing::default(),
@@ -473,22 +478,7 @@ impl Driver {
             SocketEvent::Connected => {
                 self.event(Event::Connected { attempt });
             }
-            SocketEvent::Frame(frame) => {
-                if let ServerFrame::Welcome(welcome) = &*frame {
-                    let since = i64::try_from(self.begun.elapsed().as_micros()).unwrap_or(0);
-                    self.time_at_begin = Some(welcome.time.saturating_sub(since));
-                    self.note_clock(welcome.time);
-                    self.log(LogLevel::Info, || "connected".to_owned());
-                }
-                if let ServerFrame::Goodbye(goodbye) = &*frame {
-                    let (code, message) = (goodbye.code, &goodbye.message);
-                    self.log(LogLevel::Info, || {
-                        format!("the server says goodbye: {code}: {message}")
-                    });
-                }
-                self.event(Event::Frame { attempt, frame: *frame });
-                self.note_synced();
-            }
+            SocketEvent::Frame(_) => self.frames(attempt, event),
             SocketEvent::Disconnected(why) => {
                 self.socket = None;
                 self.store_synced(0);
@@ -497,6 +487,23 @@ impl Driver {
                 self.log(LogLevel::Info, || format!("disconnected: {why}"));
                 self.event(Event::Disconnected { attempt });
             }
+        }
+    }
+
+    /// What a frame says to all of the client.
+    fn note_frame(&mut self, frame: &ServerFrame) {
+        match frame {
+            ServerFrame::Welcome(welcome) => {
+                let since = i64::try_from(self.begun.elapsed().as_micros()).unwrap_or(0);
+                self.time_at_begin = Some(welcome.time.saturating_sub(since));
+                self.note_clock(welcome.time);
+                self.log(LogLevel::Info, || "connected".to_owned());
+            }
+            ServerFrame::Goodbye(goodbye) => {
+                let (code, message) = (goodbye.code, &goodbye.message);
+                self.log(LogLevel::Info, || format!("the server says goodbye: {code}: {message}"));
+            }
+            _ => {}
         }
     }
 

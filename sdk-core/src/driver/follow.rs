@@ -1,18 +1,37 @@
 //! What the machine wants is done, and what came of it is told.
 
 use protocol::frame::v1::{ClientFrame, Mutate};
-use sdk_machine::{Attempt, Event, Instruction, Machine, Outgoing, Step, Stored, SubscriptionId};
+use sdk_machine::{Attempt, Event, Instruction, Machine, Outgoing, Stored, SubscriptionId};
 use sdk_replica::{Changed, Replica, ReplicaError};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::{Driver, FRAMES_WAITING_MAX, TRY_AGAIN, TRY_AGAIN_MAX, token};
 use crate::config::LogLevel;
-use crate::error::Error;
 use crate::incident::Incident;
 use crate::status::{Status, StatusReason, StatusWord};
 use crate::subscription::Progress;
 use crate::verify::Verdict;
+
+/// What is stored, and what is told when it is.
+fn is_gathered(instruction: &Instruction) -> bool {
+    match instruction {
+        Instruction::AskToken { .. }
+        | Instruction::Dial { .. }
+        | Instruction::Send(_)
+        | Instruction::Mutate(_)
+        | Instruction::Hangup { .. }
+        | Instruction::Compare(_) => false,
+        Instruction::Apply(_)
+        | Instruction::StatusChanged
+        | Instruction::SubscriptionChanged(_)
+        | Instruction::StatementEnded(..)
+        | Instruction::ServerIs(..)
+        | Instruction::MutationChanged(..)
+        | Instruction::Verified(..)
+        | Instruction::Same { .. } => true,
+    }
+}
 
 impl Driver {
     /// Tells the machine that something has happened, and does what it wants. Says whether that was
@@ -37,8 +56,17 @@ impl Driver {
     /// Does one after the other. Where a step cannot be done, the rest is dropped. Says whether all
     /// were done.
     pub(super) fn follow(&mut self, instructions: Vec<Instruction>) -> bool {
-        let (mut unreadable, mut compared) = (Vec::new(), Vec::new());
+        self.gather(instructions) && self.apply_gathered()
+    }
+
+    /// The same, but what is to be stored last is only gathered, and nobody is told of it yet.
+    pub(super) fn gather(&mut self, instructions: Vec<Instruction>) -> bool {
+        let mut events = Vec::new();
         for instruction in instructions {
+            // What leaves the device is stored before.
+            if !is_gathered(&instruction) && !self.apply_gathered() {
+                return false;
+            }
             match instruction {
                 Instruction::AskToken { attempt } => {
                     token::ask(&self.config, attempt, self.token_answers.clone());
@@ -47,7 +75,7 @@ impl Driver {
                 Instruction::Send(frame) => self.send(&frame),
                 Instruction::Mutate(outgoing) => match self.mutate(&outgoing) {
                     Ok(frame) => self.send(&ClientFrame::Mutate(Box::new(frame))),
-                    Err(ReplicaError::Unreadable(id)) => unreadable.push(id),
+                    Err(ReplicaError::Unreadable(id)) => events.push(Event::Unreadable(id)),
                     Err(error) => {
                         self.fail(error);
                         return false;
@@ -58,52 +86,26 @@ impl Driver {
                         self.socket = None;
                     }
                 }
-                Instruction::Apply(step) => match self.apply(&step) {
-                    Ok(changed) => {
-                        self.note(changed);
-                        self.stepped(&step);
-                    }
-                    Err(error) => {
-                        self.fail(error);
-                        return false;
-                    }
-                },
-                Instruction::StatusChanged => self.look_at_stall(),
-                Instruction::SubscriptionChanged(id) => self.show(id),
-                Instruction::StatementEnded(id, answer) => {
-                    self.waiting.ended(id, answer.map_err(Error::from));
-                }
-                Instruction::ServerIs(id, positions) => self.syncing.server_is(id, positions),
-                Instruction::MutationChanged(id, progress) => self.mutation_changed(id, progress),
                 Instruction::Compare(of) => {
                     match self.replica.get().and_then(|replica| replica.digest(&of)) {
-                        Ok(ours) => compared.push(Event::Compared(of, ours)),
+                        Ok(ours) => events.push(Event::Compared(of, ours)),
                         Err(error) => {
                             self.fail(error);
                             return false;
                         }
                     }
                 }
-                Instruction::Verified(id, verdict) => self.verified(id, verdict.into()),
-                Instruction::Same { asked, is } => self.same(asked, is),
+                gathered => self.gathered.add(gathered),
             }
         }
-        let events = unreadable.into_iter().map(Event::Unreadable).chain(compared);
         events.into_iter().all(|event| self.event(event))
     }
 
-    fn verified(&mut self, id: SubscriptionId, verdict: Verdict) {
+    pub(super) fn verified(&mut self, id: SubscriptionId, verdict: Verdict) {
         if let Verdict::Different(mismatch) = &verdict {
             self.incident(Incident::Mismatched(mismatch.clone()));
         }
         self.verifying.verified(id, &verdict);
-    }
-
-    fn apply(&mut self, step: &Step) -> Result<Changed, ReplicaError> {
-        let writer = self.writer();
-        let replica = self.replica.get_mut()?;
-        replica.note_writer(&writer);
-        replica.apply(step)
     }
 
     fn mutate(&self, outgoing: &Outgoing) -> Result<Mutate, ReplicaError> {
@@ -132,6 +134,7 @@ impl Driver {
         self.log(LogLevel::Warn, || format!("the replica cannot be written: {}", reason.message));
         self.socket = None;
         self.is_stale = true;
+        self.gathered.clear();
         // Some steps may be possible while another one, which comes again each time, is not.
         let now = Instant::now();
         let failed_at = self.failed_at.replace(now);
@@ -234,7 +237,7 @@ impl Driver {
         self.look_at_syncs();
     }
 
-    fn show(&mut self, id: SubscriptionId) {
+    pub(super) fn show(&mut self, id: SubscriptionId) {
         self.has_shown = true;
         let Some(shown) = self.subscriptions.get(&id) else { return };
         match self.machine.subscription(id) {
@@ -253,7 +256,7 @@ impl Driver {
     }
 
     /// Two subscriptions have turned out to be one.
-    fn same(&mut self, asked: SubscriptionId, is: SubscriptionId) {
+    pub(super) fn same(&mut self, asked: SubscriptionId, is: SubscriptionId) {
         self.verifying.same(asked, is);
         let Some(gone) = self.subscriptions.remove(&asked) else { return };
         let Some(view) = self.machine.subscription(is) else { return };

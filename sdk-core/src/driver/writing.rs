@@ -21,8 +21,8 @@ use crate::written::{MutationState, Wrote};
 const TRANSACTION: Duration = Duration::from_secs(5);
 const TRANSACTION_PAUSE: Duration = Duration::from_millis(250);
 
-/// How long it is at least from one sending to the next, so that an application that writes one thing
-/// after the other does not wait for the disk each time. The first of them waits for nothing.
+/// How long it is at least from one sending to the next while something is on its way, so that an
+/// application that writes one thing after the other does not wait for the disk each time.
 const TOGETHER: Duration = Duration::from_millis(3);
 
 /// How long a write that is not to wait for a connection may wait to be sent over it.
@@ -160,7 +160,7 @@ impl Driver {
     /// Whether it is time to send what was written.
     pub(super) fn is_flush_due(&self) -> bool {
         !self.is_stale
-            && self.flush_at.is_none_or(|at| Instant::now() >= at)
+            && (self.flush_at.is_none_or(|at| Instant::now() >= at) || !self.machine.is_sending())
             && self.machine.has_to_send(self.moment().now)
     }
 

@@ -105,6 +105,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         soon(self.0.send(Message::Binary(bytes.into()))).await.unwrap();
     }
 
+    /// The same with several, which come together.
+    pub(crate) async fn send_together(&mut self, frames: impl IntoIterator<Item = ServerFrame>) {
+        for frame in frames {
+            let bytes = codec::encode(&frame);
+            soon(self.0.feed(Message::Binary(bytes.into()))).await.unwrap();
+        }
+        soon(self.0.flush()).await.unwrap();
+    }
+
     /// The same, to a client that may have gone.
     pub(crate) async fn send_if_any(&mut self, frame: ServerFrame) {
         let bytes = codec::encode(&frame);

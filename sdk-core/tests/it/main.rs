@@ -20,6 +20,7 @@ mod statements;
 mod suspending;
 mod syncing;
 mod tidying;
+mod together;
 mod users;
 mod verdicts;
 mod watchers;
