@@ -134,7 +134,6 @@ impl Driver {
         self.log(LogLevel::Warn, || format!("the replica cannot be written: {}", reason.message));
         self.socket = None;
         self.is_stale = true;
-        self.gathered.clear();
         // Some steps may be possible while another one, which comes again each time, is not.
         let now = Instant::now();
         let failed_at = self.failed_at.replace(now);
@@ -231,7 +230,10 @@ impl Driver {
                 replica.tell_rows_of(tables);
             }
         }
-        self.waiting.look_at(&self.machine);
+        // Else the machine does not speak of what is stored.
+        if !self.is_stale {
+            self.waiting.look_at(&self.machine);
+        }
         self.verifying.look_at(&self.machine);
         self.show_status();
         self.look_at_syncs();

@@ -4,7 +4,7 @@
 use sdk_machine::{Attempt, Event, Instruction, Step, Write};
 use sdk_replica::ReplicaError;
 
-use super::Driver;
+use super::{Driver, FRAMES_WAITING_MAX};
 use crate::error::Error;
 use crate::ports::SocketEvent;
 
@@ -24,10 +24,6 @@ impl Gathered {
             self.rows += step.writes.iter().map(rows).sum::<usize>();
         }
         self.instructions.push(instruction);
-    }
-
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
     }
 
     fn is_enough(&self) -> bool {
@@ -55,12 +51,15 @@ impl Driver {
         if self.is_stale {
             return;
         }
-        let mut next = Some(first);
+        let (mut next, mut taken) = (Some(first), 0);
         while let Some(SocketEvent::Frame(frame)) = next {
             self.note_frame(&frame);
+            taken += 1;
             let moment = self.moment();
             let instructions = self.machine.handle(Event::Frame { attempt, frame: *frame }, moment);
-            let goes_on = self.gather(instructions) && !self.gathered.is_enough();
+            let goes_on = self.gather(instructions)
+                && !self.gathered.is_enough()
+                && taken < FRAMES_WAITING_MAX;
             let socket = self.socket.as_mut().filter(|(of, ..)| goes_on && *of == attempt);
             next = socket.and_then(|(.., events)| events.try_recv().ok());
         }
@@ -74,40 +73,58 @@ impl Driver {
     /// Stores what was gathered, and tells who is concerned. Says whether that was possible.
     pub(super) fn apply_gathered(&mut self) -> bool {
         let Gathered { instructions, .. } = std::mem::take(&mut self.gathered);
-        let mut steps: Vec<&Step> = Vec::new();
-        for instruction in &instructions {
-            if let Instruction::Apply(step) = instruction {
-                steps.push(step);
-            }
-        }
-        // Where one of them cannot be done, those before it are.
-        let is_done = steps.len() > 1 && self.apply(&steps).is_ok();
+        let (is_done, mut failed) = match self.apply_together(&instructions) {
+            Ok(is_done) => (is_done, None),
+            Err(error) => (false, Some(error)),
+        };
         for instruction in instructions {
             match instruction {
-                Instruction::Apply(step) => {
-                    if !is_done && let Err(error) = self.apply(&[&step]) {
-                        self.fail(error);
-                        return false;
-                    }
-                    self.stepped(&step);
-                }
-                Instruction::StatusChanged => self.look_at_stall(),
-                Instruction::SubscriptionChanged(id) => self.show(id),
+                // Who has asked the server has its answer, also where the disk takes nothing.
                 Instruction::StatementEnded(id, answer) => {
                     self.waiting.ended(id, answer.map_err(Error::from));
                 }
+                Instruction::Verified(id, verdict) => self.verified(id, verdict.into()),
+                _ if failed.is_some() => {}
+                Instruction::Apply(step) => {
+                    let done = if is_done { Ok(()) } else { self.apply(&[&step]) };
+                    match done {
+                        Ok(()) => self.stepped(&step),
+                        Err(error) => failed = Some(error),
+                    }
+                }
+                Instruction::StatusChanged => self.look_at_stall(),
+                Instruction::SubscriptionChanged(id) => self.show(id),
                 Instruction::ServerIs(id, positions) => self.syncing.server_is(id, positions),
                 Instruction::MutationChanged(id, progress) => self.mutation_changed(id, progress),
-                Instruction::Verified(id, verdict) => self.verified(id, verdict.into()),
                 Instruction::Same { asked, is } => self.same(asked, is),
                 // The others are done at once.
                 _ => {}
             }
         }
-        true
+        match failed {
+            Some(error) => {
+                self.fail(error);
+                false
+            }
+            None => true,
+        }
+    }
+
+    /// Stores all steps in one transaction. Says whether they are stored: where one of them will never
+    /// be, those before it can be, one by one.
+    fn apply_together(&mut self, instructions: &[Instruction]) -> Result<bool, ReplicaError> {
+        let steps: Vec<&Step> = instructions.iter().filter_map(Instruction::step).collect();
+        match self.apply(&steps) {
+            Ok(()) => Ok(true),
+            Err(error) if steps.len() == 1 || error.may_pass() => Err(error),
+            Err(_) => Ok(false),
+        }
     }
 
     fn apply(&mut self, steps: &[&Step]) -> Result<(), ReplicaError> {
+        if steps.is_empty() {
+            return Ok(());
+        }
         let writer = self.writer();
         let replica = self.replica.get_mut()?;
         replica.note_writer(&writer);

@@ -11,7 +11,7 @@ use sdk_core::{Error, ErrorCode, RemoteOptions, SubscribeOptions, Value};
 
 use crate::fake::{Device, Fake, Session, delta, epoch, ids, row, seq, soon, table};
 
-async fn sql<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(
+pub(crate) async fn sql<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(
     session: &mut Session<S>,
 ) -> Sql {
     match session.next().await {
@@ -20,7 +20,7 @@ async fn sql<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(
     }
 }
 
-fn outcome(sql: &Sql, outcome: SqlOutcome) -> ServerFrame {
+pub(crate) fn outcome(sql: &Sql, outcome: SqlOutcome) -> ServerFrame {
     ServerFrame::SqlResult(SqlResult { request: sql.request, outcome })
 }
 

@@ -1,11 +1,12 @@
 //! Frames that come together are stored together, and each means what it means alone.
 
-use protocol::frame::v1::{Delta, RowChange, ServerFrame};
+use protocol::frame::v1::{Delta, RowChange, ServerFrame, SqlDone, SqlOutcome};
 use protocol::ids::{Birth, QueryNumber};
 use sdk_core::{MutationState, Value};
 
 use crate::fake::{Device, Fake, delta, frontier, ids, seq, soon};
 use crate::sending::{INSERT, decided, live, mutate, shows, subscribe};
+use crate::statements::{outcome, sql};
 
 /// A commit with bytes in a column of text, which no replica can store.
 fn impossible(at: u64) -> ServerFrame {
@@ -42,6 +43,26 @@ async fn what_comes_before_something_impossible_is_stored() {
     shows(&mut watch, &[1, 2, 11, 12, 13, 14, 50]).await;
     assert_eq!(client.pending().await.unwrap().count(), 0);
     session.send(frontier(15)).await;
+    client.close().await;
+}
+
+/// The server has done what was asked of it, whatever the device can store.
+#[tokio::test]
+async fn an_answer_is_told_that_comes_behind_something_impossible() {
+    let (fake, device) = (Fake::new().await, Device::new());
+    let client = device.open(&fake.url()).await;
+    subscribe(&client).await;
+    let (mut session, _) = live(&fake).await;
+    let mut watch = client.watch("SELECT id FROM app.notes ORDER BY id", &[]).unwrap();
+    shows(&mut watch, &[1, 2]).await;
+    let asking = client.clone();
+    let asked = tokio::spawn(async move { asking.remote("DELETE FROM app.notes", &[]).await });
+    let sql = sql(&mut session).await;
+    let done = SqlOutcome::Done(SqlDone { rows_affected: Some(7), positions: vec![] });
+    session.send_together([delta(10, 11, 64, 11, true), impossible(12), outcome(&sql, done)]).await;
+    assert_eq!(soon(asked).await.unwrap().unwrap().rows_affected, Some(7));
+    let (_session, hello) = fake.welcome().await;
+    assert_eq!(hello.lanes[0].since_seq, seq(11));
     client.close().await;
 }
 

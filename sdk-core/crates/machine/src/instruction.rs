@@ -65,6 +65,16 @@ pub enum Instruction {
     },
 }
 
+impl Instruction {
+    /// The step that it wants executed.
+    pub fn step(&self) -> Option<&Step> {
+        match self {
+            Self::Apply(step) => Some(step),
+            _ => None,
+        }
+    }
+}
+
 /// Mutations that follow each other, to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outgoing {

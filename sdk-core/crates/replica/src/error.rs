@@ -168,7 +168,7 @@ impl ReplicaError {
 
 impl ReplicaError {
     /// Whether the same can succeed later, with nothing changed in the file.
-    pub(crate) fn may_pass(&self) -> bool {
+    pub fn may_pass(&self) -> bool {
         matches!(self, Self::InUse | Self::DiskFull | Self::File(_) | Self::Interrupted)
     }
 }

@@ -46,7 +46,7 @@ impl Replica {
         let dropped = self.transaction(|replica| {
             let dropped = drop_objects(&replica.connection, &replica.guard, has_views)?;
             if !dropped.is_empty() {
-                replica.ready.clear();
+                replica.forget_statements();
                 work(replica)?;
             }
             Ok(dropped)

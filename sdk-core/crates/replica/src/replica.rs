@@ -358,7 +358,7 @@ impl Replica {
         self.allowed = Allowed::load(&self.connection, &self.tables)?;
         self.sets = Sets::load(&self.connection)?;
         self.making.know(&self.tables);
-        self.ready.clear();
+        self.forget_statements();
         self.outbox = outbox::size(&self.connection)?;
         self.known.clear();
         let subscriptions = stored::subscriptions(&self.connection)?;
@@ -367,6 +367,12 @@ impl Replica {
         }
         self.publish();
         Ok(subscriptions)
+    }
+
+    /// Tables are not as they were. What was prepared before would give the columns of then once more.
+    pub(crate) fn forget_statements(&mut self) {
+        self.ready.clear();
+        self.connection.flush_prepared_statement_cache();
     }
 
     pub(crate) fn know(&mut self, id: SubscriptionId, known: Option<Known>) {
@@ -379,11 +385,14 @@ impl Replica {
     /// Tells the other connections which tables are replicated.
     fn publish(&mut self) {
         let mut shared = self.replicated.write().unwrap_or_else(PoisonError::into_inner);
-        if shared.len() != self.tables.0.len()
-            || !self.tables.0.values().all(|table| shared.contains(&table.name))
-        {
+        let is_other = shared.len() != self.tables.0.len()
+            || !self.tables.0.values().all(|table| shared.contains(&table.name));
+        if is_other {
             *shared = self.tables.0.values().map(|table| table.name.clone()).collect();
-            self.ready.clear();
+        }
+        drop(shared);
+        if is_other {
+            self.forget_statements();
         }
     }
 

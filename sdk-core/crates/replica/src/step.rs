@@ -92,7 +92,7 @@ impl Replica {
         is_new |= self.follow_schema()?;
         self.sets.store(&self.connection)?;
         if is_new {
-            self.ready.clear();
+            self.forget_statements();
             self.making.know(&self.tables);
         }
         Ok(is_new)

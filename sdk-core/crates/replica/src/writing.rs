@@ -253,7 +253,7 @@ impl Transaction<'_> {
         let is_ddl = guard.is_ddl();
         if is_ddl {
             check_schema(&replica.connection, &guard, &replica.tables)?;
-            replica.ready.clear();
+            replica.forget_statements();
         }
         self.is_schema |= is_ddl;
         // What the schema is like that this transaction has made is known when it is done. What writes

@@ -39,6 +39,33 @@ fn a_statement_follows_the_table() {
     assert!(refused.to_string().contains("no column extra"), "{refused}");
 }
 
+/// SQLite says the names of the columns before it finds out that a table has got one.
+#[test]
+fn what_a_statement_returns_follows_the_table() {
+    let place = Place::new();
+    let mut replica = place.with_messages();
+    write(&mut replica, "CREATE TABLE mine (id INTEGER PRIMARY KEY, n INTEGER)");
+    write(&mut replica, "INSERT INTO mine VALUES (1, 0)");
+    let local = "UPDATE mine SET n = n + 1 RETURNING *";
+    let replicated = "UPDATE chat.messages SET body = body || 'x' WHERE id = 1 RETURNING *";
+    let width = |replica: &mut Replica, sql| {
+        let widths = [(); 3].map(|()| execute(replica, sql, &[]).unwrap().rows[0].len());
+        assert_eq!(widths, [widths[0]; 3], "{sql}");
+        widths[0]
+    };
+    assert_eq!(width(&mut replica, local), 2);
+    assert_eq!(width(&mut replica, replicated), 5);
+    write(&mut replica, "ALTER TABLE mine ADD COLUMN more TEXT");
+    let mut later = messages();
+    later.version = SchemaVersion(2);
+    later.columns.push(column(5, "likes", ColumnType::BigInt));
+    replica.apply(&step(vec![put(1, known(later, &[1, 2, 3, 4, 5]))])).unwrap();
+    assert_eq!(width(&mut replica, local), 3);
+    assert_eq!(width(&mut replica, replicated), 6);
+    write(&mut replica, "ALTER TABLE mine DROP COLUMN more");
+    assert_eq!(width(&mut replica, local), 2);
+}
+
 #[test]
 fn what_a_transaction_may_do_alone_another_may_not() {
     let place = Place::new();
