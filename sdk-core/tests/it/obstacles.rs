@@ -11,7 +11,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use crate::fake::{Device, Fake, Session, delta, frontier, ids, soon, subscribed, table, welcome};
-use crate::sending::{INSERT, decided, live, mutate, shows, subscribe};
+use crate::sending::{INSERT, begun, decided, live, mutate, shows, subscribe};
 
 async fn insert(client: &Client, id: i64) -> sdk_core::Mutation {
     client.execute(INSERT, &[Value::Integer(id)]).await.unwrap()
@@ -22,11 +22,7 @@ async fn insert(client: &Client, id: i64) -> sdk_core::Mutation {
 #[tokio::test]
 async fn what_others_write_comes_while_nothing_is_decided() {
     let (fake, device) = (Fake::new().await, Device::new());
-    let client = device.open(&fake.url()).await;
-    subscribe(&client).await;
-    let (mut session, _) = live(&fake).await;
-    let mut watch = client.watch("SELECT id FROM app.notes ORDER BY id", &[]).unwrap();
-    shows(&mut watch, &[1, 2]).await;
+    let (client, mut session, mut watch) = begun(&fake, &device).await;
     let written = insert(&client, 50).await;
     let (sent, hash) = mutate(&mut session).await;
     for at in 11..=30 {
@@ -64,11 +60,7 @@ async fn fill(client: &Client) {
 #[tokio::test]
 async fn what_others_write_comes_while_nothing_goes_out() {
     let (fake, device) = (with_little_room().await, Device::new());
-    let client = device.open(&fake.url()).await;
-    subscribe(&client).await;
-    let (mut session, _) = live(&fake).await;
-    let mut watch = client.watch("SELECT id FROM app.notes ORDER BY id", &[]).unwrap();
-    shows(&mut watch, &[1, 2]).await;
+    let (client, mut session, mut watch) = begun(&fake, &device).await;
     fill(&client).await;
     let written = insert(&client, 50).await;
     for at in 11..=30 {
@@ -158,11 +150,7 @@ async fn until_offline(client: &Client) {
 #[tokio::test]
 async fn the_page_of_a_proxy_refuses_nothing() {
     let (fake, device) = (Fake::new().await, Device::new());
-    let client = device.open(&fake.url()).await;
-    subscribe(&client).await;
-    let (mut session, _) = live(&fake).await;
-    let mut watch = client.watch("SELECT id FROM app.notes ORDER BY id", &[]).unwrap();
-    shows(&mut watch, &[1, 2]).await;
+    let (client, mut session, _) = begun(&fake, &device).await;
     let one = insert(&client, 5).await;
     mutate(&mut session).await;
     drop(session);

@@ -33,6 +33,16 @@ pub(crate) async fn live(fake: &Fake) -> (Session<TcpStream>, protocol::frame::v
     (session, hello)
 }
 
+/// A client that shows the two notes of such a connection, and the connection.
+pub(crate) async fn begun(fake: &Fake, device: &Device) -> (Client, Session<TcpStream>, Watch) {
+    let client = device.open(&fake.url()).await;
+    subscribe(&client).await;
+    let (session, _) = live(fake).await;
+    let mut watch = client.watch("SELECT id FROM app.notes ORDER BY id", &[]).unwrap();
+    shows(&mut watch, &[1, 2]).await;
+    (client, session, watch)
+}
+
 pub(crate) async fn shows(watch: &mut Watch, wanted: &[i64]) {
     soon(async { while ids(&watch.next().await.unwrap().rows) != wanted {} }).await;
 }
@@ -89,11 +99,7 @@ pub(crate) fn decided(
 #[tokio::test]
 async fn a_write_is_accepted_with_its_commit() {
     let (fake, device) = (Fake::new().await, Device::new());
-    let client = device.open(&fake.url()).await;
-    subscribe(&client).await;
-    let (mut session, _) = live(&fake).await;
-    let mut watch = client.watch("SELECT id FROM app.notes ORDER BY id", &[]).unwrap();
-    shows(&mut watch, &[1, 2]).await;
+    let (client, mut session, _) = begun(&fake, &device).await;
     let written = client.execute(INSERT, &[Value::Integer(11)]).await.unwrap();
     let (sent, hash) = mutate(&mut session).await;
     assert_eq!((sent.first, sent.epoch, sent.mutations.len()), (number(1), epoch(), 1));
@@ -116,11 +122,7 @@ async fn a_write_is_accepted_with_its_commit() {
 #[tokio::test]
 async fn a_write_that_is_rejected_is_undone_and_the_next_one_is_not() {
     let (fake, device) = (Fake::new().await, Device::new());
-    let client = device.open(&fake.url()).await;
-    subscribe(&client).await;
-    let (mut session, _) = live(&fake).await;
-    let mut watch = client.watch("SELECT id FROM app.notes ORDER BY id", &[]).unwrap();
-    shows(&mut watch, &[1, 2]).await;
+    let (client, mut session, mut watch) = begun(&fake, &device).await;
     let one = client.execute(INSERT, &[Value::Integer(5)]).await.unwrap();
     let (sent, hash) = mutate(&mut session).await;
     let two = client.execute(INSERT, &[Value::Integer(6)]).await.unwrap();

@@ -5,7 +5,7 @@ use protocol::ids::{Birth, QueryNumber};
 use sdk_core::{MutationState, Value};
 
 use crate::fake::{Device, Fake, delta, frontier, ids, seq, soon};
-use crate::sending::{INSERT, decided, live, mutate, shows, subscribe};
+use crate::sending::{INSERT, begun, decided, mutate, shows};
 use crate::statements::{outcome, sql};
 
 /// A commit with bytes in a column of text, which no replica can store.
@@ -25,11 +25,7 @@ fn impossible(at: u64) -> ServerFrame {
 #[tokio::test]
 async fn what_comes_before_something_impossible_is_stored() {
     let (fake, device) = (Fake::new().await, Device::new());
-    let client = device.open(&fake.url()).await;
-    subscribe(&client).await;
-    let (mut session, _) = live(&fake).await;
-    let mut watch = client.watch("SELECT id FROM app.notes ORDER BY id", &[]).unwrap();
-    shows(&mut watch, &[1, 2]).await;
+    let (client, mut session, mut watch) = begun(&fake, &device).await;
     let written = client.execute(INSERT, &[Value::Integer(50)]).await.unwrap();
     let (sent, hash) = mutate(&mut session).await;
     let mut frames: Vec<_> =
@@ -50,11 +46,7 @@ async fn what_comes_before_something_impossible_is_stored() {
 #[tokio::test]
 async fn an_answer_is_told_that_comes_behind_something_impossible() {
     let (fake, device) = (Fake::new().await, Device::new());
-    let client = device.open(&fake.url()).await;
-    subscribe(&client).await;
-    let (mut session, _) = live(&fake).await;
-    let mut watch = client.watch("SELECT id FROM app.notes ORDER BY id", &[]).unwrap();
-    shows(&mut watch, &[1, 2]).await;
+    let (client, mut session, _) = begun(&fake, &device).await;
     let asking = client.clone();
     let asked = tokio::spawn(async move { asking.remote("DELETE FROM app.notes", &[]).await });
     let sql = sql(&mut session).await;
@@ -70,11 +62,7 @@ async fn an_answer_is_told_that_comes_behind_something_impossible() {
 #[tokio::test]
 async fn what_is_told_is_stored() {
     let (fake, device) = (Fake::new().await, Device::new());
-    let client = device.open(&fake.url()).await;
-    subscribe(&client).await;
-    let (mut session, _) = live(&fake).await;
-    let mut watch = client.watch("SELECT id FROM app.notes ORDER BY id", &[]).unwrap();
-    shows(&mut watch, &[1, 2]).await;
+    let (client, mut session, _) = begun(&fake, &device).await;
     for round in 0..20_i64 {
         let first = 11 + 5 * u64::try_from(round).unwrap();
         let id = 1_000 + round;
