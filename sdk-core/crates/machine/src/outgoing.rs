@@ -92,6 +92,7 @@ impl Outgoing {
             settled_hash: ContentHash::START,
             sent: MutationNumber::ZERO,
             sent_place: Place(0),
+            sent_elsewhere: Place(0),
             confirmed: MutationNumber::ZERO,
             stuck: None,
         })
@@ -279,7 +280,12 @@ impl Outgoing {
     /// Up to where mutations may have been decided that the server does not know any more: what was
     /// sent first on this connection, it has just said that it was not.
     pub(crate) fn uncertain_through(&self) -> MutationNumber {
-        self.number(self.entries.partition_point(|entry| entry.place <= self.sent_before))
+        self.through(self.sent_before)
+    }
+
+    /// The number of the last that stands at this place or before it.
+    fn through(&self, place: Place) -> MutationNumber {
+        self.number(self.entries.partition_point(|entry| entry.place <= place))
     }
 
     /// The hash before the next one to be sent.
@@ -382,8 +388,26 @@ impl Outgoing {
         self.rename(b"");
     }
 
-    /// The same in another history, or where the server has forgotten the client: nobody else has
-    /// sent any of it there.
+    /// The lane is in another history, which has decided this identity's mutations up to `decided`. What
+    /// waits goes again. Where it knows nothing of this identity, and what waits was sent to a third
+    /// one under another, it may have that: it may be of a time between both.
+    pub(crate) fn change_history(
+        &mut self,
+        epoch: Epoch,
+        decided: MutationNumber,
+        left: &mut Vec<Left>,
+    ) {
+        let elsewhere = self.writer.sent_elsewhere;
+        let from = match decided {
+            MutationNumber::ZERO => self.through(elsewhere),
+            _ => decided,
+        };
+        self.begin_anew(from.next(), epoch.as_bytes(), left);
+        self.writer.sent_elsewhere = self.writer.sent_place;
+    }
+
+    /// What waits is told anew where the server has forgotten the client, or never knew it: nobody else
+    /// has sent any of it there.
     pub(crate) fn begin_anew(&mut self, from: MutationNumber, why: &[u8], left: &mut Vec<Left>) {
         self.give_up_before(from, left);
         self.rename(why);

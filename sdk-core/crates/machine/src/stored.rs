@@ -71,6 +71,8 @@ pub struct StoredWriter {
     pub sent: MutationNumber,
     /// The last that may have left it, under whatever identity.
     pub sent_place: Place,
+    /// The last that was sent to another history of the lane, under another identity.
+    pub sent_elsewhere: Place,
     /// Up to where they were decided when the replica was last known to survive a power cut.
     pub confirmed: MutationNumber,
     /// The one that could not be delivered, and for which the lane waits.

@@ -35,6 +35,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../sql/005_rejections.sql"),
     include_str!("../sql/006_idle.sql"),
     include_str!("../sql/007_schema.sql"),
+    include_str!("../sql/008_histories.sql"),
 ];
 
 /// How many expired rows go at once.

@@ -68,7 +68,8 @@ pub(crate) fn fill_digests(connection: &Connection) -> Result<(), ReplicaError> 
 
 pub(crate) fn writers(connection: &Connection) -> Result<Vec<StoredWriter>, ReplicaError> {
     let mut select = connection.prepare(
-        "SELECT lane, client, since, epoch, settled, settled_hash, sent, sent_id, confirmed, stuck
+        "SELECT lane, client, since, epoch, settled, settled_hash, sent, sent_id, confirmed, stuck,
+                sent_elsewhere
          FROM tw_writers",
     )?;
     let mut rows = select.query([])?;
@@ -90,6 +91,7 @@ pub(crate) fn writers(connection: &Connection) -> Result<Vec<StoredWriter>, Repl
             sent_place: Place(row.get(7)?),
             confirmed: number(row.get(8)?)?,
             stuck: row.get::<_, Option<i64>>(9)?.map(MutationId),
+            sent_elsewhere: Place(row.get(10)?),
         });
     }
     Ok(all)
@@ -103,13 +105,14 @@ pub(crate) fn put_writer(
     connection
         .prepare_cached(
             "INSERT INTO tw_writers
-             (lane, client, since, epoch, settled, settled_hash, sent, sent_id, confirmed, stuck)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+             (lane, client, since, epoch, settled, settled_hash, sent, sent_id, confirmed, stuck,
+              sent_elsewhere)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
              ON CONFLICT (lane) DO UPDATE SET client = excluded.client, since = excluded.since,
              epoch = excluded.epoch, settled = excluded.settled,
              settled_hash = excluded.settled_hash, sent = excluded.sent,
              sent_id = excluded.sent_id, confirmed = excluded.confirmed,
-             stuck = excluded.stuck",
+             stuck = excluded.stuck, sent_elsewhere = excluded.sent_elsewhere",
         )?
         .execute(params![
             writer.lane.to_string(),
@@ -122,6 +125,7 @@ pub(crate) fn put_writer(
             writer.sent_place.0,
             number(writer.confirmed),
             writer.stuck.map(|stuck| stuck.0),
+            writer.sent_elsewhere.0,
         ])?;
     Ok(())
 }

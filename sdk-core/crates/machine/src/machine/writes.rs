@@ -358,7 +358,7 @@ impl Machine {
         } else if !outgoing.is_of(epoch) {
             // What this history has of the client is settled; the rest is told again under an
             // identity that was never in another one.
-            outgoing.begin_anew(last.next(), epoch.as_bytes(), &mut left);
+            outgoing.change_history(epoch, last, &mut left);
         }
         outgoing.writer.epoch = Some(epoch);
         if before != outgoing.writer {

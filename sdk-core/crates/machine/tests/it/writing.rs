@@ -389,6 +389,41 @@ fn in_another_history_the_identity_is_another() {
     assert_eq!((sent[0].epoch, sent[0].client), (other, own));
 }
 
+/// A server that is restored twice may have been in between: there is a backup in which what was sent at
+/// first was decided, and under an identity that the client does not have any more.
+#[test]
+fn what_was_sent_to_a_history_that_may_have_come_back_is_uncertain() {
+    let restored = |client: &mut Client, number: u8, kept| {
+        client.disconnected();
+        client.open();
+        let identity = client.writer().client;
+        let epoch = Epoch::from_bytes([number; 16]);
+        client.frame(frontier(epoch, identity, (0, ContentHash::START), kept));
+        client.sent()
+    };
+    let restored_once = || {
+        let mut client = Client::writing();
+        let sent = restored(&mut client, 2, Vec::new());
+        assert_eq!(sent[0].mutations.len(), 2, "all goes again");
+        client.write(&[3]);
+        client.sent();
+        client
+    };
+    let mut client = restored_once();
+    let sent = restored(&mut client, 3, Vec::new());
+    let uncertain = |id| (MutationId(id), Settled::Uncertain);
+    assert_eq!(client.replica.settled(), [uncertain(1), uncertain(2)]);
+    assert_eq!(sent[0].mutations.len(), 1, "the third was never in the first history");
+    let sent = restored(&mut client, 4, Vec::new());
+    assert_eq!((client.replica.settled().len(), sent.len()), (3, 0));
+    // One that knows the second identity comes behind the second history.
+    let mut client = restored_once();
+    let kept = vec![decision(1, chain(&[1]), true)];
+    let sent = restored(&mut client, 3, kept);
+    assert!(matches!(client.replica.settled(), [(MutationId(1), Settled::Accepted(_))]));
+    assert_eq!(sent[0].mutations.len(), 2);
+}
+
 #[test]
 fn a_client_that_was_forgotten_says_what_is_uncertain_and_goes_on() {
     let mut client = Client::writing();

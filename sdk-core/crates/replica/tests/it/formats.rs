@@ -232,9 +232,27 @@ fn sent_writer() -> StoredWriter {
         settled_hash: ContentHash::START,
         sent: number(3),
         sent_place: sdk_machine::Place(3),
+        sent_elsewhere: sdk_machine::Place(0),
         confirmed: number(0),
         stuck: None,
     }
+}
+
+/// What was sent under another identity than the present one was not stored before: all may have been.
+#[test]
+fn a_file_of_the_eighth_format_knows_what_was_sent_to_another_history() {
+    let elsewhere = |replica: &mut Replica| replica.load().unwrap().writers[0].sent_elsewhere.0;
+    let place = Place::new();
+    assert_eq!(elsewhere(&mut opened(&place, 8)), 2);
+    is_whole(&place);
+    let place = Place::new();
+    assert_eq!(elsewhere(&mut opened(&place, 7)), 0);
+    let place = Place::new();
+    copy(&place, 7);
+    let before = rusqlite::Connection::open(place.path()).unwrap();
+    before.execute("UPDATE tw_writers SET client = ?1", [[6; 16]]).unwrap();
+    drop(before);
+    assert_eq!(elsewhere(&mut open(&place)), 3);
 }
 
 /// How the present fixture was made: `TIDEWIRE_FIXTURE=path` makes it anew.
@@ -255,7 +273,11 @@ fn the_fixture_is_made_so() {
     };
     let rejected_one = in_queue("INSERT INTO chat.messages (id, body) VALUES (6, 'refused')");
     in_queue("INSERT INTO chat.messages (id, body) VALUES (7, 'held')");
-    let stuck = StoredWriter { stuck: Some(MutationId(1)), ..sent_writer() };
+    let stuck = StoredWriter {
+        stuck: Some(MutationId(1)),
+        sent_elsewhere: sdk_machine::Place(2),
+        ..sent_writer()
+    };
     let settled = rejected();
     let writes =
         vec![settle(rejected_one, settled), Write::PutWriter(Box::new(stuck)), Write::PutSince(77)];

@@ -30,6 +30,7 @@ pub(crate) fn writer(sent: i64) -> StoredWriter {
         settled_hash: ContentHash::from_bytes([3; 16]),
         sent: number(2),
         sent_place: Sent(sent),
+        sent_elsewhere: Sent(0),
         confirmed: number(1),
         stuck: None,
     }
