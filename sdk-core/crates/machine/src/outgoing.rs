@@ -189,6 +189,13 @@ impl Outgoing {
         self.entries.get_mut(place)
     }
 
+    /// Whether a mutation that waits may have left the device, under whatever identity: in a history that
+    /// comes back it may be decided.
+    pub(crate) fn is_sent(&self, id: MutationId) -> Option<bool> {
+        let (place, _) = self.find(id)?;
+        self.entries.get(place).map(|entry| entry.place <= self.writer.sent_place)
+    }
+
     /// Whether a mutation waits here that could not be read.
     pub(crate) fn cannot_be_read(&self, id: MutationId) -> bool {
         self.find(id)

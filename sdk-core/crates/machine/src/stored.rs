@@ -104,7 +104,7 @@ pub enum Settled {
     /// It did not happen.
     Rejected(Rejection),
     /// A copy of this replica has sent it, and the server does not know any more what became of it;
-    /// or the server has forgotten the client.
+    /// or the server has forgotten the client, or was restored twice, and may have done it in between.
     Uncertain,
 }
 

@@ -5,7 +5,7 @@
 //! as that; the rest waits to be sent, as before. Nothing is sent twice, and nothing that can be read
 //! is lost.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use protocol::codec;
@@ -135,9 +135,7 @@ impl Damaged {
         rescued: &mut Rescued,
     ) -> Result<(), ReplicaError> {
         // Where that cannot be read, anything may have left the device.
-        let sent: Option<HashMap<String, i64>> = writers::writers(&self.0).ok().map(|writers| {
-            writers.into_iter().map(|it| (it.lane.to_string(), it.sent_place.0)).collect()
-        });
+        let sent = writers::sent(&self.0).ok();
         let mut left = Left::default();
         for (id, one) in written {
             let Some(operations) = self.operations(id, one.digest) else {

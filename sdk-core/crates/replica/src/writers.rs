@@ -1,5 +1,7 @@
 //! How far what was written is sent and decided, as it is stored.
 
+use std::collections::HashMap;
+
 use protocol::ids::{ClientId, ContentHash, Epoch, MutationNumber};
 use protocol::mutation::{Mutation, MutationDigest};
 use rusqlite::{Connection, params};
@@ -95,6 +97,13 @@ pub(crate) fn writers(connection: &Connection) -> Result<Vec<StoredWriter>, Repl
         });
     }
     Ok(all)
+}
+
+/// The place of the last that may have left the device, in each lane; also of a file of an earlier format.
+pub(crate) fn sent(connection: &Connection) -> rusqlite::Result<HashMap<String, i64>> {
+    let mut select = connection.prepare("SELECT lane, sent_id FROM tw_writers")?;
+    let lanes = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    lanes.collect()
 }
 
 pub(crate) fn put_writer(

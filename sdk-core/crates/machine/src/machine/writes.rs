@@ -92,10 +92,7 @@ impl Machine {
 
     /// Whether a mutation that waits may have left the device; `None` when it does not wait.
     pub fn is_sent(&self, id: MutationId) -> Option<bool> {
-        self.outgoing.values().find_map(|outgoing| {
-            let (_, number) = outgoing.find(id)?;
-            Some(number <= outgoing.writer.sent)
-        })
+        self.outgoing.values().find_map(|outgoing| outgoing.is_sent(id))
     }
 
     pub(super) fn wrote(&mut self, stored: &StoredMutation) {

@@ -144,6 +144,18 @@ fn what_is_rescued_goes_on_as_before() {
     assert!(next > *damaged.unsent.last().unwrap());
 }
 
+/// A file is damaged before it was brought to the present format: what was not sent waits all the same.
+#[test]
+fn what_was_not_sent_is_rescued_from_earlier_formats() {
+    for format in 5..=Replica::FORMAT {
+        let place = Place::new();
+        crate::formats::copy(&place, u32::try_from(format).unwrap());
+        let (replica, rescued) = Replica::rebuild(&place.path(), FRESH).unwrap();
+        assert_eq!((rescued.waiting, rescued.uncertain, rescued.lost), (2, 2, 0), "{format}");
+        assert_eq!(replica.pending().unwrap().len(), 2);
+    }
+}
+
 /// Wherever replacing it was cut short, the next open ends it, once.
 #[test]
 fn replacing_a_damaged_file_goes_on_after_a_crash() {

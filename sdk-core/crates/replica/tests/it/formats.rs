@@ -13,7 +13,7 @@ use sdk_replica::{Idle, OnReject, Replica, ReplicaError, WriteOptions};
 use crate::sending::{rejected, settle};
 use crate::world::{CLIENT, Place, execute, lane, posts, rows, step, with, write};
 
-fn copy(place: &Place, format: u32) {
+pub(crate) fn copy(place: &Place, format: u32) {
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     std::fs::create_dir_all(place.path().parent().unwrap()).unwrap();
     std::fs::copy(fixture.join(format!("format_{format}.sqlite")), place.path()).unwrap();
