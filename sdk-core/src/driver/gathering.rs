@@ -20,7 +20,7 @@ pub(super) struct Gathered {
 
 impl Gathered {
     pub(super) fn add(&mut self, instruction: Instruction) {
-        if let Instruction::Apply(step) = &instruction {
+        if let Some(step) = instruction.step() {
             self.rows += step.writes.iter().map(rows).sum::<usize>();
         }
         self.instructions.push(instruction);

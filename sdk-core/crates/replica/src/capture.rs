@@ -83,7 +83,7 @@ impl Capture<'_> {
     }
 
     fn effects(&self) -> Result<Vec<Effect>, ReplicaError> {
-        let count = self.columns();
+        let count = self.table.width();
         let mut select = self.connection.prepare_cached(&self.table.sql.logged)?;
         let mut rows = select.query([])?;
         let (mut seen, mut effects) = (HashMap::<Row, usize>::new(), Vec::<Effect>::new());
@@ -117,14 +117,9 @@ impl Capture<'_> {
     fn row_now(&self, key: &Row) -> Result<Option<Vec<Sqlite>>, ReplicaError> {
         let mut select = self.connection.prepare_cached(&self.table.sql.shown)?;
         let found = select.query_row(params_from_iter(key.iter().map(Bound)), |row| {
-            values(row, 0, self.columns())
+            values(row, 0, self.table.width())
         });
         Ok(found.optional()?)
-    }
-
-    /// How many columns a row has, with the SDK's.
-    fn columns(&self) -> usize {
-        self.table.schema.columns.len() + self.table.hidden().count()
     }
 
     /// The primary key of a row, as SQLite has it.

@@ -131,10 +131,9 @@ fn add(column: &Column, current: &mut Value, operand: &Value) {
 /// The server's image of a row.
 fn image(connection: &Connection, table: &Table, key: &Row) -> Result<Option<Shown>, ReplicaError> {
     let mut select = connection.prepare_cached(&table.sql.image)?;
-    let count = table.schema.columns.len() + table.hidden().count();
     let found = select.query_row(params_from_iter(key.iter().map(Bound)), |row| {
         let values: rusqlite::Result<Vec<Option<Value>>> =
-            (0..count).map(|place| Ok(read(row.get_ref(place)?))).collect();
+            (0..table.width()).map(|place| Ok(read(row.get_ref(place)?))).collect();
         values
     });
     let Some(values) = found.optional()? else { return Ok(None) };

@@ -1,6 +1,7 @@
 //! The SQL of a replicated table that runs for each row: written once, and found again by SQLite's
 //! cache of prepared statements.
 
+use protocol::ids::TableId;
 use protocol::schema::TableSchema;
 
 use crate::names::quoted;
@@ -34,9 +35,7 @@ pub(crate) struct Statements {
 
 impl Statements {
     pub(crate) fn new(schema: &TableSchema, name: &str, all: &[String], key: &[String]) -> Self {
-        let number = schema.id.0;
-        let (name, base) = (quoted(name), format!("tw_base_{number}"));
-        let log = format!("tw_log_{number}");
+        let (name, base, log) = (quoted(name), base(schema.id), log(schema.id));
         let values: Vec<String> = (1..=all.len()).map(|place| format!("?{place}")).collect();
         let (all, values) = (all.join(", "), values.join(", "));
         let is_row = is_row(key, 0);
@@ -59,6 +58,16 @@ impl Statements {
             clear_log: format!("DELETE FROM {log}"),
         }
     }
+}
+
+/// The name of the base of a table.
+pub(crate) fn base(table: TableId) -> String {
+    format!("tw_base_{}", table.0)
+}
+
+/// The name of its log.
+pub(crate) fn log(table: TableId) -> String {
+    format!("tw_log_{}", table.0)
 }
 
 /// That a row has the key whose values are the parameters behind `before` others.

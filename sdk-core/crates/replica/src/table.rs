@@ -11,7 +11,7 @@ use rusqlite::types::{Value as Sqlite, ValueRef as SqliteRef};
 
 use crate::error::ReplicaError;
 use crate::names::quoted;
-use crate::statements::{Statements, is_row};
+use crate::statements::{Statements, base, is_row, log};
 use crate::values::typed;
 
 /// The tables that every replica has.
@@ -59,12 +59,12 @@ impl Table {
 
     /// Where the server's images are of rows that have writes waiting.
     pub(crate) fn base(&self) -> String {
-        format!("tw_base_{}", self.schema.id.0)
+        base(self.schema.id)
     }
 
     /// Where triggers note what a transaction touches.
     pub(crate) fn log(&self) -> String {
-        format!("tw_log_{}", self.schema.id.0)
+        log(self.schema.id)
     }
 
     pub(crate) fn is_key(&self, column: ColumnId) -> bool {
@@ -117,6 +117,11 @@ impl Table {
     /// The columns that the SDK adds.
     pub(crate) fn hidden(&self) -> impl Iterator<Item = &'static str> + use<> {
         hidden(&self.schema)
+    }
+
+    /// How many columns a row has, with the SDK's.
+    pub(crate) fn width(&self) -> usize {
+        self.schema.columns.len() + self.hidden().count()
     }
 
     /// The quoted names of all columns: those of the server in its order, then the SDK's.
