@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use protocol::frame::v1::{ClientFrame, Received, ServerFrame, Token, read_server};
 use protocol::ids::{ClientId, Floor, Lane, SeqId};
-use protocol::mutation::{Mutation, MutationDigest, Operation};
+use protocol::mutation::{Mutation, Operation};
 use sdk_machine::replica::MemoryReplica;
 use sdk_machine::{
     Ask, Attempt, Config, Event, Instruction, Machine, Millis, Moment, MutationId, Reason, Settled,
@@ -208,7 +208,7 @@ impl Client {
                 None => return twin.check(&self.replica),
             },
         };
-        writes.wrote(mark, MutationDigest::of(&mutation));
+        writes.wrote(mark, &mutation);
         let rows = mutation.operations.iter().map(|one| (one.table, key_of(&one.action))).collect();
         let stored = self.replica.wrote(lane.clone(), mutation, rows);
         self.made.insert(stored.id, (lane, mark));
@@ -374,47 +374,49 @@ impl Client {
     }
 
     /// Holds what was written against what was decided.
-    fn check_writes(&mut self, log: &mut Log, plan: &Plan) {
+    fn check_writes(&mut self, log: &mut Log) {
         let settled = self.replica.settled();
         self.looked_at = self.looked_at.min(settled.len());
         for (id, settled) in &settled[self.looked_at..] {
             let (lane, mark) = &self.made[id];
-            let frontier = self.replica.lane(lane).expect("something was sent there");
+            let at = self.replica.lane(lane).expect("something was sent there");
             match settled {
                 Settled::Accepted(seq) => {
-                    assert!(log.writes.was(*mark, true), "{mark:?} was never accepted");
-                    assert!(*seq <= frontier.seq, "{mark:?} is settled before its rows are here");
+                    let was = log.writes.was_accepted(at.epoch, *mark, *seq);
+                    assert!(was, "{mark:?} was not accepted there (INV-1)");
+                    assert!(*seq <= at.seq, "{mark:?} is settled before its rows are here");
                 }
                 Settled::Rejected(_) => {
-                    assert!(log.writes.was(*mark, false), "{mark:?} was never rejected");
+                    let was = log.writes.was_rejected(at.epoch, *mark);
+                    assert!(was, "{mark:?} was not rejected there (INV-1)");
                 }
                 Settled::Uncertain => {
-                    let may_be = self.is_copied || plan.forgets || plan.restores;
+                    let may_be = self.is_copied || log.has_forgotten() || log.has_come_back();
                     assert!(may_be, "{mark:?} of client {} is uncertain", self.name);
-                    log.writes.is_uncertain |= self.is_copied;
+                    if self.is_copied {
+                        let waiting = self.replica.waiting().keys().map(|id| &self.made[id]);
+                        let here = waiting.filter(|(of, _)| of == lane);
+                        log.writes.may_double(here.map(|(_, mark)| *mark));
+                    }
                 }
             }
         }
         self.looked_at = settled.len();
         // Of what a server has forgotten, and of what copies have sent, a client hears later.
-        if self.is_copied || plan.forgets {
+        if self.is_copied || log.has_forgotten() {
             return;
         }
         for (id, waiting) in self.replica.waiting() {
             let (lane, mark) = &self.made[id];
             let Some(at) = self.replica.lane(lane) else { continue };
-            if let Some(Some((epoch, seq))) = log.writes.history.get(mark)
-                && *epoch == at.epoch
-                && !waiting.is_cancelled
-            {
-                assert!(*seq > at.seq, "{mark:?} waits, and its rows are here (INV-9)");
-            }
+            let is_here = log.writes.is_behind(at.epoch, *mark, at.seq);
+            assert!(!is_here || waiting.is_cancelled, "{mark:?} waits, and is here (INV-9)");
         }
     }
 
     /// Holds the replica against what the lanes were.
-    pub(crate) fn check(&mut self, log: &mut Log, plan: &Plan) {
-        self.check_writes(log, plan);
+    pub(crate) fn check(&mut self, log: &mut Log) {
+        self.check_writes(log);
         if self.is_spoilt {
             return;
         }
@@ -446,8 +448,8 @@ impl Client {
     }
 
     /// What must be so when all faults have ended.
-    pub(crate) fn check_rest(&mut self, log: &mut Log, plan: &Plan) {
-        self.check(log, plan);
+    pub(crate) fn check_rest(&mut self, log: &mut Log) {
+        self.check(log);
         assert!(self.replica.waiting().is_empty(), "client {} has sent all (INV-8)", self.name);
         assert_eq!(
             self.machine.status().word,

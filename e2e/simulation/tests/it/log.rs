@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use protocol::codec;
 use protocol::ids::{Birth, Epoch, Lane, SeqId, TableId};
-use protocol::value::Row;
+use protocol::value::{Row, Value};
 use server_engine::{
     Applied, Command, Commit, Entry, LAYOUT, Outcome, Shard, ShardNumber, Slot, Stores, Time,
 };
 use server_storage::{MemoryStore, Store};
 
-use crate::tables::{M, T, U, lane_of, table};
+use crate::tables::{ID, M, T, U, lane_of, table};
 use crate::writes::{History, Writes};
 
 pub(crate) const SHARD: ShardNumber = ShardNumber(1);
@@ -129,6 +129,25 @@ impl Log {
         self.append(slots.into_iter().map(forget).collect());
     }
 
+    /// Whether a table has a row with this id now.
+    pub(crate) fn has(&self, table: TableId, id: i64) -> bool {
+        let lane = lane_of(table);
+        let (epoch, seq) = self.lanes[&lane];
+        let mut rows = self.moments[&(lane, epoch, seq)].iter();
+        let id = Value::Integer(id);
+        rows.any(|((of, _), row)| *of == table && row[usize::from(ID.0)] == id)
+    }
+
+    /// Whether clients may have been forgotten.
+    pub(crate) fn has_forgotten(&self) -> bool {
+        self.now > BEGIN
+    }
+
+    /// Whether a history may have come back that was left before (rule 44 of the protocol).
+    pub(crate) fn has_come_back(&self) -> bool {
+        self.epochs > 2
+    }
+
     fn remember(&mut self, commit: &Commit) {
         let before = (commit.lane.clone(), commit.epoch, commit.before);
         let mut contents = self.moments[&before].clone();
@@ -147,7 +166,7 @@ impl Log {
     }
 
     pub(crate) fn back_up(&mut self) {
-        let history = self.writes.history.clone();
+        let history = self.writes.history(Epoch::from_bytes([self.epochs; 16]));
         self.backups.push((Arc::new(self.newest.store.fork()), self.lanes.clone(), history));
     }
 
@@ -157,9 +176,9 @@ impl Log {
             return;
         }
         let (store, lanes, history) = self.backups[choice % self.backups.len()].clone();
-        self.writes.history = history;
         self.epochs += 1;
         let epoch = Epoch::from_bytes([self.epochs; 16]);
+        self.writes.goes_back(epoch, history);
         for (lane, (old, seq)) in lanes {
             let contents = self.moments[&(lane.clone(), old, seq)].clone();
             self.moments.insert((lane.clone(), epoch, seq), contents);

@@ -1,7 +1,7 @@
 //! Scripts of few steps: each runs with a crash of the client behind every transaction that it does in
 //! it, and with a loss of its power there.
 
-use protocol::mutation::{Action, ColumnChange, ColumnValue};
+use protocol::mutation::{Action, ColumnChange, ColumnValue, Operation};
 use protocol::value::{Row, Value};
 use sdk_machine::Event;
 
@@ -19,7 +19,7 @@ enum Step {
     Add,
     /// The first that can be taken back is.
     TakeBack,
-    /// Somebody else writes.
+    /// Somebody else writes, and takes the second of those away, or brings it back.
     Other,
     /// The connection is lost.
     Cut,
@@ -58,8 +58,19 @@ fn begin(files: bool) -> World {
     for text in ["t", "m"] {
         world.clients[0].ask(text, None, &mut world.nodes);
     }
+    world.write_as_other(second(true));
     world.come_to_rest();
     world
+}
+
+/// The row that is added to, there or gone.
+fn second(is_there: bool) -> Operation {
+    let id = Value::Integer(1);
+    let action = match is_there {
+        true => Action::Insert(vec![ColumnValue(ID, id), ColumnValue(B, Value::Integer(1))]),
+        false => Action::Delete { key: [id].into_iter().collect() },
+    };
+    operation(M, action)
 }
 
 impl World {
@@ -76,6 +87,8 @@ impl World {
             Step::Other => {
                 let values = vec![id(), ColumnValue(B, Value::Integer(2))];
                 self.write_as_other(operation(T, Action::Upsert(values)));
+                let is_there = self.log.has(M, 1);
+                self.write_as_other(second(!is_there));
             }
             Step::Cut => {
                 if let Some(attempt) = self.clients[0].cut(&mut self.nodes) {

@@ -27,6 +27,8 @@ pub(crate) struct Plan {
     pub(crate) forgets: bool,
     /// Clients write.
     pub(crate) writes: bool,
+    /// Now and then one writes more than may be under way.
+    pub(crate) bursts: bool,
     /// How many entries a worker's queue takes.
     pub(crate) queue: usize,
     pub(crate) steps: usize,
@@ -53,6 +55,7 @@ impl Plan {
             copies: false,
             forgets: false,
             writes: true,
+            bursts: false,
             queue: 100,
             steps: 0,
             compares: false,
@@ -81,10 +84,13 @@ impl Plan {
         let copies = copies && !restores;
         // They take far longer.
         let files = rng.u8(..16) == 0;
+        let writes = copies || rng.u8(..4) > 0;
+        let bursts = writes && !files && rng.u8(..50) == 0;
         Self {
             copies,
             forgets: !copies && rng.u8(..4) == 0,
-            writes: copies || rng.u8(..4) > 0,
+            writes,
+            bursts,
             clients: if copies { 3 } else { rng.usize(1..4) },
             nodes: rng.usize(1..3),
             texts: [2, 4, TEXTS.len()][rng.usize(..3)],

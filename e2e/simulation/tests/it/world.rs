@@ -20,8 +20,9 @@ use crate::settings::Plan;
 use crate::tables::{A, B, G, ID, M, MARK, T, TEXTS, U, key_of, lane_of};
 use crate::writes::Mark;
 
-/// Two of the longest waits before an attempt. Nothing else waits once there are no faults.
-const REST_MS: u64 = 2 * 20_000;
+/// Two of the longest waits before an attempt, and a little for each of the writes of a burst, which waits
+/// for others to go with it. Nothing else waits once there are no faults.
+const REST_MS: u64 = 2 * 20_000 + 1_000;
 
 pub(crate) struct World {
     rng: Rng,
@@ -75,7 +76,7 @@ impl World {
 
     pub(crate) fn check(&mut self) {
         for client in &mut self.clients {
-            client.check(&mut self.log, &self.plan);
+            client.check(&mut self.log);
         }
     }
 
@@ -84,6 +85,12 @@ impl World {
         let client = self.rng.usize(..self.clients.len());
         if self.rng.u8(..25) == 0 {
             return self.rush();
+        }
+        if self.plan.restores && self.rng.u8(..50) == 0 {
+            return self.back_up_or_restore();
+        }
+        if self.plan.bursts && self.rng.u8(..100) == 0 {
+            return self.burst(client);
         }
         if self.plan.compares && self.rng.u8(..16) == 0 {
             return self.compare(client);

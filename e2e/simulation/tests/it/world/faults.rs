@@ -1,6 +1,7 @@
 //! What goes wrong: for clients, for nodes, and for the history itself.
 
 use protocol::ids::SeqId;
+use protocol::limits::WINDOW_MAX;
 use sdk_machine::Event;
 use sdk_machine::replica::Spoiling;
 use server_engine::Command;
@@ -82,21 +83,47 @@ impl World {
     }
 
     pub(super) fn fault_of_server(&mut self, node: usize) {
-        match self.rng.u32(..14) {
-            10..12 => self.crash_node(node),
-            12 => self.change_leader(),
+        match self.rng.u32(..11) {
+            7..9 => self.crash_node(node),
+            9 => self.change_leader(),
             0 if self.plan.forgets => self.forget(),
             0..4 if self.plan.retires => self.retire(),
             4..7 if self.plan.installs => self.nodes[node].install(&self.log),
-            7..10 if self.plan.restores => {
-                if self.rng.bool() {
-                    self.log.back_up();
-                } else {
-                    let choice = self.rng.usize(..100);
-                    self.log.restore(choice);
-                }
-            }
             _ => {}
+        }
+    }
+
+    /// The history is kept, or replaced by one that was.
+    pub(super) fn back_up_or_restore(&mut self) {
+        if self.rng.bool() {
+            return self.log.back_up();
+        }
+        let choice = self.rng.usize(..100);
+        self.log.restore(choice);
+    }
+
+    /// A client writes more than may be under way, and what leads fails while all of that is.
+    pub(super) fn burst(&mut self, client: usize) {
+        self.rush();
+        for _ in 0..WINDOW_MAX + 40 {
+            self.client_writes(client);
+            // All at once, or one after the other.
+            if self.rng.bool() {
+                self.clients[client].flush(&mut self.nodes);
+            }
+        }
+        while self.clients[client].flush(&mut self.nodes) {}
+        let Some((id, _, node)) = self.clients[client].connection else { return };
+        while self.nodes[node].receive(id, &mut self.log) {}
+        // Some of them are decided, and nobody has heard of it.
+        for _ in 0..self.rng.u64(..WINDOW_MAX) {
+            self.propose(node, false);
+        }
+        match self.rng.u8(..4) {
+            0 => self.change_leader(),
+            1 => self.crash_node(node),
+            2 => self.clients[client].crash(&mut self.nodes),
+            _ => drop(self.clients[client].cut(&mut self.nodes)),
         }
     }
 

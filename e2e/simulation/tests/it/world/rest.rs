@@ -33,7 +33,7 @@ impl World {
                     client.is_spoilt = false;
                 }
                 for (client, began) in self.clients.iter_mut().zip(began) {
-                    client.check_rest(&mut self.log, &self.plan);
+                    client.check_rest(&mut self.log);
                     let took = client.now.since(began);
                     assert!(took <= self.rest_ms_max, "it took {took} ms (INV-8)");
                 }
@@ -113,6 +113,9 @@ impl World {
                 self.nodes[node].progress(id);
             } else if self.fails(client) {
                 return true;
+            } else {
+                // Behind signs of life there may be more.
+                moved = true;
             }
         }
         let chance = self.rng.u64(..);
