@@ -69,8 +69,9 @@ impl Writes {
         let is_accepted = decided.decision.verdict == Verdict::Accepted;
         let has_effect = !commit.changes.is_empty();
         assert!(is_accepted || !has_effect, "{mark:?} is rejected, and has an effect");
-        assert!(has_effect || !(is_accepted && self.marked.contains(&mark)), "{mark:?} has none");
         let about = self.histories.entry(commit.epoch).or_default().entry(mark).or_default();
+        let must_have = is_accepted && about.is_empty() && self.marked.contains(&mark);
+        assert!(has_effect || !must_have, "{mark:?} is accepted, and has no effect");
         let is_once = about.is_empty() || self.may_double.contains(&mark);
         assert!(is_once, "{mark:?} is decided twice (INV-1)");
         about.push(Decided { is_accepted, has_effect, seq: decided.decision.seq });
