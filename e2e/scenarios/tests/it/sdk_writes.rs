@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use futures::StreamExt;
 use sdk_core::{
-    Client, ErrorCode, Expect, MutationState, ServerRow, SubscribeOptions, Value, WriteOptions,
+    Client, ErrorCode, Expect, Mutation, MutationId, MutationState, ServerRow, SubscribeOptions,
+    Value, Verdict, WriteOptions,
 };
 
 use crate::sdk::{World, rows, soon, tick};
@@ -127,20 +128,29 @@ async fn no_write_is_lost_or_doubled_when_the_server_is_killed() {
     world.server.take();
 }
 
-/// A replica that was copied while it had something to send: both copies go on, nothing is lost, and
-/// nothing is there twice.
-#[tokio::test]
-async fn a_copied_replica_sends_what_both_have_once() {
-    let mut world = World::new();
+const NOTES: &str = "SELECT id FROM app.notes ORDER BY id";
+const COUNTED: &str = "SELECT notes FROM app.counts";
+
+/// Writes a note, and counts it. Twice the same would be a rejection, and the sum shows it as well.
+async fn note(client: &Client, id: i64) -> Mutation {
+    let id = [Value::Integer(id)];
+    let both = [
+        ("INSERT INTO app.notes (id, body) VALUES ($1, 'x')", &id[..]),
+        ("UPDATE app.counts SET notes = notes + 1", &[]),
+    ];
+    client.batch(&both).await.unwrap()
+}
+
+/// A replica in which notes 1 and 2 wait, and a copy of it. Says which writes they are in both.
+async fn copied(world: &World) -> [MutationId; 2] {
+    world.admin.ok(
+        "CREATE USER TABLE app.counts (id BIGINT PRIMARY KEY, notes BIGINT DEFAULT 0 MERGE ADD)",
+    );
+    world.ann.ok("INSERT INTO app.counts (id) VALUES (1)");
     let client = world.client("ann").await;
-    subscribe(&client, &["SELECT * FROM app.notes"]).await;
+    subscribe(&client, &["SELECT * FROM app.notes", "SELECT * FROM app.counts"]).await;
     client.pause();
-    let write = async |client: &Client, id: i64| {
-        let insert = "INSERT INTO app.notes (id, body) VALUES ($1, 'x')";
-        client.execute(insert, &[Value::Integer(id)]).await.unwrap()
-    };
-    write(&client, 1).await;
-    write(&client, 2).await;
+    let ids = [note(&client, 1).await.id().unwrap(), note(&client, 2).await.id().unwrap()];
     soon(client.close()).await;
     let (from, to) = (world.replicas("ann"), world.replicas("copy"));
     std::fs::create_dir_all(&to).unwrap();
@@ -148,10 +158,30 @@ async fn a_copied_replica_sends_what_both_have_once() {
         let file = file.unwrap();
         std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
     }
+    ids
+}
+
+/// The server and both copies have these notes, each once.
+async fn are_there_once(world: &World, copies: [&Client; 2], notes: &[&str]) {
+    let count = notes.len().to_string();
+    for client in copies {
+        until(client, NOTES, notes).await;
+        until(client, COUNTED, &[&count]).await;
+    }
+    assert_eq!(world.ann.rows(NOTES), notes);
+    assert_eq!(world.ann.rows(COUNTED), [count]);
+}
+
+/// A replica that was copied while it had something to send: both copies go on, nothing is lost, and
+/// nothing is there twice.
+#[tokio::test]
+async fn a_copied_replica_sends_what_both_have_once() {
+    let mut world = World::new();
+    copied(&world).await;
     let one = world.client("ann").await;
     let other = world.client_of("ann", "copy").await;
     // Each has something of its own, with the number that the other gives to something else.
-    let (of_one, of_other) = (write(&one, 11).await, write(&other, 12).await);
+    let (of_one, of_other) = (note(&one, 11).await, note(&other, 12).await);
     for client in [&one, &other] {
         all_decided(client).await;
     }
@@ -159,11 +189,39 @@ async fn a_copied_replica_sends_what_both_have_once() {
         let state = soon(mutation.decided()).await.unwrap();
         assert!(matches!(state, MutationState::Accepted { .. }), "{state:?}");
     }
-    for client in [&one, &other] {
-        until(client, "SELECT id FROM app.notes ORDER BY id", &["1", "2", "11", "12"]).await;
+    are_there_once(&world, [&one, &other], &["1", "2", "11", "12"]).await;
+    world.server.take();
+}
+
+/// Must show 7: the same, where the server has forgotten what it has decided of it before the second copy
+/// asks. That copy is told that it is uncertain.
+#[tokio::test]
+async fn what_a_copy_has_sent_and_confirmed_is_uncertain_in_the_other() {
+    let mut world = World::new();
+    let ids = copied(&world).await;
+    let one = world.client("ann").await;
+    all_decided(&one).await;
+    soon(one.close()).await;
+    // A new connection confirms it, and then nothing is left of it where something later is decided.
+    let one = world.client("ann").await;
+    note(&one, 11).await;
+    all_decided(&one).await;
+
+    let other = world.client_of("ann", "copy").await;
+    for id in ids {
+        let mutation = other.mutation(id).await.unwrap().expect("it is not known");
+        assert_eq!(soon(mutation.decided()).await.unwrap(), MutationState::Uncertain);
     }
-    // Twice the same insert would have been a rejection, and a count the worse.
-    assert_eq!(world.ann.ok("SELECT count(*) FROM app.notes").texts(), ["4"]);
+    let of_other = soon(note(&other, 12).await.decided()).await.unwrap();
+    assert!(matches!(of_other, MutationState::Accepted { .. }), "{of_other:?}");
+    are_there_once(&world, [&one, &other], &["1", "2", "11", "12"]).await;
+    soon(other.close()).await;
+    let other = world.client_of("ann", "copy").await;
+    let shown = other.rejections().await.unwrap();
+    let shown: Vec<_> = shown.into_iter().map(|kept| (kept.id, kept.state)).collect();
+    assert_eq!(shown, ids.map(|id| (id, MutationState::Uncertain)));
+    assert_eq!(one.rejections().await.unwrap(), []);
+    are_there_once(&world, [&one, &other], &["1", "2", "11", "12"]).await;
     world.server.take();
 }
 
@@ -230,14 +288,16 @@ fn follow(client: &Client, sql: &str) -> Seen {
 #[tokio::test]
 async fn a_rejected_write_among_a_hundred_is_told_once_and_the_others_land() {
     let mut world = World::new();
-    world.ann.ok("INSERT INTO app.notes (id, body) VALUES (50, 'of the server')");
     let client = world.client("ann").await;
-    subscribe(&client, &["SELECT * FROM app.notes WHERE id > 50"]).await;
+    let options = SubscribeOptions::default();
+    let all = client.subscribe("SELECT * FROM app.notes", &[], options).await.unwrap();
+    soon(all.ready()).await.unwrap();
     client.pause();
-    let insert = "INSERT INTO app.notes (id, body) VALUES ($1, 'mine')";
+    let insert = "INSERT INTO app.notes VALUES ($1, 8, 'mine', 'y')";
     for id in 1..=100 {
         client.execute(insert, &[Value::Integer(id)]).await.unwrap();
     }
+    world.ann.ok("INSERT INTO app.notes VALUES (50, 7, 'of the server', 'x')");
     let mut told = client.rejected();
     client.resume();
     let rejection = soon(told.next()).await.unwrap();
@@ -245,7 +305,10 @@ async fn a_rejected_write_among_a_hundred_is_told_once_and_the_others_land() {
     assert!(server.contains(&("body".to_owned(), Value::text("of the server").unwrap())));
     all_decided(&client).await;
     assert_eq!(world.ann.ok("SELECT count(*) FROM app.notes WHERE body = 'mine'").texts(), ["99"]);
-    until(&client, "SELECT count(*) FROM app.notes", &["50"]).await;
+    let every = "SELECT id, room, body, extra FROM app.notes ORDER BY id";
+    let there = world.ann.rows(every);
+    until(&client, every, &there.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    assert_eq!(soon(all.verify()).await.unwrap(), Verdict::Equal { rows: 100 });
     soon(client.close()).await;
     assert_eq!(soon(told.next()).await, None, "one event");
     let client = world.client("ann").await;

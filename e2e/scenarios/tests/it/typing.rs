@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use e2e_harness::{Home, Role};
+use rusqlite::Connection;
 use sdk_core::{Client, Config, StatusWord, SubscribeOptions, Value, Verdict};
 
 use crate::kills::Dice;
@@ -81,6 +82,52 @@ fn numbers(lines: &[String], word: &str) -> Vec<i64> {
     lines.iter().filter_map(of).collect()
 }
 
+/// What was typed.
+#[derive(Default)]
+struct Notes {
+    /// It may have been.
+    tried: BTreeSet<i64>,
+    /// It was, and no power cut has taken it away.
+    typed: BTreeSet<i64>,
+}
+
+impl Notes {
+    fn hear(&mut self, lines: &[String]) {
+        self.tried.extend(numbers(lines, "tries"));
+        self.typed.extend(numbers(lines, "typed"));
+    }
+
+    /// The power goes. What is in the file then is to stay as well; what was in it, and is not any more,
+    /// is all that may be lost. Says how many notes that are.
+    fn cut(&mut self, folder: &Path, dice: &mut Dice) -> usize {
+        let before = stored(folder);
+        cut_journal(folder, dice);
+        let after = stored(folder);
+        let lost: BTreeSet<_> = before.difference(&after).copied().collect();
+        self.typed.extend(after);
+        self.typed.retain(|id| !lost.contains(id));
+        lost.len()
+    }
+}
+
+/// The notes that a program which was killed has left in its file. They are read in a copy: who opens the
+/// file itself takes its journal in.
+fn stored(folder: &Path) -> BTreeSet<i64> {
+    let copies = tempfile::tempdir().unwrap();
+    for end in [".sqlite", "-wal"] {
+        if let Some(file) = file_of(folder, end) {
+            std::fs::copy(&file, copies.path().join(file.file_name().unwrap())).unwrap();
+        }
+    }
+    let copy = Connection::open(file_of(copies.path(), ".sqlite").unwrap()).unwrap();
+    // The table itself may be what was cut off.
+    if !copy.table_exists(None, "app__notes").unwrap() {
+        return BTreeSet::new();
+    }
+    let mut notes = copy.prepare("SELECT id FROM app__notes").unwrap();
+    notes.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+}
+
 /// Must show 3 of offline writes: killed at any moment. With an odd seed the last of the journal is cut off
 /// as well.
 #[test]
@@ -109,7 +156,7 @@ fn killed(seed: u64, kills: i64, power_cuts: bool) {
         Process::start("typing::nothing_typed_is_lost_or_doubled", command, &Arc::default())
     };
     let mut dice = Dice::new(seed);
-    let (mut tried, mut typed, mut lost) = (BTreeSet::new(), BTreeSet::new(), 0);
+    let (mut notes, mut cuts) = (Notes::default(), Vec::new());
     for run in 0..kills {
         let mut typist = start(run);
         // Somewhere in between: before it begins, too.
@@ -123,20 +170,16 @@ fn killed(seed: u64, kills: i64, power_cuts: bool) {
             .unwrap();
         }
         std::thread::sleep(Duration::from_millis(dice.below(250)));
-        let lines = [first, typist.kill()].concat();
-        tried.extend(numbers(&lines, "tries"));
-        typed.extend(numbers(&lines, "typed"));
+        notes.hear(&[first, typist.kill()].concat());
         if power_cuts {
-            lost += cut_journal(&folder, &mut dice);
+            cuts.push(notes.cut(&folder, &mut dice));
         }
     }
     let mut last = start(kills);
     last.tell("stop");
     let end = loop {
         let line = last.hear();
-        let lines = [line.clone()];
-        tried.extend(numbers(&lines, "tries"));
-        typed.extend(numbers(&lines, "typed"));
+        notes.hear(std::slice::from_ref(&line));
         if line.starts_with("0 ") {
             break line;
         }
@@ -144,22 +187,24 @@ fn killed(seed: u64, kills: i64, power_cuts: bool) {
     assert_eq!(end, "0 0 true [true, true]", "nothing waits or was rejected, and all is as there");
     let there = ann.rows("SELECT id FROM app.notes ORDER BY id");
     let there: BTreeSet<i64> = there.iter().map(|id| id.parse().unwrap()).collect();
-    check(&there, &tried, &typed, power_cuts);
+    check(&there, &notes);
     let counted = ann.rows("SELECT typed FROM app.counts");
     assert_eq!(counted, [there.len().to_string()], "something was done twice");
     assert!(there.len() > usize::try_from(kills).unwrap(), "{} notes", there.len());
-    println!("{kills} kills: {} typed, {} there, {lost} bytes lost", typed.len(), there.len());
-    assert!(!power_cuts || lost > 0, "nothing was cut off");
+    let (typed, there) = (notes.typed.len(), there.len());
+    let (cuts, lost) = (cuts.iter().filter(|lost| **lost > 0).count(), cuts.iter().sum::<usize>());
+    println!("{kills} kills: {typed} typed, {there} there; {cuts} cuts took {lost} notes");
+    // Of the few kills of a plain run it may be that none comes before all is synced.
+    let enough = usize::try_from(kills / 10).unwrap();
+    assert!(!power_cuts || cuts >= enough, "{cuts} cuts took something");
     drop((last, server));
 }
 
 /// What the server has is what was typed.
-fn check(there: &BTreeSet<i64>, tried: &BTreeSet<i64>, typed: &BTreeSet<i64>, power_cuts: bool) {
+fn check(there: &BTreeSet<i64>, Notes { tried, typed }: &Notes) {
     assert!(there.is_subset(tried), "{:?} were never typed", there.difference(tried));
-    if !power_cuts {
-        let lost: Vec<_> = typed.difference(there).collect();
-        assert!(lost.is_empty(), "{lost:?} were typed, and are lost");
-    }
+    let lost: Vec<_> = typed.difference(there).collect();
+    assert!(lost.is_empty(), "{lost:?} were typed, and are lost");
     // What the journal has lost is the end of a life, and never something in between.
     let mut ends: BTreeMap<i64, i64> = BTreeMap::new();
     for id in there {
@@ -179,41 +224,44 @@ fn file_of(folder: &Path, end: &str) -> Option<PathBuf> {
 
 /// Takes the end of the journal away, as a power cut may: of what is neither synced nor in the database,
 /// at any byte. (The file format of SQLite: the journal's index has the number of its frames at byte 16,
-/// and up to where they may be in the database at byte 128.) Says how many bytes that were.
-fn cut_journal(folder: &Path, dice: &mut Dice) -> u64 {
+/// and up to where they may be in the database at byte 128.)
+fn cut_journal(folder: &Path, dice: &mut Dice) {
     let find = |end: &str| file_of(folder, end);
-    let (Some(journal), Some(index)) = (find("-wal"), find("-shm")) else { return 0 };
+    let (Some(journal), Some(index)) = (find("-wal"), find("-shm")) else { return };
     // Killed while it says so, it may have said anything.
     let synced = std::fs::read_to_string(find(".synced").unwrap()).unwrap();
     let synced = synced.parse().unwrap_or(u32::MAX);
     let index = std::fs::read(index).unwrap();
+    // Killed while it opens the file, it has not said where anything is.
+    if index.len() < 132 {
+        return;
+    }
     let number = |at: usize| u32::from_ne_bytes(index[at..at + 4].try_into().unwrap());
     let page = u64::from(u16::from_ne_bytes(index[14..16].try_into().unwrap()));
     let bytes = |frames: u32| 32 + u64::from(frames) * (24 + page);
     let (least, most) = (bytes(number(128).max(synced)), bytes(number(16)));
     let length = File::open(&journal).unwrap().metadata().unwrap().len();
     if least >= most || most > length {
-        return 0;
+        return;
     }
     let cut = 1 + dice.below(most - least);
     OpenOptions::new().write(true).open(&journal).unwrap().set_len(most - cut).unwrap();
     std::fs::remove_file(find("-shm").unwrap()).unwrap();
-    cut
 }
 
 /// What this would overlook is worth nothing.
 #[test]
 fn what_is_lost_or_doubled_is_noticed() {
     let set = |ids: &[i64]| ids.iter().copied().collect::<BTreeSet<i64>>();
-    let (tried, typed) = (set(&[0, 1, 2, 3, RUN, RUN + 1]), set(&[0, 1, 2, RUN]));
-    let check_of = |there: &[i64], cuts| {
-        let there = set(there);
-        std::panic::catch_unwind(|| check(&there, &tried, &typed, cuts)).is_ok()
+    let tried = set(&[0, 1, 2, 3, RUN, RUN + 1]);
+    let check_of = |there: &[i64], typed: &[i64]| {
+        let (there, notes) = (set(there), Notes { tried: tried.clone(), typed: set(typed) });
+        std::panic::catch_unwind(|| check(&there, &notes)).is_ok()
     };
-    assert!(check_of(&[0, 1, 2, RUN], false));
-    assert!(check_of(&[0, 1, 2, 3, RUN, RUN + 1], false));
-    assert!(!check_of(&[0, 1, RUN], false), "2 is lost");
-    assert!(check_of(&[0, 1, RUN], true), "2 was the last");
-    assert!(!check_of(&[0, 2, RUN], true), "1 is lost, and 2 is there");
-    assert!(!check_of(&[0, 1, 2, RUN, RUN + 2], false), "nobody typed that");
+    assert!(check_of(&[0, 1, 2, RUN], &[0, 1, 2, RUN]));
+    assert!(check_of(&[0, 1, 2, 3, RUN, RUN + 1], &[0, 1, 2, RUN]));
+    assert!(!check_of(&[0, 1, RUN], &[0, 1, 2, RUN]), "2 is lost");
+    assert!(check_of(&[0, 1, RUN], &[0, 1, RUN]), "2 was the last, and cut off");
+    assert!(!check_of(&[0, 2, RUN], &[0, 2, RUN]), "1 is lost, and 2 is there");
+    assert!(!check_of(&[0, 1, 2, RUN, RUN + 2], &[0, 1, 2, RUN]), "nobody typed that");
 }
