@@ -165,8 +165,13 @@ impl Log {
         self.moments.insert((commit.lane.clone(), commit.epoch, commit.seq), contents);
     }
 
+    /// That of the present history.
+    fn epoch(&self) -> Epoch {
+        Epoch::from_bytes([self.epochs; 16])
+    }
+
     pub(crate) fn back_up(&mut self) {
-        let history = self.writes.history(Epoch::from_bytes([self.epochs; 16]));
+        let history = self.writes.history(self.epoch());
         self.backups.push((Arc::new(self.newest.store.fork()), self.lanes.clone(), history));
     }
 
@@ -177,7 +182,7 @@ impl Log {
         }
         let (store, lanes, history) = self.backups[choice % self.backups.len()].clone();
         self.epochs += 1;
-        let epoch = Epoch::from_bytes([self.epochs; 16]);
+        let epoch = self.epoch();
         self.writes.goes_back(epoch, history);
         for (lane, (old, seq)) in lanes {
             let contents = self.moments[&(lane.clone(), old, seq)].clone();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use protocol::ids::{ContentHash, Epoch, SeqId};
-use protocol::mutation::{Action, ColumnChange, Mutation, MutationDigest, Operation, Verdict};
+use protocol::mutation::{Action, Mutation, MutationDigest, Operation, Verdict};
 use server_engine::Commit;
 
 use crate::tables::MARK;
@@ -48,9 +48,9 @@ impl Writes {
             Action::Insert(values) | Action::Upsert(values) => {
                 values.iter().any(|value| value.0 == MARK)
             }
-            Action::Patch { changes, .. } => changes
-                .iter()
-                .any(|change| matches!(change, ColumnChange::Set(value) if value.0 == MARK)),
+            Action::Patch { changes, .. } => {
+                changes.iter().any(|change| change.operand().0 == MARK)
+            }
             Action::Delete { .. } => false,
         };
         if mutation.operations.iter().any(sets_mark) {
