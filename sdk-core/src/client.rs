@@ -1,12 +1,12 @@
 //! The client: what applications call.
 
 mod diagnosing;
+mod opening;
 mod rejections;
 mod syncing;
 mod writes;
 
 use std::fmt;
-use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -20,24 +20,19 @@ use sdk_replica::ReplicaError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::command::{Command, SignOut};
-use crate::config::Config;
-use crate::driver::{Driver, ReplicaFile, ShownOfAll};
+use crate::driver::ShownOfAll;
 use crate::error::Error;
 use crate::incident::Incident;
+use crate::platform::{Done, suspended_within};
 use crate::readers::{Ending, Readers, Waited, WaitedHere};
 use crate::rows::Rows;
 use crate::status::Status;
 use crate::subscription::{Progress, SubscribeOptions, Subscription};
-use crate::transport::native::Native;
 use crate::verify::Verifications;
 use crate::watch::{Watch, WatchOptions};
 
 /// How long a statement for the server is waited for, unless it is said otherwise.
 const REMOTE_WITHIN: Duration = Duration::from_secs(30);
-
-/// Why suspending is not over.
-const NOT_SUSPENDED: &str =
-    "the client is not suspended yet: its disk is slow, or the deadline is short; it goes on";
 
 /// And at most.
 const REMOTE_WITHIN_MAX: Duration = Duration::from_secs(24 * 3_600);
@@ -80,48 +75,6 @@ pub struct RemoteAnswer {
 }
 
 impl Client {
-    /// Opens the replica of a server and user, or makes it, and begins to connect. What is there
-    /// can be read at once, also without a network.
-    ///
-    /// # Errors
-    /// [`Error::Config`] for an address or user that is none; [`Error::Replica`] when the file
-    /// cannot be used, or another process has it.
-    pub async fn open(config: Config) -> Result<Self, Error> {
-        let path = config.file()?;
-        let transport = Native::new(&config.servers, config.roots.clone())?;
-        let (opened, is_open) = oneshot::channel();
-        let (commands, received) = mpsc::unbounded_channel();
-        let thread = std::thread::Builder::new().name("tidewire".to_owned()).spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let begun =
-                runtime.map_err(|error| Error::Config(error.to_string())).and_then(|runtime| {
-                    let replica = ReplicaFile::open(path)?;
-                    let readers = Readers::start(replica.get()?)?;
-                    let driver =
-                        Driver::new(config, Box::new(transport), replica, readers.clone())?;
-                    Ok((runtime, driver, readers))
-                });
-            match begun {
-                Ok((runtime, driver, readers)) => {
-                    let shown = driver.shown();
-                    // Nobody may wait for it any more; then there is nobody to command it, either.
-                    let _ = opened.send(Ok((shown, readers)));
-                    runtime.block_on(driver.run(received));
-                    // Looking up an address may take long, and nobody waits for it.
-                    runtime.shutdown_background();
-                }
-                Err(error) => {
-                    let _ = opened.send(Err(error));
-                }
-            }
-        });
-        let thread = thread
-            .map_err(|error| Error::Config(format!("the system gives no thread: {error}")))?;
-        let (shown, readers) = is_open.await.map_err(|_| Error::Closed)??;
-        let thread = Mutex::new(Some(thread));
-        Ok(Self { inner: Arc::new(Inner { commands, readers, shown, thread }) })
-    }
-
     /// Subscribes: the rows of `SELECT columns FROM namespace.table WHERE …` come to this device
     /// and stay up to date. Done when the subscription is stored; [`Subscription::ready`] says when
     /// the rows are here.
@@ -355,30 +308,14 @@ impl Client {
     async fn rest(
         &self,
         deadline: Duration,
-        command: impl FnOnce(std::sync::mpsc::Sender<()>) -> Command,
+        command: impl FnOnce(Done) -> Command,
     ) -> Result<(), Error> {
-        let (done, answer) = oneshot::channel();
-        let (suspended, is_suspended) = std::sync::mpsc::channel();
-        self.tell(command(suspended))?;
         let (readers, commands) = (self.inner.readers.clone(), self.inner.commands.clone());
-        // The loop may be busy with what is to be stopped, so somebody else has the clock.
-        let watching = std::thread::Builder::new().name("tidewire-suspend".to_owned());
-        let watching = watching.spawn(move || {
-            let mut told = is_suspended.recv_timeout(deadline / 2);
-            if told == Err(RecvTimeoutError::Timeout) {
-                readers.stop(Ending::ForNow);
-                told = is_suspended.recv_timeout(deadline / 2);
-                // The application may have resumed it meanwhile. If it is closed, nobody reads.
-                let _ = commands.send(Command::ReadOn);
-            }
-            let _ = done.send(match told {
-                Ok(()) => Ok(()),
-                Err(RecvTimeoutError::Timeout) => Err(Error::Timeout(NOT_SUSPENDED)),
-                Err(RecvTimeoutError::Disconnected) => Err(Error::Closed),
-            });
-        });
-        watching.map_err(|error| Error::Config(format!("the system gives no thread: {error}")))?;
-        answer.await.map_err(|_| Error::Closed)?
+        let begin = |done| self.tell(command(done));
+        let stop = move || readers.stop(Ending::ForNow);
+        // The application may have resumed it meanwhile. If it is closed, nobody reads.
+        let after = move || drop(commands.send(Command::ReadOn));
+        suspended_within(deadline, begin, stop, after).await
     }
 
     /// The network of the device is another one: connects at once where it waits to do so.

@@ -9,6 +9,7 @@ use sdk_replica::{MutationId, WriteOptions};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::error::Error;
+use crate::platform::Done;
 use crate::readers::Waited;
 use crate::rejection::Rejection;
 use crate::storage::Subscribed;
@@ -82,12 +83,12 @@ pub(crate) enum Command {
     /// Goes on for a while.
     Wake(oneshot::Sender<Woken>),
     /// The while is over.
-    Rest(Woken, std::sync::mpsc::Sender<()>),
+    Rest(Woken, Done),
     Pause,
     /// Whoever reads was stopped for a deadline: if the client runs, they go on.
     ReadOn,
     /// Told when no lock is held any more.
-    Suspend(std::sync::mpsc::Sender<()>),
+    Suspend(Done),
     Resume,
     /// All that was wanted before is done.
     Reached(oneshot::Sender<()>),

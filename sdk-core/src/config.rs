@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use protocol::ids::TenantId;
+use sdk_replica::{Place, Pool};
 use sha2::{Digest, Sha256};
 
 use crate::error::Error;
@@ -40,13 +41,21 @@ const VERIFY_EVERY: Duration = Duration::from_secs(24 * 3_600);
 /// How long a server may owe something, unless it is said otherwise.
 const STALL_AFTER: Duration = Duration::from_secs(60);
 
+/// Where replicas are.
+#[derive(Clone)]
+enum Kept {
+    Directory(PathBuf),
+    Pool(Arc<dyn Pool>),
+}
+
 /// How a client is set up.
 #[derive(Clone)]
 pub struct Config {
     pub(crate) servers: Vec<String>,
     pub(crate) name: Option<String>,
     pub(crate) user: String,
-    pub(crate) directory: PathBuf,
+    kept: Kept,
+    is_alone: bool,
     pub(crate) token: TokenCallback,
     pub(crate) log: Option<LogCallback>,
     pub(crate) roots: Vec<Vec<u8>>,
@@ -68,11 +77,42 @@ impl Config {
     where
         F: Future<Output = Result<String, TokenError>> + Send + 'static,
     {
+        Self::kept(
+            server.into(),
+            user.into(),
+            Kept::Directory(directory.as_ref().to_owned()),
+            token,
+        )
+    }
+
+    /// The same, with replicas in a pool of files, as browsers have it.
+    pub fn in_pool<F>(
+        server: impl Into<String>,
+        user: impl Into<String>,
+        pool: Arc<dyn Pool>,
+        token: impl Fn() -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<String, TokenError>> + Send + 'static,
+    {
+        Self::kept(server.into(), user.into(), Kept::Pool(pool), token)
+    }
+
+    fn kept<F>(
+        server: String,
+        user: String,
+        kept: Kept,
+        token: impl Fn() -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<String, TokenError>> + Send + 'static,
+    {
         Self {
-            servers: vec![server.into()],
+            servers: vec![server],
             name: None,
-            user: user.into(),
-            directory: directory.as_ref().to_owned(),
+            user,
+            kept,
+            is_alone: false,
             token: Arc::new(move || Box::pin(token())),
             log: None,
             roots: Vec::new(),
@@ -86,6 +126,14 @@ impl Config {
     #[must_use]
     pub fn or_server(mut self, server: impl Into<String>) -> Self {
         self.servers.push(server.into());
+        self
+    }
+
+    /// Uses one connection to the file: where the file system has no memory that connections share, as one
+    /// on a network. Reads wait for writes then, and nobody else can read the file meanwhile.
+    #[must_use]
+    pub fn with_one_connection(mut self) -> Self {
+        self.is_alone = true;
         self
     }
 
@@ -141,6 +189,14 @@ impl Config {
         self
     }
 
+    /// The addresses of the live connections of all servers.
+    pub(crate) fn addresses(&self) -> Result<Vec<String>, Error> {
+        if self.servers.is_empty() {
+            return Err(Error::Config("there is no server: give an address".to_owned()));
+        }
+        self.servers.iter().map(|server| address(server)).collect()
+    }
+
     /// How the machine is set up.
     pub(crate) fn machine(&self) -> sdk_machine::Config {
         let millis = |every: Duration| u64::try_from(every.as_millis()).unwrap_or(u64::MAX).max(1);
@@ -157,8 +213,8 @@ impl Config {
         TenantId::new(&self.user).map_err(|error| Error::Config(format!("the user: {error}")))
     }
 
-    /// The file of the replica: one for each server and user, whose name tells neither.
-    pub(crate) fn file(&self) -> Result<PathBuf, Error> {
+    /// Where the replica is: one for each server and user, whose name tells neither.
+    pub(crate) fn place(&self) -> Result<Place, Error> {
         self.tenant()?;
         let name = self.name.as_ref().or(self.servers.first());
         let name = name.map_or("", String::as_str);
@@ -171,8 +227,40 @@ impl Config {
             digits += &format!("{byte:02x}");
             digits
         });
-        Ok(self.directory.join(format!("tidewire-{digits}.sqlite")))
+        let name = format!("tidewire-{digits}.sqlite");
+        Ok(match &self.kept {
+            Kept::Directory(directory) if self.is_alone => {
+                Place::file(directory.join(name)).alone()
+            }
+            Kept::Directory(directory) => Place::file(directory.join(name)),
+            Kept::Pool(pool) => Place::pooled(&name, Arc::clone(pool)),
+        })
     }
+}
+
+/// The address of the live connection of a server.
+fn address(server: &str) -> Result<String, Error> {
+    let wrong = |why: &str| {
+        Error::Config(format!(
+            "{server:?} is no address of a server ({why}): write it as wss://host or ws://host:port"
+        ))
+    };
+    let (scheme, rest) = server.split_once("://").ok_or_else(|| wrong("it has no scheme"))?;
+    let scheme = match scheme {
+        "ws" | "http" => "ws",
+        "wss" | "https" => "wss",
+        _ => return Err(wrong("its scheme is another one")),
+    };
+    if rest.contains(|char: char| char.is_whitespace() || char.is_control()) {
+        return Err(wrong("it cannot be read"));
+    }
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if host.is_empty() || host.starts_with(':') {
+        return Err(wrong("it has no host"));
+    }
+    let rest = rest.trim_end_matches('/');
+    let path = if rest.ends_with("/v1/sync") { "" } else { "/v1/sync" };
+    Ok(format!("{scheme}://{rest}{path}"))
 }
 
 impl fmt::Debug for Config {
@@ -180,7 +268,28 @@ impl fmt::Debug for Config {
         f.debug_struct("Config")
             .field("servers", &self.servers)
             .field("user", &self.user)
-            .field("directory", &self.directory)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_those_of_the_live_connection() {
+        for (server, expected) in [
+            ("ws://127.0.0.1:7420", "ws://127.0.0.1:7420/v1/sync"),
+            ("http://localhost:1/", "ws://localhost:1/v1/sync"),
+            ("https://sync.example", "wss://sync.example/v1/sync"),
+            ("wss://sync.example/app/", "wss://sync.example/app/v1/sync"),
+            ("wss://sync.example/v1/sync", "wss://sync.example/v1/sync"),
+        ] {
+            assert_eq!(address(server).unwrap(), expected);
+        }
+        for server in ["", "localhost", "ftp://x", "ws://", "ws://a b", "ws://:80"] {
+            let error = address(server).unwrap_err().to_string();
+            assert!(error.contains(&format!("{server:?}")), "{error}");
+        }
     }
 }

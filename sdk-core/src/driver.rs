@@ -30,6 +30,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
 use protocol::frame::v1::ServerFrame;
 use protocol::ids::TenantId;
 use sdk_machine::{
@@ -38,14 +41,13 @@ use sdk_machine::{
 use sdk_replica::{Changed, ReplicaError};
 use tokio::select;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep_until};
 
 pub(crate) use self::file::ReplicaFile;
 use self::gathering::Gathered;
 use self::idle::IdleTimes;
 use self::syncing::Syncing;
 use self::tidying::Tidying;
-use self::token::{TokenAnswer, TokenOutcome};
+use self::token::TokenOutcome;
 use self::undecided::Mutations;
 use self::verifying::Verifying;
 use self::waiting::Waiting;
@@ -54,8 +56,9 @@ use crate::command::{Command, Shown, SignOut};
 use crate::config::{Config, LogLevel};
 use crate::error::Error;
 use crate::incident::Incidents;
+use crate::platform::{Instant, sleep_until};
 use crate::ports::{Socket, SocketEvent, Transport};
-use crate::readers::{Ending, Readers};
+use crate::readers::{Ending, Job, Jobs, Readers};
 use crate::status::{Status, StatusReason, StatusWord};
 use crate::subscription::Progress;
 use crate::verify::Verifications;
@@ -75,10 +78,13 @@ enum Happened {
     Command(Option<Command>),
     Socket(Attempt, SocketEvent),
     Token(Attempt, TokenOutcome),
+    Job(Job),
     Read(Finished),
     Flush,
     LongJournal,
     Time,
+    /// Something beside is over.
+    Over,
 }
 
 /// How it ends.
@@ -112,9 +118,10 @@ pub(crate) struct Driver {
     time_at_begin: Option<i64>,
 
     socket: Option<(Attempt, Box<dyn Socket>, mpsc::Receiver<SocketEvent>)>,
-    /// Where tokens are put, and come from.
-    token_answers: mpsc::UnboundedSender<TokenAnswer>,
-    tokens: mpsc::UnboundedReceiver<TokenAnswer>,
+    /// What goes on beside: among it, what the application was asked for.
+    beside: FuturesUnordered<BoxFuture<'static, Happened>>,
+    /// What is to be read by the connection that writes, where there is no other.
+    jobs: Jobs,
     reads: mpsc::UnboundedReceiver<Finished>,
 
     subscriptions: HashMap<SubscriptionId, watch::Sender<Shown>>,
@@ -177,12 +184,11 @@ impl Driver {
         config: Config,
         transport: Box<dyn Transport>,
         mut file: ReplicaFile,
-        readers: Readers,
     ) -> Result<Self, Error> {
         let replica = file.get_mut()?;
+        let (readers, jobs) = Readers::start(replica)?;
         let machine = Machine::new(config.machine(), replica.load()?);
         let (finished, reads) = mpsc::unbounded_channel();
-        let (token_answers, tokens) = mpsc::unbounded_channel();
         let next_expiry = replica.next_expiry()?;
         let idle = IdleTimes::load(replica)?;
         let synced_at_stored = replica.synced_at()?;
@@ -200,8 +206,8 @@ impl Driver {
             begun: Instant::now(),
             time_at_begin: None,
             socket: None,
-            token_answers,
-            tokens,
+            beside: FuturesUnordered::new(),
+            jobs,
             reads,
             subscriptions: HashMap::new(),
             gathered: Gathered::default(),
@@ -242,6 +248,10 @@ impl Driver {
         Ok(driver)
     }
 
+    pub(crate) fn readers(&self) -> Readers {
+        self.readers.clone()
+    }
+
     pub(crate) fn shown(&self) -> ShownOfAll {
         ShownOfAll {
             status: self.status.subscribe(),
@@ -275,6 +285,7 @@ impl Driver {
                 Happened::Command(Some(command)) => self.command(command),
                 Happened::Socket(attempt, event) => self.socket_event(attempt, event),
                 Happened::Token(attempt, outcome) => self.token(attempt, outcome),
+                Happened::Job(job) => self.read(job),
                 Happened::Read(finished) => {
                     if self.watches.finished(finished, &self.machine) {
                         self.fail(ReplicaError::Damaged);
@@ -283,6 +294,7 @@ impl Driver {
                 Happened::Flush => self.flush(),
                 Happened::LongJournal => self.shorten_journal(),
                 Happened::Time => self.time(),
+                Happened::Over => {}
             }
         };
         self.store_synced(0);
@@ -345,7 +357,8 @@ impl Driver {
         select! {
             command = commands.recv() => Happened::Command(command),
             happened = frames => happened,
-            Some((attempt, outcome)) = self.tokens.recv() => Happened::Token(attempt, outcome),
+            Some(happened) = self.beside.next() => happened,
+            Some(job) = self.jobs.recv() => Happened::Job(job),
             Some(finished) = self.reads.recv() => Happened::Read(finished),
             () = wakes => Happened::Time,
         }
@@ -418,7 +431,7 @@ impl Driver {
             Command::Rest(woken, done) => {
                 self.rest(woken);
                 self.show_status();
-                let _ = done.send(());
+                done();
             }
             Command::ReadOn => self.read_on(),
             Command::Pause => self.pause(),
@@ -430,7 +443,7 @@ impl Driver {
                 self.suspend();
                 // Whoever hears of it sees it.
                 self.show_status();
-                let _ = done.send(());
+                done();
             }
             Command::Reached(done) => {
                 let _ = done.send(());

@@ -6,7 +6,7 @@
 //! | how a client is set up, and how it is; what it may write at most | `config.rs`, `status.rs`, `error.rs`; `limits.rs` |
 //! | the loop behind it | `driver.rs` and below; what it is told: `command.rs` |
 //! | local queries | `readers.rs`, `driver/watches.rs` |
-//! | sockets | `ports.rs`, `transport/native.rs` |
+//! | sockets, and clocks | `ports.rs`, `transport/native.rs`; `platform.rs` |
 //! | the sync logic, without I/O | the crate `sdk-machine` |
 //! | the file | the crate `sdk-replica` |
 
@@ -19,7 +19,8 @@ mod error;
 mod incident;
 pub mod limits;
 mod mutation;
-mod ports;
+mod platform;
+pub mod ports;
 mod readers;
 mod rejection;
 mod rows;
@@ -42,11 +43,14 @@ pub use incident::{Incident, StalledPart};
 pub use mutation::Mutation;
 pub use protocol::error_code::ErrorCode;
 pub use protocol::frame::v1::{Position, SqlColumn};
+pub use protocol::literal::uuid_text;
 pub use protocol::value::{ColumnType, Value};
 pub use rejection::{OperationKind, RejectedOperation, Rejection, ServerRow};
 pub use rows::{FromValue, Row, Rows};
 pub use sdk_machine::SubscriptionState;
-pub use sdk_replica::{Change, Expect, MutationId, OnReject, Rescued, TableStorage, WriteOptions};
+pub use sdk_replica::{
+    Change, Expect, MutationId, OnReject, Pool, Rescued, TableStorage, WriteOptions,
+};
 pub use status::{ResultState, Status, StatusReason, StatusWord};
 pub use storage::{Storage, SubscriptionStorage};
 pub use subscription::{Progress, SubscribeOptions, Subscription};

@@ -1,5 +1,6 @@
 //! What became of a write.
 
+use futures::Stream;
 use sdk_replica::MutationId;
 use tokio::sync::{mpsc, oneshot};
 
@@ -50,6 +51,21 @@ impl Mutation {
         let mut state = self.wrote.state.clone();
         let decided = state.wait_for(MutationState::is_decided).await;
         decided.map(|state| state.clone()).map_err(|_| Error::Closed)
+    }
+
+    /// The state, and each one that follows, until it is decided. Whoever is slow gets the latest one.
+    pub fn states(&self) -> impl Stream<Item = MutationState> + Send + Unpin + use<> {
+        let first = (Some(self.wrote.state.clone()), true);
+        let stream = futures::stream::unfold(first, |(state, is_first)| async move {
+            let mut state = state?;
+            if !is_first {
+                state.changed().await.ok()?;
+            }
+            let now = state.borrow_and_update().clone();
+            let next = Some(state).filter(|_| !now.is_decided());
+            Some((now, (next, false)))
+        });
+        Box::pin(stream)
     }
 
     /// Takes it back, as long as it is not sent: what it shows is undone, and later writes stay. Says

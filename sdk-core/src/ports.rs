@@ -1,11 +1,11 @@
 //! What a platform provides: sockets. Tests and browsers have their own.
 
-use protocol::frame::v1::ServerFrame;
+use protocol::frame::v1::{Received, ServerFrame, read_server};
 use tokio::sync::mpsc;
 
 /// What comes of a socket.
 #[derive(Debug)]
-pub(crate) enum SocketEvent {
+pub enum SocketEvent {
     /// It is open.
     Connected,
     /// A frame has come.
@@ -14,18 +14,31 @@ pub(crate) enum SocketEvent {
     Disconnected(String),
 }
 
+impl SocketEvent {
+    /// Bytes have come, which are a frame. Nothing when it is one of a later version.
+    ///
+    /// # Errors
+    /// Why they are none.
+    pub fn received(bytes: &[u8]) -> Result<Option<Self>, String> {
+        match read_server(bytes).map_err(|error| error.to_string())? {
+            Received::Known(frame) => Ok(Some(Self::Frame(Box::new(frame)))),
+            Received::Unknown { .. } => Ok(None),
+        }
+    }
+}
+
 /// Where the events of one socket go, in order. There is room for a few: when nobody takes them,
 /// nothing more is read from the network.
-pub(crate) type SocketEvents = mpsc::Sender<SocketEvent>;
+pub type SocketEvents = mpsc::Sender<SocketEvent>;
 
 /// Opens sockets.
-pub(crate) trait Transport: Send {
+pub trait Transport: Send {
     /// Begins to open one, to one of the servers. Dropping it closes it.
     fn dial(&self, server: usize, events: SocketEvents) -> Box<dyn Socket>;
 }
 
 /// A socket.
-pub(crate) trait Socket: Send {
+pub trait Socket: Send {
     /// Sends a frame behind those before it.
     fn send(&self, frame: Vec<u8>);
 }

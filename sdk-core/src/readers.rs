@@ -1,19 +1,24 @@
 //! Threads that read the replica. They wait for nobody who writes, and nobody who writes waits for
-//! them.
+//! them. Where the replica has one connection there are none, and the loop reads between its steps.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use sdk_replica::{Reader, Replica, ReplicaError};
+use sdk_replica::{Reader, Replica, ReplicaError, View};
+use tokio::sync::mpsc;
 
 use crate::error::Error;
 
 /// How many queries run at once.
 const READERS: usize = 2;
 
-type Job = Box<dyn FnOnce(&mut Reader) + Send>;
+/// Something that is to be read.
+pub(crate) type Job = Box<dyn FnOnce(&mut View<'_>) + Send>;
+
+/// What the loop is to read.
+pub(crate) type Jobs = mpsc::UnboundedReceiver<Job>;
 
 /// The threads. Cloning shares them. They end when it is closed or suspended, or the last clone is
 /// dropped.
@@ -22,6 +27,8 @@ pub(crate) struct Readers(Arc<Mutex<State>>);
 
 struct State {
     threads: Running,
+    /// Where the loop takes from what it is to read.
+    to_loop: mpsc::UnboundedSender<Job>,
     /// How often they were started.
     openings: u64,
     /// How many times queries of watches have run.
@@ -43,11 +50,26 @@ pub(crate) enum Ending {
 }
 
 struct Threads {
-    jobs: Sender<Job>,
+    queue: Queue,
     is_open: Arc<AtomicBool>,
     /// As it was stopped.
     ending: Ending,
     threads: Vec<JoinHandle<()>>,
+}
+
+/// Who takes what is to be read.
+enum Queue {
+    Threads(Sender<Job>),
+    Loop(mpsc::UnboundedSender<Job>),
+}
+
+impl Queue {
+    fn send(&self, job: Job) -> bool {
+        match self {
+            Self::Threads(jobs) => jobs.send(job).is_ok(),
+            Self::Loop(jobs) => jobs.send(job).is_ok(),
+        }
+    }
 }
 
 /// Somebody waits for what runs, until this is dropped.
@@ -70,21 +92,26 @@ impl Drop for WaitedHere {
 }
 
 impl Readers {
-    pub(crate) fn start(replica: &Replica) -> Result<Self, ReplicaError> {
+    pub(crate) fn start(replica: &Replica) -> Result<(Self, Jobs), ReplicaError> {
+        let (to_loop, jobs) = mpsc::unbounded_channel();
         let readers = Self(Arc::new(Mutex::new(State {
             threads: Running::Ended(Ending::ForNow),
+            to_loop,
             openings: 0,
             watch_runs: 0,
         })));
         readers.open(replica)?;
-        Ok(readers)
+        Ok((readers, jobs))
     }
 
     /// Starts the threads, where they are suspended.
     pub(crate) fn open(&self, replica: &Replica) -> Result<(), ReplicaError> {
         let mut state = lock(&self.0);
         if matches!(state.threads, Running::Ended(Ending::ForNow)) {
-            state.threads = Running::Open(Threads::start(replica)?);
+            state.threads = Running::Open(match replica.is_alone() {
+                true => Threads::none(state.to_loop.clone()),
+                false => Threads::start(replica)?,
+            });
             state.openings += 1;
         }
         Ok(())
@@ -94,9 +121,12 @@ impl Readers {
     ///
     /// # Errors
     /// [`Error::Closed`], or that it is suspended.
-    pub(crate) fn run(&self, job: impl FnOnce(&mut Reader) + Send + 'static) -> Result<(), Error> {
+    pub(crate) fn run(
+        &self,
+        job: impl FnOnce(&mut View<'_>) + Send + 'static,
+    ) -> Result<(), Error> {
         let sent = match &lock(&self.0).threads {
-            Running::Open(threads) => threads.jobs.send(Box::new(job)).is_ok(),
+            Running::Open(threads) => threads.queue.send(Box::new(job)),
             Running::Ended(_) => false,
         };
         if sent { Ok(()) } else { Err(self.why_not()) }
@@ -170,8 +200,8 @@ impl Readers {
     pub(crate) fn end(&self, ending: Ending) {
         self.stop(ending);
         let was = std::mem::replace(&mut lock(&self.0).threads, Running::Ended(ending));
-        if let Running::Open(Threads { jobs, threads, .. }) = was {
-            drop(jobs);
+        if let Running::Open(Threads { queue, threads, .. }) = was {
+            drop(queue);
             for thread in threads {
                 // One that has panicked has ended, too.
                 let _ = thread.join();
@@ -196,7 +226,13 @@ impl Threads {
                 ReplicaError::File(format!("the system gives no thread: {error}"))
             })?);
         }
-        Ok(Self { jobs, is_open, ending: Ending::ForNow, threads })
+        Ok(Self { queue: Queue::Threads(jobs), is_open, ending: Ending::ForNow, threads })
+    }
+
+    /// The loop does what they would.
+    fn none(to_loop: mpsc::UnboundedSender<Job>) -> Self {
+        let is_open = Arc::new(AtomicBool::new(true));
+        Self { queue: Queue::Loop(to_loop), is_open, ending: Ending::ForNow, threads: Vec::new() }
     }
 }
 
@@ -205,7 +241,7 @@ fn work(mut reader: Reader, queue: &Mutex<Receiver<Job>>, is_open: &AtomicBool) 
         // The lock is held while waiting, so one thread waits for a job and the others for it.
         let job = lock(queue).recv();
         match job {
-            Ok(job) if is_open.load(Ordering::Relaxed) => job(&mut reader),
+            Ok(job) if is_open.load(Ordering::Relaxed) => job(&mut reader.view()),
             // Whoever waits for it hears that it is over.
             Ok(job) => drop(job),
             Err(_) => return,

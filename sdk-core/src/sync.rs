@@ -4,6 +4,10 @@ use std::fmt;
 
 use crate::status::StatusWord;
 
+/// Why suspending is not over.
+pub(crate) const NOT_SUSPENDED: &str =
+    "the client is not suspended yet: its disk is slow, or the deadline is short; it goes on";
+
 /// What was missing when the time was over. All of it is still waited for, and comes when it can.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsynced {

@@ -6,12 +6,12 @@ use std::time::Duration;
 use futures::Stream;
 use sdk_replica::{MutationId, WriteOptions};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::sleep;
 
 use super::Client;
 use crate::command::Command;
 use crate::error::Error;
 use crate::mutation::Mutation;
+use crate::platform::sleep;
 use crate::rejection::Rejection;
 use crate::transaction::Statement;
 

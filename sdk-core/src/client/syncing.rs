@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 
 use super::Client;
 use crate::command::Command;
 use crate::error::Error;
+use crate::platform::Instant;
 use crate::sync::Before;
 
 /// How much of its time a client that was woken has to go to sleep again: a fifth, and no more than this.
@@ -58,7 +58,7 @@ impl Client {
             Before::Running => {}
             // It keeps its file, so nothing of it has to end in time.
             Before::Paused => {
-                self.tell(Command::Rest(woken, std::sync::mpsc::channel().0))?;
+                self.tell(Command::Rest(woken, Box::new(|| {})))?;
                 self.reached().await?;
             }
             Before::Suspended => {

@@ -1,15 +1,13 @@
 //! The file of the replica: open, or closed for as long as the client is suspended.
 
-use std::path::PathBuf;
-
 use protocol::ids::ClientId;
-use sdk_replica::{Replica, ReplicaError, Rescued};
+use sdk_replica::{Place, Replica, ReplicaError, Rescued};
 
 use crate::error::Error;
 
 /// The replica, while it is open.
 pub(crate) struct ReplicaFile {
-    path: PathBuf,
+    place: Place,
     replica: Option<Replica>,
     /// It is to be made anew when it is opened.
     is_damaged: bool,
@@ -19,8 +17,8 @@ pub(crate) struct ReplicaFile {
 
 impl ReplicaFile {
     /// Opens the file, or makes it.
-    pub(crate) fn open(path: PathBuf) -> Result<Self, Error> {
-        let mut file = Self { path, replica: None, is_damaged: false, rescued: Vec::new() };
+    pub(crate) fn open(place: Place) -> Result<Self, Error> {
+        let mut file = Self { place, replica: None, is_damaged: false, rescued: Vec::new() };
         file.open_again()?;
         Ok(file)
     }
@@ -62,8 +60,10 @@ impl ReplicaFile {
                 .map_err(|error| ReplicaError::File(format!("no randomness: {error}")))?;
             let fresh = ClientId::from_bytes(fresh);
             let (replica, rescued) = match self.is_damaged {
-                true => Replica::rebuild(&self.path, fresh).map(|(it, by)| (it, Some(by)))?,
-                false => Replica::open_or_rebuild(&self.path, fresh)?,
+                true => {
+                    Replica::rebuild(self.place.clone(), fresh).map(|(it, by)| (it, Some(by)))?
+                }
+                false => Replica::open_or_rebuild(self.place.clone(), fresh)?,
             };
             self.replica = Some(replica);
             self.is_damaged = false;

@@ -4,11 +4,11 @@ use protocol::frame::v1::{ClientFrame, Mutate};
 use sdk_machine::{Attempt, Event, Instruction, Machine, Outgoing, Stored, SubscriptionId};
 use sdk_replica::{Changed, Replica, ReplicaError};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 
-use super::{Driver, FRAMES_WAITING_MAX, TRY_AGAIN, TRY_AGAIN_MAX, token};
+use super::{Driver, FRAMES_WAITING_MAX, Happened, TRY_AGAIN, TRY_AGAIN_MAX, token};
 use crate::config::LogLevel;
 use crate::incident::Incident;
+use crate::platform::Instant;
 use crate::status::{Status, StatusReason, StatusWord};
 use crate::subscription::Progress;
 use crate::verify::Verdict;
@@ -69,7 +69,7 @@ impl Driver {
             }
             match instruction {
                 Instruction::AskToken { attempt } => {
-                    token::ask(&self.config, attempt, self.token_answers.clone());
+                    self.beside.push(token::ask(&self.config, attempt));
                 }
                 Instruction::Dial { attempt, server } => self.dial(attempt, server),
                 Instruction::Send(frame) => self.send(&frame),
@@ -270,17 +270,18 @@ impl Driver {
             }
             std::collections::hash_map::Entry::Occupied(entry) => {
                 let mut follows = entry.get().subscribe();
-                tokio::spawn(async move {
+                self.beside.push(Box::pin(async move {
                     loop {
                         tokio::select! {
-                            changed = follows.changed() => if changed.is_err() { return },
+                            changed = follows.changed() => if changed.is_err() { break },
                             // Nobody looks at it any more.
-                            () = gone.closed() => return,
+                            () = gone.closed() => break,
                         }
                         let shown = follows.borrow_and_update().clone();
                         gone.send_replace(shown);
                     }
-                });
+                    Happened::Over
+                }));
             }
         }
     }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use sdk_machine::{Event, SubscriptionId};
 use sdk_replica::{Idle, Replica, ReplicaError};
-use tokio::time::Instant;
 
 use super::Driver;
+use crate::platform::Instant;
 
 /// How long one is kept that nobody asks for, unless the application says otherwise.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);

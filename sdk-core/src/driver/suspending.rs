@@ -8,7 +8,7 @@ use sdk_replica::ReplicaError;
 use super::Driver;
 use crate::command::SignOut;
 use crate::error::Error;
-use crate::readers::Ending;
+use crate::readers::{Ending, Job};
 
 impl Driver {
     pub(super) fn is_suspended(&self) -> bool {
@@ -54,9 +54,22 @@ impl Driver {
         self.is_stale = true;
     }
 
+    /// Reads by the connection that writes.
+    pub(super) fn read(&mut self, job: Job) {
+        match self.replica.get_mut() {
+            Ok(replica) if !self.readers.is_stopped() => job(&mut replica.view()),
+            // Whoever waits for it hears that it is over.
+            _ => drop(job),
+        }
+    }
+
     /// Nobody reads any more. What was being read is read when the file is opened again.
     fn end_reading(&mut self) {
         self.readers.end(Ending::ForNow);
+        while let Ok(job) = self.jobs.try_recv() {
+            // Whoever waits for it hears that it is over.
+            drop(job);
+        }
         // They have ended, so all that they have read is here.
         while let Ok(finished) = self.reads.try_recv() {
             self.watches.finished(finished, &self.machine);

@@ -6,10 +6,10 @@ use protocol::frame::v1::Position;
 use sdk_machine::{Event, SubscriptionState, SyncId};
 use sdk_replica::{MutationId, Replica};
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 
 use super::Driver;
 use crate::error::Error;
+use crate::platform::Instant;
 use crate::sync::{Before, Unsynced, Woken};
 
 /// Everybody who waits.

@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use sdk_replica::{Replica, ReplicaError, Tidied};
-use tokio::time::Instant;
 
 use super::Driver;
 use crate::config::LogLevel;
+use crate::platform::Instant;
 
 /// How long after something has changed it is looked whether there is something to be tidied up.
 const AFTER: Duration = Duration::from_secs(2);

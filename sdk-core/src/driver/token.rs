@@ -5,17 +5,14 @@ use std::panic::AssertUnwindSafe;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use protocol::error_code::ErrorCode;
 use protocol::frame::v1::Token;
 use sdk_machine::{Attempt, Event, Reason, Stall};
-use tokio::sync::mpsc;
 
-use super::Driver;
+use super::{Driver, Happened};
 use crate::config::{Config, LogLevel};
 use crate::status::StatusReason;
-
-/// What came of asking, and for which attempt.
-pub(crate) type TokenAnswer = (Attempt, TokenOutcome);
 
 /// What came of asking.
 pub(crate) enum TokenOutcome {
@@ -60,9 +57,9 @@ impl Driver {
 }
 
 /// Asks the application. What goes wrong in there is an answer, too.
-pub(super) fn ask(config: &Config, attempt: Attempt, answers: mpsc::UnboundedSender<TokenAnswer>) {
+pub(super) fn ask(config: &Config, attempt: Attempt) -> BoxFuture<'static, Happened> {
     let (callback, user) = (std::sync::Arc::clone(&config.token), config.user.clone());
-    tokio::spawn(async move {
+    Box::pin(async move {
         let asked = AssertUnwindSafe(async move { callback().await }).catch_unwind().await;
         let outcome = match asked {
             Ok(Ok(token)) if is_of_another(&token, &user) => TokenOutcome::WrongUser,
@@ -70,9 +67,8 @@ pub(super) fn ask(config: &Config, attempt: Attempt, answers: mpsc::UnboundedSen
             Ok(Err(error)) => TokenOutcome::Failed(error.to_string()),
             Err(_) => TokenOutcome::Failed("its callback panicked".to_owned()),
         };
-        // The client may be closed by now.
-        let _ = answers.send((attempt, outcome));
-    });
+        Happened::Token(attempt, outcome)
+    })
 }
 
 /// Whether a token says that it is of somebody else. One that cannot be read is the server's to

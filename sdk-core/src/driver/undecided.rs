@@ -8,10 +8,10 @@ use protocol::mutation::Rejection as Verdict;
 use sdk_machine::{Event, MutationProgress, Phase, Settled, Step, Write};
 use sdk_replica::{LET_GO_AT_ONCE_MAX, MutationId, Replica};
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 use super::Driver;
 use crate::error::Error;
+use crate::platform::Instant;
 use crate::rejection::Rejection;
 use crate::rows::Rows;
 use crate::written::{MutationState, Pending, PendingMutation, Wrote};

@@ -6,9 +6,9 @@ use protocol::error_code::ErrorCode;
 use protocol::frame::v1::Position;
 use sdk_machine::{Machine, SqlAnswer, StatementId};
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 
 use crate::error::Error;
+use crate::platform::Instant;
 
 const NO_ANSWER: &str = "no answer came in time: a read can be repeated, a write may have happened, \
                          so repeat it under the same request id";

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use protocol::value::Value;
 use sdk_machine::{Machine, SubscriptionState};
-use sdk_replica::{Changed, Reader, ReplicaError, subscribed_table};
+use sdk_replica::{Changed, ReplicaError, View, subscribed_table};
 use tokio::sync::{mpsc, watch};
 
 use self::concern::{Concern, Known};
@@ -195,7 +195,7 @@ impl Watches {
 
 /// Reads queries on the thread of a reader. What is the same as before is found there, too.
 fn read(
-    reader: &mut Reader,
+    reader: &mut View<'_>,
     queries: Vec<Query>,
     is_wanted: impl Fn() -> bool + Clone + Send + 'static,
 ) -> Vec<(WatchId, Result<ReadRows, ReplicaError>)> {
@@ -216,7 +216,7 @@ fn read(
     queries.into_iter().zip(results).map(read).collect()
 }
 
-fn primary_key(reader: &Reader, table: &str) -> Key {
+fn primary_key(reader: &View<'_>, table: &str) -> Key {
     // Without it, rows are compared as wholes.
     let key = reader.primary_key(table).unwrap_or_default();
     (!key.is_empty()).then(|| key.into())

@@ -7,11 +7,11 @@ use sdk_replica::{
     Committed, Executed, Replica, ReplicaError, TakenBack, Transaction, WriteOptions, Writer,
 };
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep_until};
 
 use super::Driver;
 use super::undecided::offline;
 use crate::error::Error;
+use crate::platform::{Instant, since_1970, sleep_until};
 use crate::readers::{Readers, Waited};
 use crate::rows::Rows;
 use crate::transaction::{Call, OVER, Outcome, Statement};
@@ -268,8 +268,6 @@ fn borrowed<T: Clone>(named: &[(String, T)]) -> Vec<(&str, T)> {
 }
 
 /// What the device says the time is, in microseconds since 1970. Nothing is decided by it.
-#[expect(clippy::disallowed_methods, reason = "the one place where the device's clock is read")]
 fn device_micros() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    since_1970().map_or(0, |since| i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }

@@ -5,7 +5,6 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
-use protocol::frame::v1::{Received, read_server};
 use protocol::limits::SERVER_FRAME_BYTES_MAX;
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
@@ -50,35 +49,13 @@ pub(crate) struct Native {
 impl Native {
     /// # Errors
     /// [`Error::Config`] names the address that is none.
-    pub(crate) fn new(servers: &[String], roots: Vec<Vec<u8>>) -> Result<Self, Error> {
-        if servers.is_empty() {
-            return Err(Error::Config("there is no server: give an address".to_owned()));
-        }
-        let servers = servers.iter().map(|server| address(server)).collect::<Result<_, _>>()?;
+    pub(crate) fn new(addresses: &[String], roots: Vec<Vec<u8>>) -> Result<Self, Error> {
+        let read = |address: &String| {
+            let why = |_| Error::Config(format!("{address:?} is no address of a server"));
+            address.parse().map_err(why)
+        };
+        let servers = addresses.iter().map(read).collect::<Result<_, _>>()?;
         Ok(Self { servers, roots, tls: Arc::default() })
-    }
-}
-
-/// The address of the live connection of a server.
-fn address(server: &str) -> Result<Uri, Error> {
-    let wrong = |why: &str| {
-        Error::Config(format!(
-            "{server:?} is no address of a server ({why}): write it as wss://host or ws://host:port"
-        ))
-    };
-    let (scheme, rest) = server.split_once("://").ok_or_else(|| wrong("it has no scheme"))?;
-    let scheme = match scheme {
-        "ws" | "http" => "ws",
-        "wss" | "https" => "wss",
-        _ => return Err(wrong("its scheme is another one")),
-    };
-    let rest = rest.trim_end_matches('/');
-    let path = if rest.ends_with("/v1/sync") { "" } else { "/v1/sync" };
-    let uri: Uri =
-        format!("{scheme}://{rest}{path}").parse().map_err(|_| wrong("it cannot be read"))?;
-    match uri.host() {
-        Some(host) if !host.is_empty() => Ok(uri),
-        _ => Err(wrong("it has no host")),
     }
 }
 
@@ -190,14 +167,10 @@ async fn read(mut stream: SplitStream<Stream>, events: &SocketEvents) -> Result<
             Some(Ok(Message::Close(_))) | None => return Ok(()),
             Some(Err(error)) => return Err(error.to_string()),
         };
-        match read_server(&bytes).map_err(|error| error.to_string())? {
-            Received::Known(frame) => {
-                if events.send(SocketEvent::Frame(Box::new(frame))).await.is_err() {
-                    return Ok(());
-                }
-            }
-            // Of a later version.
-            Received::Unknown { .. } => {}
+        if let Some(event) = SocketEvent::received(&bytes)?
+            && events.send(event).await.is_err()
+        {
+            return Ok(());
         }
     }
 }
@@ -217,26 +190,4 @@ fn config(roots: Vec<Vec<u8>>) -> Result<Arc<ClientConfig>, String> {
         .with_root_certificates(store)
         .with_no_client_auth();
     Ok(Arc::new(config))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_are_those_of_the_live_connection() {
-        for (server, expected) in [
-            ("ws://127.0.0.1:7420", "ws://127.0.0.1:7420/v1/sync"),
-            ("http://localhost:1/", "ws://localhost:1/v1/sync"),
-            ("https://sync.example", "wss://sync.example/v1/sync"),
-            ("wss://sync.example/app/", "wss://sync.example/app/v1/sync"),
-            ("wss://sync.example/v1/sync", "wss://sync.example/v1/sync"),
-        ] {
-            assert_eq!(address(server).unwrap().to_string(), expected);
-        }
-        for server in ["", "localhost", "ftp://x", "ws://", "ws://a b", "ws://:80"] {
-            let error = address(server).unwrap_err().to_string();
-            assert!(error.contains(&format!("{server:?}")), "{error}");
-        }
-    }
 }

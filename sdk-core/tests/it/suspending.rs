@@ -226,7 +226,7 @@ async fn a_damaged_file_is_replaced_and_what_waits_is_kept() {
     client.resume();
     let Incident::Rebuilt(rescued) = soon(incidents.next()).await.unwrap() else { unreachable!() };
     assert_eq!((rescued.waiting, rescued.lost, rescued.may_miss_some), (1, 0, false));
-    assert!(rescued.set_aside.exists());
+    assert!(rescued.set_aside.as_ref().unwrap().exists());
     let (mut session, hello) = soon(fake.accept_anew()).await;
     assert!(hello.subscriptions[0].held.is_none());
     session.send(welcome()).await;

@@ -168,10 +168,21 @@ struct Replay {
     clients: BTreeMap<String, Client>,
     subscriptions: BTreeMap<(String, String), Subscription>,
     mutations: BTreeMap<String, Mutation>,
+    is_alone: bool,
 }
 
 #[tokio::test]
 async fn every_script_is_replayed() {
+    replay(false).await;
+}
+
+/// As browsers have it.
+#[tokio::test]
+async fn every_script_is_replayed_through_one_connection() {
+    replay(true).await;
+}
+
+async fn replay(is_alone: bool) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../conformance");
     let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
     let mut files: Vec<_> =
@@ -188,6 +199,7 @@ async fn every_script_is_replayed() {
             clients: BTreeMap::new(),
             subscriptions: BTreeMap::new(),
             mutations: BTreeMap::new(),
+            is_alone,
         };
         script.tables.iter().for_each(|sql| drop(replay.world.admin.ok(sql)));
         for (place, step) in script.steps.iter().enumerate() {
@@ -207,7 +219,11 @@ impl Replay {
             return client.clone();
         }
         let user = device.split('-').next().unwrap_or(device);
-        let client = self.world.client_of(user, device).await;
+        let config = match self.world.config(user, device) {
+            config if self.is_alone => config.with_one_connection(),
+            config => config,
+        };
+        let client = Client::open(config).await.unwrap();
         self.clients.insert(device.to_owned(), client.clone());
         client
     }

@@ -205,6 +205,9 @@ async fn device(command: &str) {
         let token = token.clone();
         async move { Ok(token) }
     });
+    // Half of them as browsers do it.
+    let is_odd = number.parse::<u64>().unwrap() % 2 == 1;
+    let config = if is_odd { config.with_one_connection() } else { config };
     let kept = Kept::open(beside(Path::new(directory)));
     let client = Client::open(config).await.unwrap();
     let mut subscriptions = Vec::new();

@@ -233,18 +233,19 @@ impl Before {
 }
 
 /// Reads the rows that a transaction has touched, right before it commits. What cannot be read is
-/// no reason for it to fail: then all rows of the table count as changed.
+/// no reason for it to fail: then all rows of the table count as changed. So they do without a path,
+/// where there is no other connection.
 pub(crate) fn read_touched(
     touched: &mut Touched,
     tables: &Tables,
     now: &Connection,
     before: &mut Option<Before>,
-    path: &Path,
+    path: Option<&Path>,
 ) {
     let mut bytes = 0;
     for (name, ids) in touched.unread() {
         if before.is_none() {
-            *before = Before::open(path).ok();
+            *before = path.and_then(|path| Before::open(path).ok());
         }
         let rows = tables.named(&name).zip(before.as_ref()).and_then(|(table, before)| {
             let rows = changed_rows(table, &ids, now, &before.0).ok()?;

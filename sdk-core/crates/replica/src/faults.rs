@@ -19,7 +19,7 @@ pub(crate) fn is_full(path: &Path) -> bool {
 
 impl Replica {
     pub(crate) fn feel_full(&self) {
-        let is_felt = is_full(&self.path) && self.reserve().exists();
+        let is_felt = is_full(self.place.path()) && self.reserve().exists();
         if is_felt != self.feels_full.replace(is_felt) {
             let pages = self.connection.query_row("PRAGMA page_count", [], |row| row.get(0));
             self.limit_pages(pages.ok().filter(|_| is_felt));
@@ -39,13 +39,13 @@ impl Replica {
     /// Notes how many frames of the journal no power cut takes any more, where a test wants to know
     /// and has made a file `*.synced` for it.
     pub(crate) fn note_synced_frames(&self) {
-        let note = beside(&self.path, ".synced");
+        let note = beside(self.place.path(), ".synced");
         if !note.exists() {
             return;
         }
         let index = self.index.get_or_init(|| {
             // To close it would take away all locks that this process has on it.
-            File::open(beside(&self.path, "-shm")).ok().map(ManuallyDrop::new)
+            File::open(beside(self.place.path(), "-shm")).ok().map(ManuallyDrop::new)
         });
         let mut frames = [0; 4];
         if index.as_ref().is_some_and(|it| it.read_exact_at(&mut frames, FRAMES).is_ok()) {

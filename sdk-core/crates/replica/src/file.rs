@@ -13,14 +13,15 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use crate::error::ReplicaError;
+use crate::place::Files;
 
 /// The files, held against other processes for as long as this lives.
-pub(crate) struct Files {
+pub(crate) struct SystemFiles {
     path: PathBuf,
     lock: File,
 }
 
-impl Drop for Files {
+impl Drop for SystemFiles {
     /// A process that is being started has all that this one has open, for a moment. So it is not left
     /// to the last who has it open that nobody holds the lock any more.
     fn drop(&mut self) {
@@ -29,7 +30,7 @@ impl Drop for Files {
     }
 }
 
-impl Files {
+impl SystemFiles {
     /// Waits for nobody.
     pub(crate) fn lock(path: &Path) -> Result<Self, ReplicaError> {
         if let Some(directory) = path.parent() {
@@ -43,48 +44,13 @@ impl Files {
         }
     }
 
-    /// A damaged one, on its way to be replaced.
-    pub(crate) fn damaged(&self) -> PathBuf {
-        beside(&self.path, ".damaged")
-    }
-
-    /// The one that takes its place, until it is whole.
-    pub(crate) fn rebuilt(&self) -> PathBuf {
-        beside(&self.path, ".rebuilt")
-    }
-
     /// Where the last one is that was damaged.
-    pub(crate) fn set_aside(&self) -> PathBuf {
+    fn set_aside(&self) -> PathBuf {
         beside(&self.path, ".set-aside")
     }
 
-    /// Whether a damaged one was to be replaced, and that was cut short.
-    pub(crate) fn is_being_rebuilt(&self) -> bool {
-        !self.path.exists() && self.damaged().exists()
-    }
-
-    /// Takes the damaged one out of the way. Where this was cut short it goes on. What its journal has
-    /// belongs to it.
-    pub(crate) fn put_away(&self) -> Result<(), ReplicaError> {
-        if self.path.exists() {
-            remove(&self.damaged())?;
-            fs::rename(&self.path, self.damaged()).map_err(failed)?;
-        }
-        move_if_there(&beside(&self.path, "-wal"), &beside(&self.damaged(), "-wal"))?;
-        if_there(fs::remove_file(beside(&self.path, "-shm")))?;
-        remove(&self.rebuilt())
-    }
-
-    /// The one that takes its place is whole. From here on nothing is taken from the damaged one any
-    /// more, whatever happens to the files.
-    pub(crate) fn replace(&self) -> Result<(), ReplicaError> {
-        fs::rename(self.rebuilt(), &self.path).map_err(failed)?;
-        self.sync();
-        self.keep_aside()
-    }
-
     /// Only the last one is kept.
-    pub(crate) fn keep_aside(&self) -> Result<(), ReplicaError> {
+    fn keep_aside(&self) -> Result<(), ReplicaError> {
         if self.damaged().exists() {
             remove(&self.set_aside())?;
             for end in ["-wal", ""] {
@@ -95,21 +61,61 @@ impl Files {
         Ok(())
     }
 
-    /// Removes all of them. The lock stays: nobody takes it for another one.
-    pub(crate) fn wipe(&self) -> Result<(), ReplicaError> {
+    /// The names are durable. Where that cannot be, they are soon.
+    fn sync(&self) {
+        if let Some(directory) = self.path.parent() {
+            let _ = File::open(directory).and_then(|directory| directory.sync_all());
+        }
+    }
+}
+
+impl Files for SystemFiles {
+    fn damaged(&self) -> PathBuf {
+        beside(&self.path, ".damaged")
+    }
+
+    fn rebuilt(&self) -> PathBuf {
+        beside(&self.path, ".rebuilt")
+    }
+
+    /// Where this was cut short it goes on. What its journal has belongs to it.
+    fn put_away(&self) -> Result<(), ReplicaError> {
+        if self.path.exists() {
+            remove(&self.damaged())?;
+            fs::rename(&self.path, self.damaged()).map_err(failed)?;
+        }
+        move_if_there(&beside(&self.path, "-wal"), &beside(&self.damaged(), "-wal"))?;
+        if_there(fs::remove_file(beside(&self.path, "-shm")))?;
+        remove(&self.rebuilt())
+    }
+
+    fn replace(&self) -> Result<Option<PathBuf>, ReplicaError> {
+        fs::rename(self.rebuilt(), &self.path).map_err(failed)?;
+        self.sync();
+        self.keep_aside()?;
+        Ok(Some(self.set_aside()))
+    }
+
+    fn go_on(&self) -> Result<bool, ReplicaError> {
+        if !self.path.exists() && self.damaged().exists() {
+            return Ok(false);
+        }
+        self.keep_aside()?;
+        Ok(true)
+    }
+
+    fn has_journal(&self) -> bool {
+        fs::metadata(beside(&self.path, "-wal")).is_ok_and(|file| file.len() > 0)
+    }
+
+    /// The lock stays: nobody takes it for another one.
+    fn wipe(&self) -> Result<(), ReplicaError> {
         for path in [self.damaged(), self.rebuilt(), self.set_aside(), self.path.clone()] {
             remove(&path)?;
         }
         if_there(fs::remove_file(beside(&self.path, ".reserve")))?;
         self.sync();
         Ok(())
-    }
-
-    /// The names are durable. Where that cannot be, they are soon.
-    fn sync(&self) {
-        if let Some(directory) = self.path.parent() {
-            let _ = File::open(directory).and_then(|directory| directory.sync_all());
-        }
     }
 }
 
@@ -174,11 +180,11 @@ mod tests {
     fn the_lock_is_free_although_somebody_has_it_open_still() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("replica");
-        let files = Files::lock(&path).unwrap();
+        let files = SystemFiles::lock(&path).unwrap();
         let as_of_a_child = files.lock.try_clone().unwrap();
-        assert!(matches!(Files::lock(&path), Err(ReplicaError::InUse)));
+        assert!(matches!(SystemFiles::lock(&path), Err(ReplicaError::InUse)));
         drop(files);
-        assert!(Files::lock(&path).is_ok());
+        assert!(SystemFiles::lock(&path).is_ok());
         drop(as_of_a_child);
     }
 }

@@ -1,14 +1,10 @@
 //! What is known of the journal: how long it is, and whether there is something in it that has gone.
 
-use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use rusqlite::Connection;
 use rusqlite::hooks::{Action, Wal};
-
-use crate::file::beside;
 
 /// From how many pages on the journal is taken into the file: 4 MiB, as SQLite does it.
 pub(crate) const JOURNAL_PAGES: u32 = 1_000;
@@ -29,11 +25,15 @@ pub(crate) struct Journal {
 
 impl Journal {
     /// The journal of a file that is about to be opened. Where there is one, somebody has left it.
-    pub(crate) fn of(path: &Path) -> Self {
+    pub(crate) fn of(is_left: bool) -> Self {
         let journal = Self::default();
-        let is_left = fs::metadata(beside(path, "-wal")).is_ok_and(|file| file.len() > 0);
         journal.has_remains.store(is_left, Ordering::Relaxed);
         journal
+    }
+
+    /// How many pages it has.
+    pub(crate) fn pages(&self) -> u32 {
+        self.pages.load(Ordering::Relaxed)
     }
 
     /// Sees how long it becomes. This takes the place of what SQLite would do by itself.

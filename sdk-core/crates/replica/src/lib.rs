@@ -7,6 +7,7 @@
 //!
 //! | to find | look in |
 //! | --- | --- |
+//! | where it is: a file of the system, or of a browser | `place.rs`; `file.rs`, `pool.rs` |
 //! | opening, and what a step is | `replica.rs`, `step.rs` |
 //! | what the machine is told when it starts | `stored.rs`; the tables of the SDK: `sql/` |
 //! | which tables there are, and which of them the user may write | `allowed.rs`; how the file follows: `schema.rs` |
@@ -44,6 +45,8 @@ mod names;
 mod options;
 mod outbox;
 mod pending;
+mod place;
+mod pool;
 mod reader;
 mod ready;
 mod rebase;
@@ -78,7 +81,9 @@ pub use idle::Idle;
 pub use limits::{LET_GO_AT_ONCE_MAX, OUTBOX_BYTES_MAX, OUTBOX_MUTATIONS_MAX, OVERDUE_AT_ONCE_MAX};
 pub use options::{Expect, OnReject, WriteOptions};
 pub use pending::{PendingMutation, TakenBack, Waiting};
-pub use reader::{Query, QueryResult, Reader, ResultRow};
+pub use place::Place;
+pub use pool::Pool;
+pub use reader::{Query, QueryResult, Reader, ResultRow, View};
 pub use rejected::RejectedMutation;
 pub use replica::Replica;
 #[cfg(feature = "testing")]

@@ -11,6 +11,7 @@ use rusqlite::{Connection, OpenFlags, Params, Statement, params_from_iter};
 
 use crate::error::ReplicaError;
 use crate::guard::{Guard, HIDDEN, INSERTS, Replicated, strict_quotes};
+use crate::journal::Journal;
 use crate::values::{Bound, is_read, read};
 
 /// How often it is asked whether a statement is still wanted: every so many of SQLite's operations.
@@ -20,6 +21,14 @@ const OPERATIONS: c_int = 10_000;
 pub struct Reader {
     pub(crate) connection: Connection,
     guard: Guard,
+}
+
+/// What can be read through a connection: one of its own, or that which writes.
+pub struct View<'c> {
+    pub(crate) connection: &'c mut Connection,
+    guard: &'c Guard,
+    /// Where the connection is that which writes: what it knows of its journal.
+    pub(crate) journal: Option<&'c Journal>,
 }
 
 /// The values of a row of a result: NULL, integers, doubles, text and bytes, as SQLite has them.
@@ -52,6 +61,29 @@ impl Reader {
         let guard = Guard::new(replicated);
         guard.install(&mut connection)?;
         Ok(Self { connection, guard })
+    }
+
+    /// What it sees.
+    pub fn view(&mut self) -> View<'_> {
+        View::new(&mut self.connection, &self.guard, None)
+    }
+
+    /// Runs one query.
+    ///
+    /// # Errors
+    /// [`ReplicaError`] says what is wrong with it.
+    pub fn query(&mut self, sql: &str, params: &[Value]) -> Result<QueryResult, ReplicaError> {
+        self.view().query(sql, params)
+    }
+}
+
+impl<'c> View<'c> {
+    pub(crate) fn new(
+        connection: &'c mut Connection,
+        guard: &'c Guard,
+        journal: Option<&'c Journal>,
+    ) -> Self {
+        Self { connection, guard, journal }
     }
 
     /// Runs one query.
@@ -95,9 +127,9 @@ impl Reader {
             let told = ReplicaError::from(error).to_string();
             return queries.iter().map(|_| Err(ReplicaError::File(told.clone()))).collect();
         }
-        let results = while_wanted(&mut self.connection, is_wanted.clone(), |connection| {
+        let results = while_wanted(self.connection, is_wanted.clone(), |connection| {
             let one = |asked: &Query<'_>| match is_wanted() {
-                true => query(connection, &self.guard, *asked),
+                true => query(connection, self.guard, *asked),
                 false => Err(ReplicaError::Interrupted),
             };
             queries.iter().map(one).collect()
@@ -188,6 +220,12 @@ pub(crate) fn while_wanted<T>(
 impl fmt::Debug for Reader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Reader")
+    }
+}
+
+impl fmt::Debug for View<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("View")
     }
 }
 

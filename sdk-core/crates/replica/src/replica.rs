@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::path::{Path, PathBuf};
+#[cfg(feature = "testing")]
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use protocol::ids::{ClientId, TableId};
@@ -14,12 +15,13 @@ use sdk_machine::{Known, Stored, StoredSubscription, StoredWriter, SubscriptionI
 use crate::allowed::Allowed;
 use crate::changed::{Before, Changed, Touched, read_touched};
 use crate::error::ReplicaError;
-use crate::file::{Files, private_if_new};
+use crate::file::private_if_new;
 use crate::functions::{Making, Writer};
 use crate::guard::{Guard, lock, strict_quotes};
 use crate::journal::Journal;
 use crate::outbox::{self, OutboxSize};
-use crate::reader::Reader;
+use crate::place::{Files, Place};
+use crate::reader::{Reader, View};
 use crate::ready::ReadyStatements;
 use crate::sets::Sets;
 use crate::stored;
@@ -71,10 +73,10 @@ pub struct Replica {
     replicated: Arc<RwLock<BTreeSet<String>>>,
     /// What was written since the last transaction began.
     touched: Arc<Mutex<Touched>>,
-    pub(crate) path: PathBuf,
+    pub(crate) place: Place,
     client: ClientId,
     /// As long as it is there, no other process writes.
-    files: Option<Files>,
+    files: Option<Box<dyn Files>>,
 }
 
 impl Replica {
@@ -83,24 +85,26 @@ impl Replica {
     /// # Errors
     /// [`ReplicaError::InUse`] when another process, or another part of this one, has it;
     /// [`ReplicaError::Damaged`]: see [`Replica::open_or_rebuild`].
-    pub fn open(path: &Path, fresh: ClientId) -> Result<Self, ReplicaError> {
-        let files = Files::lock(path)?;
-        if files.is_being_rebuilt() {
-            return Err(ReplicaError::Damaged);
+    pub fn open(place: impl Into<Place>, fresh: ClientId) -> Result<Self, ReplicaError> {
+        let place = place.into();
+        let files = place.take()?;
+        match files.go_on()? {
+            true => Self::at(&place, Some(files), fresh),
+            false => Err(ReplicaError::Damaged),
         }
-        files.keep_aside()?;
-        Self::at(path, Some(files), fresh)
     }
 
     /// Opens a file, or makes it, of which these are all.
     pub(crate) fn at(
-        path: &Path,
-        files: Option<Files>,
+        place: &Place,
+        files: Option<Box<dyn Files>>,
         fresh: ClientId,
     ) -> Result<Self, ReplicaError> {
-        private_if_new(path)?;
-        let journal = Journal::of(path);
-        let mut connection = Connection::open(path)?;
+        if place.is_file() {
+            private_if_new(place.path())?;
+        }
+        let journal = Journal::of(files.as_ref().is_some_and(|files| files.has_journal()));
+        let mut connection = connect(place)?;
         let format = format_of(&connection)?;
         connection.set_prepared_statement_cache_capacity(128);
         set_up(&connection)?;
@@ -138,7 +142,7 @@ impl Replica {
             journal,
             replicated,
             touched,
-            path: path.to_owned(),
+            place: place.clone(),
             client: ClientId::from_bytes(client),
             files,
         };
@@ -267,7 +271,21 @@ impl Replica {
     /// # Errors
     /// [`ReplicaError::File`] when there is none to be had.
     pub fn reader(&self) -> Result<Reader, ReplicaError> {
-        Reader::open(&self.path, Arc::clone(&self.replicated))
+        if self.place.is_alone() {
+            let why = "the replica has one connection only: read with its view";
+            return Err(ReplicaError::File(why.to_owned()));
+        }
+        Reader::open(self.place.path(), Arc::clone(&self.replicated))
+    }
+
+    /// Whether it has one connection, and [`Replica::reader`] gives none.
+    pub fn is_alone(&self) -> bool {
+        self.place.is_alone()
+    }
+
+    /// Reads by the connection that writes, between writes.
+    pub fn view(&mut self) -> View<'_> {
+        View::new(&mut self.connection, &self.guard, Some(&self.journal))
     }
 
     /// Drops rows that have expired by now, a bounded number of them: when `now` is not before
@@ -424,7 +442,8 @@ impl Replica {
     pub(crate) fn read_touched(&mut self) {
         let mut touched = lock(&self.touched);
         let (tables, before) = (&self.tables, &mut self.before);
-        read_touched(&mut touched, tables, &self.connection, before, &self.path);
+        let beside = Some(self.place.path()).filter(|_| !self.place.is_alone());
+        read_touched(&mut touched, tables, &self.connection, before, beside);
     }
 
     /// What was written since the last transaction began.
@@ -455,6 +474,16 @@ pub fn can_be_had_alone(path: &Path) -> bool {
     Connection::open(path).is_ok_and(|other| {
         other.busy_timeout(std::time::Duration::ZERO).is_ok() && other.execute_batch(alone).is_ok()
     })
+}
+
+/// A connection that writes.
+pub(crate) fn connect(place: &Place) -> Result<Connection, ReplicaError> {
+    let connection = Connection::open(place.path())?;
+    if place.is_alone() {
+        // Before anything is read: then its index of the journal is in memory of its own.
+        connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    }
+    Ok(connection)
 }
 
 fn set_up(connection: &Connection) -> Result<(), ReplicaError> {
@@ -507,6 +536,6 @@ fn migrate(connection: &Connection, begin: usize, fresh: ClientId) -> Result<(),
 
 impl fmt::Debug for Replica {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Replica").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("Replica").field("place", &self.place).finish_non_exhaustive()
     }
 }

@@ -6,7 +6,7 @@
 //! is lost.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use protocol::codec;
 use protocol::ids::{ClientId, TableId};
@@ -18,9 +18,9 @@ use rusqlite::{Connection, Row, params, params_from_iter};
 use sdk_machine::{MutationId, Settled, StoredSubscription};
 
 use crate::error::ReplicaError;
-use crate::file::Files;
 use crate::outbox::{decode, decode_content};
-use crate::replica::Replica;
+use crate::place::Place;
+use crate::replica::{Replica, connect};
 use crate::rows::Left;
 use crate::{stored, writers};
 
@@ -28,8 +28,8 @@ use crate::{stored, writers};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rescued {
     /// Where it is now, for whoever wants to look at it: local tables of the application are in there.
-    /// The next damaged one takes its place.
-    pub set_aside: PathBuf,
+    /// The next damaged one takes its place. In a browser it is not kept.
+    pub set_aside: Option<PathBuf>,
     /// How many writes wait to be sent, as before.
     pub waiting: usize,
     /// How many may have left the device: they are kept as rejections that are `uncertain`.
@@ -49,11 +49,14 @@ impl Replica {
     /// # Errors
     /// As [`Replica::open`].
     pub fn open_or_rebuild(
-        path: &Path,
+        place: impl Into<Place>,
         fresh: ClientId,
     ) -> Result<(Self, Option<Rescued>), ReplicaError> {
-        match Self::open(path, fresh) {
-            Err(ReplicaError::Damaged) => Self::rebuild(path, fresh).map(|(it, by)| (it, Some(by))),
+        let place = place.into();
+        match Self::open(place.clone(), fresh) {
+            Err(ReplicaError::Damaged) => {
+                Self::rebuild(place, fresh).map(|(it, by)| (it, Some(by)))
+            }
             opened => opened.map(|replica| (replica, None)),
         }
     }
@@ -63,19 +66,22 @@ impl Replica {
     ///
     /// # Errors
     /// As [`Replica::open`].
-    pub fn rebuild(path: &Path, fresh: ClientId) -> Result<(Self, Rescued), ReplicaError> {
-        let files = Files::lock(path)?;
+    pub fn rebuild(
+        place: impl Into<Place>,
+        fresh: ClientId,
+    ) -> Result<(Self, Rescued), ReplicaError> {
+        let place = place.into();
+        let files = place.take()?;
         files.put_away()?;
-        let mut rebuilt = Self::at(&files.rebuilt(), None, fresh)?;
-        let mut rescued = match Connection::open(files.damaged()) {
+        let mut rebuilt = Self::at(&place.at(files.rebuilt()), None, fresh)?;
+        let mut rescued = match connect(&place.at(files.damaged())) {
             Ok(old) => rebuilt.transaction(|rebuilt| Damaged(old).rescue(rebuilt))?,
             Err(_) => Rescued { may_miss_some: true, ..Rescued::default() },
         };
         // Only one file is given another name, so that has to have everything.
         rebuilt.close_into_one_file()?;
-        files.replace()?;
-        rescued.set_aside = files.set_aside();
-        Ok((Self::at(path, Some(files), fresh)?, rescued))
+        rescued.set_aside = files.replace()?;
+        Ok((Self::at(&place, Some(files), fresh)?, rescued))
     }
 }
 

@@ -17,17 +17,20 @@ use crate::replica::Replica;
 const RESERVE_BYTES: u64 = 4 * 1024 * 1024;
 
 impl Replica {
-    /// Has a reserve, if there is none.
+    /// Has a reserve, if there is none. In a browser there is never one: its space is not known by files.
     ///
     /// # Errors
     /// [`ReplicaError::DiskFull`] when there is no room for it, or [`ReplicaError::File`].
     pub fn keep_reserve(&self) -> Result<(), ReplicaError> {
+        if !self.place.is_file() {
+            return Ok(());
+        }
         let path = self.reserve();
         if fs::metadata(&path).is_ok_and(|file| file.len() == RESERVE_BYTES) {
             return Ok(());
         }
         #[cfg(feature = "testing")]
-        if crate::faults::is_full(&self.path) {
+        if crate::faults::is_full(self.place.path()) {
             return Err(ReplicaError::DiskFull);
         }
         let made = options().create(true).truncate(true).open(&path).and_then(|mut file| {
@@ -52,6 +55,6 @@ impl Replica {
     }
 
     pub(crate) fn reserve(&self) -> PathBuf {
-        beside(&self.path, ".reserve")
+        beside(self.place.path(), ".reserve")
     }
 }

@@ -10,7 +10,7 @@ use sdk_machine::SubscriptionId;
 
 use crate::error::ReplicaError;
 use crate::names::quoted;
-use crate::reader::{Reader, while_wanted};
+use crate::reader::{View, while_wanted};
 use crate::sets::{SetId, Sets};
 use crate::table::Tables;
 
@@ -53,7 +53,7 @@ pub struct Held {
     pub bytes: u64,
 }
 
-impl Reader {
+impl View<'_> {
     /// Looks how much room the replica takes. It reads the whole file, and ends with
     /// [`ReplicaError::Interrupted`] as soon as `is_wanted` says no.
     ///
@@ -63,25 +63,27 @@ impl Reader {
         &mut self,
         is_wanted: impl Fn() -> bool + Send + 'static,
     ) -> Result<Storage, ReplicaError> {
-        let journal = self.connection.path().map(|path| format!("{path}-wal"));
-        let journal = journal.and_then(|path| std::fs::metadata(path).ok());
+        let journal = match self.journal {
+            Some(journal) => u64::from(journal.pages()) * pragma(self.connection, "page_size")?,
+            None => {
+                let path = self.connection.path().map(|path| format!("{path}-wal"));
+                let file = path.and_then(|path| std::fs::metadata(path).ok());
+                file.map_or(0, |file| file.len())
+            }
+        };
         self.connection.execute_batch("BEGIN")?;
-        let found = while_wanted(&mut self.connection, is_wanted, storage);
+        let found = while_wanted(self.connection, is_wanted, storage);
         // There is nothing to be lost.
         let _ = self.connection.execute_batch("ROLLBACK");
-        Ok(Storage { journal: journal.map_or(0, |file| file.len()), ..found? })
+        Ok(Storage { journal, ..found? })
     }
 }
 
 fn storage(connection: &Connection) -> Result<Storage, ReplicaError> {
-    let pragma = |name: &str| -> Result<u64, ReplicaError> {
-        let sql = format!("PRAGMA {name}");
-        Ok(connection.query_row(&sql, [], |row| row.get(0))?)
-    };
-    let page = pragma("page_size")?;
+    let page = pragma(connection, "page_size")?;
     let mut storage = Storage {
-        file: page * pragma("page_count")?,
-        free: page * pragma("freelist_count")?,
+        file: page * pragma(connection, "page_count")?,
+        free: page * pragma(connection, "freelist_count")?,
         ..Storage::default()
     };
     let (replicated, sets) = (Tables::load(connection)?, Sets::load(connection)?);
@@ -114,6 +116,10 @@ fn storage(connection: &Connection) -> Result<Storage, ReplicaError> {
     }
     storage.tables.sort_by_key(|table| std::cmp::Reverse(table.bytes));
     Ok(storage)
+}
+
+fn pragma(connection: &Connection, name: &str) -> Result<u64, ReplicaError> {
+    Ok(connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0))?)
 }
 
 /// The bytes of each table, its indexes with it.

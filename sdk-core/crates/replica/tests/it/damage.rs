@@ -79,7 +79,7 @@ impl Damaged {
         let all = found + rescued.lost;
         assert!(all == self.all() || (all < self.all() && rescued.may_miss_some), "{rescued:?}");
         assert_eq!(replica.client(), FRESH);
-        assert!(rescued.set_aside.exists());
+        assert!(rescued.set_aside.as_ref().unwrap().exists());
         found
     }
 }

@@ -17,6 +17,7 @@ mod formats;
 mod histories;
 mod holding;
 mod local;
+mod pooled;
 mod reading;
 mod ready;
 mod rejections;

@@ -145,6 +145,7 @@ fn all_queries_of_a_run_see_one_moment_and_wait_for_nobody() {
         let rows = vec![message(100 + i64::try_from(round).unwrap(), 7, "x")];
         replica.apply(&step(vec![batch(1, &[100 + round], rows)])).unwrap();
         let results = reader
+            .view()
             .run(&[(sql, &[], none), ("SELECT nothing", &[], none), (sql, &[], none)], || true);
         let count = Value::Integer(i64::try_from(round).unwrap() + 3);
         assert_eq!(results[0].as_ref().unwrap().rows, [[count.clone()].into()]);
@@ -209,7 +210,7 @@ fn rows_that_are_as_they_were_are_the_same_in_memory() {
     ] {
         execute(&mut replica, change, &[]).unwrap();
         let asked = [(sql, &[][..], (&*before.columns, &*before.rows))];
-        let now = reader.run(&asked, || true).pop().unwrap().unwrap();
+        let now = reader.view().run(&asked, || true).pop().unwrap().unwrap();
         assert_eq!(now, reader.query(sql, &[]).unwrap());
         let is_old = |row: &&ResultRow| before.rows.iter().any(|old| Arc::ptr_eq(old, row));
         assert_eq!(now.rows.iter().filter(is_old).count(), same, "{change}");
@@ -229,7 +230,8 @@ fn a_query_is_stopped_from_another_thread() {
         // Until nobody listens any more.
         let is_wanted = move || asks.send(()).is_ok();
         let none = Default::default();
-        let results = reader.run(&[(endless, &[], none), ("SELECT 1", &[], none)], is_wanted);
+        let results =
+            reader.view().run(&[(endless, &[], none), ("SELECT 1", &[], none)], is_wanted);
         let next = reader.query("SELECT 1", &[]);
         (results, next)
     });

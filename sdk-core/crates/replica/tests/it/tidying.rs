@@ -102,10 +102,10 @@ fn a_part_of_the_file_may_be_free() {
     let body = "x".repeat(100_000);
     write(&mut replica, &format!("INSERT INTO drafts VALUES (1, '{body}')"));
     write(&mut replica, "DELETE FROM drafts");
-    let before = replica.reader().unwrap().storage(|| true).unwrap();
+    let before = replica.reader().unwrap().view().storage(|| true).unwrap();
     assert!(before.free > 90_000, "{before:?}");
     assert_eq!(tidy(&mut replica), Tidied::All);
-    let after = replica.reader().unwrap().storage(|| true).unwrap();
+    let after = replica.reader().unwrap().view().storage(|| true).unwrap();
     assert_eq!((after.free, after.file), (before.free, before.file));
 }
 

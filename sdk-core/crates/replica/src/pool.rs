@@ -1,0 +1,196 @@
+//! A replica in a pool of files, as browsers have it: files with names, without directories, locks or
+//! other names for a file.
+//!
+//! | file | |
+//! | --- | --- |
+//! | `X`, `X-wal` | the replica |
+//! | `X.rebuilt` | while a damaged one is replaced: the one that takes its place |
+//! | `X.whole` | the same, complete: as soon as it is there it is the replica |
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::error::ReplicaError;
+use crate::file::beside;
+use crate::place::Files;
+
+/// Files that a platform keeps for SQLite, which reaches them as its default file system. Nobody else
+/// has the pool. Errors are what the platform says.
+pub trait Pool: Send + Sync {
+    /// Whether there is a file of this name.
+    ///
+    /// # Errors
+    /// The pool cannot be used.
+    fn contains(&self, name: &str) -> Result<bool, String>;
+
+    /// Removes a file, if it is there.
+    ///
+    /// # Errors
+    /// It is still there.
+    fn remove(&self, name: &str) -> Result<(), String>;
+
+    /// Copies a database that nobody has open, and that has no journal, to a name that is free. When it
+    /// is cut short, nothing has that name.
+    ///
+    /// # Errors
+    /// Nothing has that name.
+    fn copy(&self, from: &str, to: &str) -> Result<(), String>;
+}
+
+/// Who is open here. The pool cannot say, and two connections would not notice each other.
+static TAKEN: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+/// The files, until it is dropped.
+pub(crate) struct PoolFiles {
+    path: PathBuf,
+    pool: Arc<dyn Pool>,
+}
+
+impl Drop for PoolFiles {
+    fn drop(&mut self) {
+        TAKEN.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.path);
+    }
+}
+
+impl PoolFiles {
+    pub(crate) fn take(path: &Path, pool: Arc<dyn Pool>) -> Result<Self, ReplicaError> {
+        let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+        match taken.insert(path.to_owned()) {
+            true => Ok(Self { path: path.to_owned(), pool }),
+            false => Err(ReplicaError::InUse),
+        }
+    }
+
+    fn whole(&self) -> PathBuf {
+        beside(&self.path, ".whole")
+    }
+
+    fn contains(&self, path: &Path) -> Result<bool, ReplicaError> {
+        self.pool.contains(&name(path)).map_err(ReplicaError::File)
+    }
+
+    /// Removes a database and its journals.
+    fn remove(&self, path: &Path) -> Result<(), ReplicaError> {
+        let remove = |end| self.pool.remove(&name(&beside(path, end)));
+        // Without the journal it is what it was earlier, so the journal goes last.
+        ["", "-wal", "-journal"].into_iter().try_for_each(remove).map_err(ReplicaError::File)
+    }
+
+    fn copy(&self, from: &Path, to: &Path) -> Result<(), ReplicaError> {
+        self.pool.copy(&name(from), &name(to)).map_err(ReplicaError::File)
+    }
+}
+
+impl Files for PoolFiles {
+    /// It stays where it is until there is another one.
+    fn damaged(&self) -> PathBuf {
+        self.path.clone()
+    }
+
+    fn rebuilt(&self) -> PathBuf {
+        beside(&self.path, ".rebuilt")
+    }
+
+    fn put_away(&self) -> Result<(), ReplicaError> {
+        self.remove(&self.rebuilt())
+    }
+
+    /// Nobody could look at the damaged one, so it is not kept.
+    fn replace(&self) -> Result<Option<PathBuf>, ReplicaError> {
+        self.copy(&self.rebuilt(), &self.whole())?;
+        self.go_on()?;
+        Ok(None)
+    }
+
+    fn go_on(&self) -> Result<bool, ReplicaError> {
+        if self.contains(&self.whole())? {
+            self.remove(&self.path)?;
+            self.copy(&self.whole(), &self.path)?;
+            self.remove(&self.whole())?;
+        }
+        self.remove(&self.rebuilt())?;
+        Ok(true)
+    }
+
+    fn has_journal(&self) -> bool {
+        self.contains(&beside(&self.path, "-wal")).unwrap_or(true)
+    }
+
+    fn wipe(&self) -> Result<(), ReplicaError> {
+        // The whole one first: it would be the replica.
+        [self.whole(), self.rebuilt(), self.path.clone()].iter().try_for_each(|it| self.remove(it))
+    }
+}
+
+fn name(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Remembers which files there are.
+    #[derive(Default)]
+    struct Names(Mutex<BTreeSet<String>>);
+
+    impl Pool for Names {
+        fn contains(&self, name: &str) -> Result<bool, String> {
+            Ok(self.0.lock().unwrap().contains(name))
+        }
+
+        fn remove(&self, name: &str) -> Result<(), String> {
+            self.0.lock().unwrap().remove(name);
+            Ok(())
+        }
+
+        fn copy(&self, from: &str, to: &str) -> Result<(), String> {
+            let mut names = self.0.lock().unwrap();
+            assert!(names.contains(from), "{from}");
+            assert!(names.insert(to.to_owned()), "{to}");
+            Ok(())
+        }
+    }
+
+    fn with(path: &str, names: &[&str]) -> (PoolFiles, Arc<Names>) {
+        let pool = Arc::new(Names(Mutex::new(names.iter().map(|it| (*it).to_owned()).collect())));
+        (PoolFiles::take(Path::new(path), Arc::<Names>::clone(&pool) as _).unwrap(), pool)
+    }
+
+    fn names(pool: &Names) -> Vec<String> {
+        pool.0.lock().unwrap().iter().cloned().collect()
+    }
+
+    #[test]
+    fn one_at_a_time_has_it() {
+        let (files, pool) = with("taken", &[]);
+        let again = || PoolFiles::take(Path::new("taken"), Arc::<Names>::clone(&pool) as _);
+        assert!(matches!(again(), Err(ReplicaError::InUse)));
+        drop(files);
+        assert!(again().is_ok());
+    }
+
+    #[test]
+    fn a_half_made_one_goes_and_a_whole_one_takes_the_place() {
+        let (files, pool) =
+            with("half", &["half", "half-wal", "half.rebuilt", "half.rebuilt-journal"]);
+        assert!(files.go_on().unwrap());
+        assert_eq!(names(&pool), ["half", "half-wal"]);
+        for there in
+            [&["w", "w-wal", "w.whole", "w.rebuilt"][..], &["w.whole"], &["w-wal", "w.whole"]]
+        {
+            let (files, pool) = with("w", there);
+            assert!(files.go_on().unwrap());
+            assert_eq!(names(&pool), ["w"], "{there:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_left_of_it() {
+        let (files, pool) =
+            with("gone", &["gone", "gone-wal", "gone.whole", "gone.rebuilt", "other"]);
+        files.wipe().unwrap();
+        assert_eq!(names(&pool), ["other"]);
+    }
+}

@@ -1,0 +1,36 @@
+//! What is called.
+
+mod opening;
+mod reading;
+mod subscribing;
+mod syncing;
+mod transaction;
+mod writing;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use sdk_core::{Client, Error, Subscription};
+use wasm_bindgen::JsValue;
+use wasm_bindgen::prelude::wasm_bindgen;
+
+use self::transaction::Calls;
+use crate::events::Events;
+use crate::told::failure;
+
+/// A client that is open. What is given by a handle is the caller's to name, differently each time.
+#[derive(Debug)]
+#[wasm_bindgen]
+pub struct Core {
+    client: Client,
+    events: RefCell<Events>,
+    subscriptions: RefCell<HashMap<String, Subscription>>,
+    transactions: RefCell<HashMap<String, Calls>>,
+}
+
+/// What was done, or why it was not: what JavaScript gets.
+type Outcome<T> = Result<T, JsValue>;
+
+fn told(error: impl Into<Error>) -> JsValue {
+    failure(&error.into())
+}

@@ -1,0 +1,21 @@
+#![doc = include_str!("../README.md")]
+//!
+//! | to find | look in |
+//! | --- | --- |
+//! | what is called | `core.rs`, `core/` |
+//! | what is told unasked | `events.rs` |
+//! | objects of JavaScript: those that come, those that go; values | `given.rs`, `told.rs`; `values.rs` |
+//! | sockets | `socket.rs` |
+//! | files | `files.rs` |
+#![cfg(all(target_family = "wasm", target_os = "unknown"))]
+
+mod core;
+mod events;
+mod files;
+mod given;
+mod socket;
+mod told;
+mod values;
+
+pub use core::Core;
+pub use given::{Config, Given, Host, Options};
