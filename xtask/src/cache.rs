@@ -76,7 +76,7 @@ fn empty_if_large() -> std::io::Result<()> {
         return Ok(());
     }
     say(&format!("{} has grown beyond {} GB: emptying it", target().display(), BYTES_MAX >> 30));
-    for profile in ["debug", "release", "doc", WASM] {
+    for profile in ["debug", "release", "web", "doc", WASM] {
         match fs::remove_dir_all(target().join(profile)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -96,6 +96,7 @@ fn own() -> Outcome {
     let clean = || cargo(["clean", "--workspace", "--locked", "--quiet"]);
     run(&mut clean())?;
     run(clean().args(["--target", WASM]))?;
+    run(clean().args(["--target", WASM, "--profile", "web"]))?;
     run(clean().arg("--release"))?;
     fs::write(&owner, here).map_err(|error| failed("write to", &error))
 }

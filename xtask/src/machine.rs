@@ -1,7 +1,7 @@
 //! What the machine must have, step by step. The README promises a C compiler, git and rustup;
 //! what a step needs beyond that is installed when the step comes, and nothing else is.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::places::{checkout, variable};
@@ -19,9 +19,25 @@ pub(crate) fn for_rocksdb() -> Outcome {
     install(&missing, "to build RocksDB")
 }
 
-/// What tests need beside: the program `sqlite3`, by which they read replicas like anybody else.
+/// What tests need beside: the program `sqlite3`, by which they read replicas like anybody else,
+/// and a browser.
 pub(crate) fn for_tests() -> Outcome {
-    install(if exists("sqlite3") { &[] } else { &["sqlite3"] }, "to test what other programs read")
+    let mut missing = Vec::new();
+    if !exists("sqlite3") {
+        missing.push("sqlite3");
+    }
+    if find(CHROMIUM).is_none() {
+        missing.push(CHROMIUM);
+    }
+    install(&missing, "to test what other programs read, and what runs in browsers")
+}
+
+/// The program of the browser, and its package.
+const CHROMIUM: &str = "chromium";
+
+/// Where the browser is that [`for_tests`] has provided.
+pub(crate) fn chromium() -> Outcome<PathBuf> {
+    find(CHROMIUM).ok_or_else(|| Failure(format!("{CHROMIUM} is missing: install it")))
 }
 
 fn has_libclang() -> bool {
@@ -44,8 +60,14 @@ fn has_libclang() -> bool {
 /// The target of what runs in browsers.
 pub(crate) const WASM: &str = "wasm32-unknown-unknown";
 
-/// What building for browsers needs.
+/// The variable by which the builds of C code find the compiler for [`WASM`].
+pub(crate) const WASM_CC: &str = "CC_wasm32_unknown_unknown";
+
+/// What building for browsers needs: SQLite is C, which gcc does not compile for them.
 pub(crate) fn for_wasm() -> Outcome {
+    if wasm_compiler().is_err() {
+        install(&["clang"], "to build SQLite for browsers")?;
+    }
     let mut rustup = Command::new("rustup");
     rustup.args(["target", "list", "--installed"]).current_dir(checkout());
     if output(&mut rustup)?.lines().any(|target| target == WASM) {
@@ -54,6 +76,36 @@ pub(crate) fn for_wasm() -> Outcome {
     say(&format!("installing the Rust target {WASM}"));
     let mut rustup = Command::new("rustup");
     run(rustup.args(["target", "add", WASM]).current_dir(checkout()))
+}
+
+/// The C compiler for browsers: the one that is asked for, or the clang of Debian, which has its
+/// version in its name unless the package `clang` is installed.
+pub(crate) fn wasm_compiler() -> Outcome<String> {
+    if let Some(asked_for) = variable(WASM_CC) {
+        return Ok(asked_for);
+    }
+    let versions = CLANG_VERSIONS.rev().map(|version| format!("clang-{version}"));
+    std::iter::once("clang".to_owned())
+        .chain(versions)
+        .find(|name| find(name).is_some())
+        .ok_or_else(|| Failure("there is no clang: install the package clang".to_owned()))
+}
+
+/// From the one of Debian 12, the oldest that was seen to build SQLite for browsers, on.
+const CLANG_VERSIONS: std::ops::RangeInclusive<u32> = 14..=30;
+
+/// What fetches from PyPI.
+pub(crate) fn for_pip() -> Outcome {
+    let mut python = Command::new("python3");
+    python.args(["-m", "pip", "--version"]).stdin(Stdio::null());
+    let is_there = python.output().is_ok_and(|output| output.status.success());
+    install(if is_there { &[] } else { &["python3-pip"] }, "to fetch Node.js")
+}
+
+/// Where a program is, if it is on the path.
+fn find(program: &str) -> Option<PathBuf> {
+    let path = variable("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|place| place.is_file())
 }
 
 /// Installs Debian packages as root or through sudo; otherwise says which command would.

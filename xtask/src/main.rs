@@ -5,6 +5,7 @@ mod cache;
 mod demo;
 mod machine;
 mod mutants;
+mod node;
 mod places;
 mod shell;
 mod soak;
@@ -12,6 +13,7 @@ mod stages;
 mod test;
 mod tidy;
 mod verify;
+mod web;
 
 use std::process::ExitCode;
 
@@ -27,6 +29,7 @@ cargo xtask COMMAND
   test      everything that must pass, with the seconds of each stage
   verify    reads only: format, lints, documentation, the rules of this repository
   fix       formats, and applies what the lints propose
+  web       builds the packages for browsers
   bench     what Tidewire costs, as ratios to raw limits of the same run, as one table; the samples
             are in target/bench/report.json
   bench NAME
@@ -72,11 +75,12 @@ fn run(words: &[&str]) -> Outcome {
         ["verify"] => verify::run(),
         ["fix"] => verify::fix(),
         ["tidy"] => tidy::run(),
+        ["web"] => web::run(),
         ["soak"] => soak::list(),
         ["soak", name, options @ ..] => soak::run(name, options),
         ["mutants"] => mutants::run(None),
         ["mutants", name] => mutants::run(Some(name)),
-        ["test" | "verify" | "fix" | "tidy", ..] => {
+        ["test" | "verify" | "fix" | "tidy" | "web", ..] => {
             Err(Failure(format!("`{}` takes nothing behind it", words[0])))
         }
         _ => Err(Failure(format!("there is no command {:?}\n\n{HELP}", words.join(" ")))),

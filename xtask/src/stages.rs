@@ -14,8 +14,11 @@ pub(crate) struct Counts {
     passed: u64,
     failed: u64,
     skipped: u64,
-    /// Test binaries that began and have not given a result. One that crashes never does.
+    /// Test binaries, or runs of Node.js, that began and have not given a result. One that crashes
+    /// never does.
     running: u64,
+    /// Whether Node.js has begun to sum up: what its tests print before looks the same.
+    sums_up: bool,
     /// Which ones failed.
     names: Vec<String>,
 }
@@ -72,8 +75,21 @@ impl Stages {
 impl Counts {
     /// Reads what libtest prints: `running 4 tests`, `test NAME ... FAILED`, and at the end
     /// `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
+    ///
+    /// And what the test runner of Node.js prints: `TAP version 13`, `not ok 2 - NAME`, and at the
+    /// end `1..2`, `# pass 3`, `# fail 1` and others, of which `# duration_ms 5` is the last.
     pub(crate) fn see(&mut self, line: &str) {
-        if line.starts_with("running ") && (line.ends_with(" tests") || line.ends_with(" test")) {
+        if line == "TAP version 13" {
+            self.running += 1;
+        } else if line.starts_with("1..") {
+            self.sums_up = true;
+        } else if let (true, Some(result)) = (self.sums_up, line.strip_prefix("# ")) {
+            self.see_summary(result);
+        } else if let Some(name) = failed_in_tap(line) {
+            self.names.push(name.to_owned());
+        } else if line.starts_with("running ")
+            && (line.ends_with(" tests") || line.ends_with(" test"))
+        {
             self.running += 1;
         } else if let Some(name) = line.strip_suffix(" ... FAILED") {
             self.names.push(name.trim_start_matches("test ").to_owned());
@@ -89,6 +105,30 @@ impl Counts {
             self.skipped += number("ignored");
         }
     }
+
+    /// A line of the summary of Node.js, without what it begins with.
+    fn see_summary(&mut self, result: &str) {
+        let Some((word, number)) = result.split_once(' ') else { return };
+        let number = || number.parse::<u64>().unwrap_or(0);
+        match word {
+            "pass" => self.passed += number(),
+            // What did not end in time, or whose process died, is cancelled.
+            "fail" | "cancelled" => self.failed += number(),
+            "skipped" | "todo" => self.skipped += number(),
+            "duration_ms" => {
+                self.running = self.running.saturating_sub(1);
+                self.sums_up = false;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The name of a test of Node.js that failed and should not have: `not ok 2 - NAME`.
+fn failed_in_tap(line: &str) -> Option<&str> {
+    let (number, name) = line.trim_start().strip_prefix("not ok ")?.split_once(" - ")?;
+    let is_result = number.bytes().all(|byte| byte.is_ascii_digit());
+    (is_result && !name.contains(" # TODO")).then_some(name)
 }
 
 #[cfg(test)]
@@ -112,5 +152,36 @@ mod tests {
         assert_eq!((counts.passed, counts.failed, counts.skipped), (13, 2, 1));
         assert_eq!(counts.running, 1, "the last one crashed");
         assert_eq!(counts.names, ["a::b"]);
+    }
+
+    #[test]
+    fn the_lines_of_node_are_added_up() {
+        let mut counts = Counts::default();
+        for line in [
+            "TAP version 13",
+            "# Subtest: a device",
+            "    ok 1 - is there",
+            "    not ok 2 - writes - and reads",
+            "not ok 1 - a device",
+            "not ok 2 - waits # TODO later",
+            "not ok, says a test",
+            "# pass 7",
+            "1..2",
+            "# tests 9",
+            "# suites 1",
+            "# pass 3",
+            "# fail 1",
+            "# cancelled 1",
+            "# skipped 2",
+            "# todo 1",
+            "# duration_ms 123.456",
+        ] {
+            counts.see(line);
+        }
+        assert_eq!((counts.passed, counts.failed, counts.skipped), (3, 2, 3));
+        assert_eq!(counts.running, 0);
+        assert_eq!(counts.names, ["writes - and reads", "a device"]);
+        counts.see("TAP version 13");
+        assert_eq!(counts.running, 1, "this one crashed");
     }
 }

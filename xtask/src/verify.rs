@@ -4,7 +4,10 @@ use std::process::Command;
 
 use crate::shell::{self, Outcome, cargo};
 use crate::stages::Stages;
-use crate::{cache, machine, tidy};
+use crate::{cache, machine, tidy, web};
+
+/// Our crates that run in browsers.
+const BROWSER: [&str; 5] = ["protocol", "sdk-machine", "sdk-replica", "sdk-core", "sdk-wasm"];
 
 /// The command `verify`.
 pub(crate) fn run() -> Outcome {
@@ -36,8 +39,11 @@ pub(crate) fn run_stages(stages: &mut Stages) {
     stages.run("lints", &|| shell::run(clippy().args(["--", "-Dwarnings"])));
     stages.run("lints for browsers", &|| {
         // What a browser runs must not have come to need a file, a clock or a thread.
-        let mut check = cargo(["clippy", "--locked", "--quiet", "--package", "protocol"]);
-        shell::run(check.args(["--target", machine::WASM, "--", "-Dwarnings"]))
+        let mut check = web::cargo_for_browsers(["clippy", "--locked", "--quiet"])?;
+        for package in BROWSER {
+            check.args(["--package", package]);
+        }
+        shell::run(check.args(["--", "-Dwarnings"]))
     });
     stages.run("documentation", &|| {
         let mut doc =

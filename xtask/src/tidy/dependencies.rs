@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::{File, Findings};
+use crate::machine::WASM;
 use crate::shell::{Failure, Outcome, cargo, output};
 
 /// A crate and what it may use.
@@ -73,7 +74,10 @@ const RULES: &[Rule] = &[
         ours: &["protocol", "sdk-machine", "sdk-replica"],
         never: &["aws-lc-sys", "openssl-sys", "bindgen"],
     },
+    // What it must not have in a browser is in another list.
+    Rule { package: "sdk-wasm", ours: &["protocol", "sdk-core"], never: &[] },
     Rule { package: "xtask", ours: &[], never: &["tokio"] },
+    Rule { package: "glue", ours: &[], never: &["tokio"] },
     Rule { package: "seeds", ours: &[], never: &["tokio"] },
 ];
 
@@ -90,7 +94,21 @@ const ENGINES: &[(&str, &str)] = &[
     ("rustls", "sdk-core"),
     ("uniffi", "sdk-mobile"),
     ("wasm-bindgen", "sdk-wasm"),
+    ("js-sys", "sdk-wasm"),
+    ("web-sys", "sdk-wasm"),
+    ("sqlite-wasm-vfs", "sdk-wasm"),
 ];
+
+/// What makes the JavaScript beside a wasm file: called like an engine, and none.
+const GLUE: &str = "wasm-bindgen-cli-support";
+
+/// What a browser downloads, and what must not be in it: it would wait in vain for a socket of
+/// the system there, or for a file.
+const BROWSER: (&str, &[&str]) =
+    ("sdk-wasm", &["mio", "rocksdb", "rustls", "socket2", "tokio-tungstenite"]);
+
+/// The platforms whose dependencies are looked at.
+const PLATFORMS: [&str; 2] = ["x86_64-unknown-linux-gnu", WASM];
 
 /// Crates that look at the product from outside may use anything, and need no row.
 const OUTSIDE: &[&str] = &["e2e/", "bench/", "examples/"];
@@ -116,14 +134,24 @@ const LICENCES: &[&str] = &[
 ];
 
 pub(super) fn check(files: &[File]) -> Outcome<Findings> {
-    let metadata = metadata()?;
     let mut findings = Findings::new();
-    let packages = array(&metadata, "packages");
+    for platform in PLATFORMS {
+        check_platform(&metadata(platform)?, files, &mut findings);
+    }
+    check_browser(&mut findings)?;
+    // Most are found once for each platform.
+    findings.sort();
+    findings.dedup();
+    Ok(findings)
+}
+
+fn check_platform(metadata: &Value, files: &[File], findings: &mut Findings) {
+    let packages = array(metadata, "packages");
     let (ours, others): (Vec<&Value>, Vec<&Value>) =
         packages.iter().partition(|package| package["source"].is_null());
     let names: BTreeSet<&str> = ours.iter().map(|package| text(package, "name")).collect();
     for package in &ours {
-        check_package(package, &names, files, &metadata, &mut findings);
+        check_package(package, &names, files, metadata, findings);
     }
     for package in others {
         let licence = text(package, "license");
@@ -141,16 +169,26 @@ pub(super) fn check(files: &[File]) -> Outcome<Findings> {
             findings.push(told.to_owned());
         }
     }
-    Ok(findings)
 }
 
-fn metadata() -> Outcome<Value> {
-    let text = output(&mut cargo([
-        "metadata",
-        "--format-version=1",
-        "--locked",
-        "--filter-platform=x86_64-unknown-linux-gnu",
-    ]))?;
+/// What a browser gets has nothing that it must not have. Asked of `cargo tree`: metadata joins
+/// the features of all crates, and so shows behind tokio what only a server asks for.
+fn check_browser(findings: &mut Findings) -> Outcome {
+    let (package, never) = BROWSER;
+    let tree = ["tree", "--locked", "--package", package, "--target", WASM];
+    let tree = output(cargo(tree).args(["--edges=normal", "--prefix=none"]))?;
+    findings.extend(found_in_tree(&tree, never).into_iter().map(|used| {
+        format!(
+            "{package} must not have {used} in a browser: cargo tree --target {WASM} --package \
+             {package} --invert {used}"
+        )
+    }));
+    Ok(())
+}
+
+fn metadata(platform: &str) -> Outcome<Value> {
+    let mut metadata = cargo(["metadata", "--format-version=1", "--locked"]);
+    let text = output(metadata.args(["--filter-platform", platform]))?;
     serde_json::from_str(&text).map_err(|error| Failure(format!("cargo metadata: {error}")))
 }
 
@@ -185,6 +223,7 @@ fn check_package(
             findings.push(format!("{name} may not use {used}, see docs/ARCHITECTURE.md"));
         }
         if let Some((engine, owner)) = ENGINES.iter().find(|(engine, _)| is_part_of(used, engine))
+            && used != GLUE
             && *owner != name
         {
             findings.push(format!("{name} depends on {used}: {engine} is named by {owner} alone"));
@@ -251,6 +290,12 @@ fn names_crate(text: &str, name: &str) -> bool {
     })
 }
 
+/// Which of these are in what `cargo tree` prints: a line for each use, as `tokio v1.47.0 (*)`.
+fn found_in_tree<'a>(tree: &'a str, names: &[&'a str]) -> BTreeSet<&'a str> {
+    let used = tree.lines().filter_map(|line| line.split(' ').next());
+    used.filter(|used| names.contains(used)).collect()
+}
+
 /// `datafusion-common` is part of `datafusion`.
 fn is_part_of(used: &str, engine: &str) -> bool {
     used.strip_prefix(engine).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
@@ -294,6 +339,12 @@ mod tests {
     fn a_crate_is_named_at_the_beginning_of_a_path() {
         assert!(names_crate("use arrow::array;", "arrow") && names_crate("(arrow::x)", "arrow"));
         assert!(!names_crate("narrow::x, self::arrow::x, arrow.x", "arrow"));
+    }
+
+    #[test]
+    fn a_crate_is_found_in_a_tree_by_its_whole_name() {
+        let tree = "sdk-wasm v0.1.0 (/mio)\nmio-extras v1.0.0\ntokio v1.47.0\ntokio v1.47.0 (*)\n";
+        assert_eq!(Vec::from_iter(found_in_tree(tree, &["mio", "tokio"])), ["tokio"]);
     }
 
     #[test]

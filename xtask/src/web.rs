@@ -1,0 +1,150 @@
+//! The command `web`: the packages for browsers. Rust becomes wasm, JavaScript comes beside it,
+//! and the TypeScript that calls both is compiled.
+
+mod imports;
+
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use crate::machine::{self, WASM};
+use crate::places::{self, checkout};
+use crate::shell::{self, Failure, Outcome, cargo, say, watch};
+use crate::stages::Counts;
+use crate::{cache, node};
+
+/// The packages, which npm takes for one workspace.
+const PACKAGES: &str = "packages";
+
+/// The tests that open a browser.
+const TESTS: &str = "e2e/browser";
+
+/// The package for which the wasm is made.
+const CLIENT: &str = "packages/client";
+
+/// What is made of `sdk-wasm`: all of it must be there for it to be up to date.
+const MADE: &[&str] = &["tidewire.js", "tidewire.d.ts", "tidewire_bg.wasm"];
+
+/// What makes the JavaScript. Here to notice a change: then all is made anew.
+const GLUE: &str = include_str!("../glue/src/main.rs");
+
+/// The command `web`.
+pub(crate) fn run() -> Outcome {
+    let _lock = cache::lock()?;
+    needs()?;
+    // Alone, so that a package for browsers does not wait for RocksDB.
+    build(&|| shell::run(&mut cargo(["build", "--package", "glue", "--locked"])))
+}
+
+/// Installs what [`build`] needs.
+pub(crate) fn needs() -> Outcome {
+    machine::for_wasm()?;
+    node::needs()
+}
+
+/// Builds the packages. `build_glue` is called when the program that makes the JavaScript is
+/// needed, and builds it.
+pub(crate) fn build(build_glue: &dyn Fn() -> Outcome) -> Outcome {
+    let mut wasm = cargo_for_browsers(["build", "--package", "sdk-wasm"])?;
+    shell::run(wasm.args(["--profile", "web", "--locked"]))?;
+    make(&places::target().join(WASM).join("web/sdk_wasm.wasm"), build_glue)?;
+    node::install(PACKAGES)?;
+    let mut npm = node::command("npm");
+    npm.args(["run", "build", "--workspaces", "--if-present"]);
+    shell::run(npm.current_dir(checkout().join(PACKAGES)))
+}
+
+/// Runs the tests of the packages on what [`build`] has built: those that need nothing else, and those
+/// that open a browser.
+pub(crate) fn test(counts: &mut Counts, silence_max: Duration) -> Outcome {
+    node::install(TESTS)?;
+    let mut tests = Vec::new();
+    for folder in [CLIENT, TESTS] {
+        tests.extend(tests_in(&checkout().join(folder).join("tests"))?);
+    }
+    let mut node = node::command("node");
+    // One file at a time: each opens browsers, and waits only so long for what they show.
+    node.args(["--test", "--test-reporter=tap", "--test-concurrency=1"]);
+    node.args(tests).current_dir(checkout().join(TESTS));
+    node.env("TIDEWIRE_BINARY", places::target().join("debug/tidewire"));
+    node.env("TIDEWIRE_CHROMIUM", machine::chromium()?);
+    watch(&mut node, Some(silence_max), |line| counts.see(line))
+}
+
+/// The files of tests in a folder.
+fn tests_in(folder: &Path) -> Outcome<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).map_err(|error| failed(folder, &error))?;
+    let paths = entries.flatten().map(|entry| entry.path());
+    let mut tests: Vec<_> =
+        paths.filter(|path| path.to_string_lossy().ends_with(".test.mjs")).collect();
+    tests.sort();
+    match tests.is_empty() {
+        true => Err(Failure(format!("there is no *.test.mjs in {}", folder.display()))),
+        false => Ok(tests),
+    }
+}
+
+/// Cargo on what runs in browsers, for some of which it calls a C compiler.
+pub(crate) fn cargo_for_browsers<const N: usize>(arguments: [&str; N]) -> Outcome<Command> {
+    let mut command = cargo(arguments);
+    command.args(["--target", WASM]).env(machine::WASM_CC, machine::wasm_compiler()?);
+    Ok(command)
+}
+
+/// Makes of the wasm that cargo has built what the package has of it, unless it was made of the
+/// same already.
+fn make(built: &Path, build_glue: &dyn Fn() -> Outcome) -> Outcome {
+    let wasm = fs::read(built).map_err(|error| failed(built, &error))?;
+    check(&wasm)?;
+    let (folder, note) =
+        (checkout().join(CLIENT).join("wasm"), checkout().join(CLIENT).join(".wasm-made-from"));
+    let from = fingerprint(&wasm);
+    let is_there = MADE.iter().all(|name| folder.join(name).exists());
+    if is_there && fs::read_to_string(&note).is_ok_and(|made_from| made_from == from) {
+        say(&format!("{CLIENT}/wasm is up to date"));
+        return Ok(());
+    }
+    // What was there must not be taken for whole when this stops halfway.
+    match fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(failed(&folder, &error));
+        }
+        _ => {}
+    }
+    build_glue()?;
+    shell::run(Command::new(places::target().join("debug/glue")).arg(built).arg(&folder))?;
+    let made = folder.join("tidewire_bg.wasm");
+    fs::write(&note, from).map_err(|error| failed(&note, &error))?;
+    let bytes = fs::metadata(&made).map_err(|error| failed(&made, &error))?.len();
+    say(&format!("{CLIENT}/wasm/tidewire_bg.wasm has {} kB", bytes / 1000));
+    Ok(())
+}
+
+/// A browser refuses a wasm file that wants what nobody gives it. wasm-bindgen passes such
+/// imports on without a word.
+fn check(wasm: &[u8]) -> Outcome {
+    let unknown = imports::unknown(wasm)
+        .ok_or_else(|| Failure("sdk_wasm.wasm cannot be read: is it wasm?".to_owned()))?;
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    Err(Failure(format!(
+        "sdk-wasm imports {}, which a browser has not, so that it would not start. C code in it \
+         calls them: see who brings it with\n\n    cargo tree --package sdk-wasm --target {WASM}\n\n\
+         and leave it out, or turn on the feature by which it brings them itself",
+        unknown.join(", ")
+    )))
+}
+
+/// Tells whether anything has changed of which the package is made.
+fn fingerprint(wasm: &[u8]) -> String {
+    let mut hasher = DefaultHasher::new();
+    (wasm, GLUE).hash(&mut hasher);
+    format!("{:016x}\n", hasher.finish())
+}
+
+fn failed(path: &Path, error: &std::io::Error) -> Failure {
+    Failure(format!("{}: {error}", path.display()))
+}
