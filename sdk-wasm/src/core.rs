@@ -14,7 +14,7 @@ use sdk_core::{Client, Error, Subscription};
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use self::transaction::Calls;
+use self::transaction::Begun;
 use crate::events::Events;
 use crate::told::failure;
 
@@ -25,7 +25,7 @@ pub struct Core {
     client: Client,
     events: RefCell<Events>,
     subscriptions: RefCell<HashMap<String, Subscription>>,
-    transactions: RefCell<HashMap<String, Calls>>,
+    transactions: RefCell<HashMap<String, Begun>>,
 }
 
 /// What was done, or why it was not: what JavaScript gets.

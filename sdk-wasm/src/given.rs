@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use js_sys::{Function, JsString, Object, Promise};
-use sdk_core::{Change, Error, ErrorCode, OnReject, SubscribeOptions, Value, WriteOptions};
+use sdk_core::{
+    Change, Error, ErrorCode, Expect, MutationId, OnReject, SubscribeOptions, Value, WriteOptions,
+};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 
@@ -97,6 +99,10 @@ extern "C" {
     pub(crate) fn queue(this: &Options) -> Option<String>;
     #[wasm_bindgen(method, getter, structural, js_name = onReject)]
     pub(crate) fn on_reject(this: &Options) -> Option<String>;
+    #[wasm_bindgen(method, getter, structural)]
+    pub(crate) fn unchanged(this: &Options) -> Option<bool>;
+    #[wasm_bindgen(method, getter, structural)]
+    pub(crate) fn replaces(this: &Options) -> Option<f64>;
     #[wasm_bindgen(method, getter, structural, js_name = fetchLast)]
     pub(crate) fn fetch_last(this: &Options) -> Option<f64>;
     #[wasm_bindgen(method, getter, structural, js_name = batchRows)]
@@ -174,7 +180,17 @@ pub(crate) fn write_options(given: Option<&Options>) -> Result<WriteOptions, Fau
             return Err(Fault::new(format!("onReject is \"continue\" or \"hold\", not {other:?}")));
         }
     };
+    if given.unchanged() == Some(true) {
+        options.expect = Expect::Unchanged;
+    }
+    options.replaces = given.replaces().map(mutation_id).transpose()?;
     Ok(options)
+}
+
+/// The id of a write.
+pub(crate) fn mutation_id(id: f64) -> Result<MutationId, Fault> {
+    let id = whole("the id of a write", id)?;
+    Ok(MutationId(i64::try_from(id).unwrap_or(i64::MAX)))
 }
 
 /// How something is subscribed to.

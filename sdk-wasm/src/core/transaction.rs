@@ -1,7 +1,7 @@
 //! A transaction of which each step is called. The writer is its own until it ends; what takes too
 //! long is given up by the core.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use sdk_core::{Error, Mutation, Rows, Transaction};
@@ -15,8 +15,14 @@ use super::{Core, Outcome, told};
 use crate::given::{Given, Options, Statement, statement, write_options};
 use crate::told::{number, object, rows};
 
-/// Where its calls go.
-pub(super) type Calls = mpsc::UnboundedSender<Call>;
+/// One that was begun.
+#[derive(Debug)]
+pub(super) struct Begun {
+    /// Where its calls go.
+    calls: mpsc::UnboundedSender<Call>,
+    /// Why it is over, if it ended before it was committed.
+    why: Rc<RefCell<Option<Error>>>,
+}
 
 /// What was written.
 type Committed = oneshot::Sender<Result<Mutation, Error>>;
@@ -34,16 +40,21 @@ impl Core {
     pub fn begin(&self, handle: String, options: Option<Options>) -> Outcome<()> {
         let options = write_options(options.as_ref())?;
         let (calls, received) = mpsc::unbounded_channel();
-        self.transactions.borrow_mut().insert(handle, calls);
+        let why = Rc::<RefCell<Option<Error>>>::default();
+        let begun = Begun { calls, why: Rc::clone(&why) };
+        self.transactions.borrow_mut().insert(handle, begun);
         let client = self.client.clone();
         spawn_local(async move {
             // It is committed for whoever asks for it last.
             let asked = Rc::<Cell<Option<Committed>>>::default();
             let work = |transaction| serve(transaction, received, Rc::clone(&asked));
             let done = client.transaction_with(options, work).await;
-            if let Some(asked) = asked.take() {
-                // Nobody may wait any more.
-                let _ = asked.send(done.map(|((), mutation)| mutation));
+            match (asked.take(), done) {
+                (Some(asked), done) => {
+                    // Nobody may wait any more.
+                    let _ = asked.send(done.map(|((), mutation)| mutation));
+                }
+                (None, done) => *why.borrow_mut() = done.err(),
             }
         });
         Ok(())
@@ -53,8 +64,8 @@ impl Core {
     pub async fn run(&self, handle: String, given: Given) -> Outcome<JsValue> {
         let statement = statement(&given)?;
         let (done, answer) = oneshot::channel();
-        self.call(&handle, Call::Run(statement, done))?;
-        let (affected, found) = answer.await.map_err(|_| gone())?.map_err(told)?;
+        let why = self.call(&handle, Call::Run(statement, done))?;
+        let (affected, found) = answer.await.map_err(|_| over(&why))?.map_err(told)?;
         let [columns, all] = rows(&found);
         Ok(object(&[("rowsAffected", number(affected)), columns, all]))
     }
@@ -62,9 +73,10 @@ impl Core {
     /// Ends it: what it has done is done.
     pub async fn commit(&self, handle: String) -> Outcome<JsValue> {
         let (done, answer) = oneshot::channel();
-        self.call(&handle, Call::Commit(done))?;
+        let called = self.call(&handle, Call::Commit(done));
         self.transactions.borrow_mut().remove(&handle);
-        let mutation = answer.await.map_err(|_| gone())?.map_err(told)?;
+        let why = called?;
+        let mutation = answer.await.map_err(|_| over(&why))?.map_err(told)?;
         Ok(self.follow(&mutation))
     }
 
@@ -75,11 +87,18 @@ impl Core {
 }
 
 impl Core {
-    fn call(&self, handle: &str, call: Call) -> Outcome<()> {
+    /// Says where it will be why it is over.
+    fn call(&self, handle: &str, call: Call) -> Outcome<Rc<RefCell<Option<Error>>>> {
         let transactions = self.transactions.borrow();
-        let calls = transactions.get(handle).ok_or_else(gone)?;
-        calls.send(call).map_err(|_| gone())
+        let Begun { calls, why } = transactions.get(handle).ok_or_else(gone)?;
+        calls.send(call).map_err(|_| over(why))?;
+        Ok(Rc::clone(why))
     }
+}
+
+/// Why one is over.
+fn over(why: &RefCell<Option<Error>>) -> JsValue {
+    why.borrow().clone().map_or_else(gone, told)
 }
 
 /// Does what is called, until somebody commits it, or nobody can any more.

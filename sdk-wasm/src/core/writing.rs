@@ -1,13 +1,13 @@
 //! Writing.
 
 use js_sys::Array;
-use sdk_core::{Mutation, MutationId};
+use sdk_core::Mutation;
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use super::transaction::run;
 use super::{Core, Outcome, told};
-use crate::given::{Given, Options, Statement, statement, whole, write_options};
+use crate::given::{Given, Options, Statement, mutation_id, statement, write_options};
 use crate::told::{pending, rejection, wrote};
 
 #[wasm_bindgen]
@@ -50,13 +50,13 @@ impl Core {
 
     /// A write that waits, from before a restart, too.
     pub async fn mutation(&self, id: f64) -> Outcome<JsValue> {
-        let mutation = self.client.mutation(named(id)?).await.map_err(told)?;
+        let mutation = self.client.mutation(mutation_id(id)?).await.map_err(told)?;
         Ok(mutation.map_or(JsValue::UNDEFINED, |mutation| self.follow(&mutation)))
     }
 
     /// Takes it back. Says whether that was possible.
     pub async fn cancel(&self, id: f64) -> Outcome<bool> {
-        match self.client.mutation(named(id)?).await.map_err(told)? {
+        match self.client.mutation(mutation_id(id)?).await.map_err(told)? {
             Some(mutation) => mutation.cancel().await.map_err(told),
             None => Ok(false),
         }
@@ -70,13 +70,13 @@ impl Core {
 
     /// Writes it again as it was.
     pub async fn retry(&self, id: f64) -> Outcome<JsValue> {
-        let mutation = self.client.retry(named(id)?).await.map_err(told)?;
+        let mutation = self.client.retry(mutation_id(id)?).await.map_err(told)?;
         Ok(self.follow(&mutation))
     }
 
     /// Forgets it. Says whether it was there.
     pub async fn discard(&self, id: f64) -> Outcome<bool> {
-        self.client.discard(named(id)?).await.map_err(told)
+        self.client.discard(mutation_id(id)?).await.map_err(told)
     }
 }
 
@@ -86,9 +86,4 @@ impl Core {
         self.events.borrow().tell_mutation(mutation);
         wrote(mutation)
     }
-}
-
-fn named(id: f64) -> Outcome<MutationId> {
-    let id = whole("the id of a write", id)?;
-    Ok(MutationId(i64::try_from(id).unwrap_or(i64::MAX)))
 }

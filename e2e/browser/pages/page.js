@@ -1,0 +1,57 @@
+// What the tests call in the page. Everything of the client goes through its public API.
+import * as tidewire from "../client/dist/index.js";
+import { Device } from "./device.js";
+
+const server = new URLSearchParams(location.search).get("server");
+
+// Each worker that was started, so that a test can be what ends one.
+const workers = [];
+globalThis.Worker = class extends Worker {
+  constructor(...args) {
+    super(...args);
+    workers.push(this);
+  }
+};
+
+// Tasks of more than 50 ms on this thread.
+const longTasks = [];
+new PerformanceObserver((list) => {
+  for (const { startTime, duration } of list.getEntries()) longTasks.push({ startTime, duration });
+}).observe({ type: "longtask", buffered: true });
+
+async function token(user) {
+  const response = await fetch(`/token?user=${user}`);
+  if (!response.ok) throw new Error(`no token: ${response.status}`);
+  return await response.text();
+}
+
+const logged = [];
+
+function open(user, options = {}) {
+  const log = (level, line) => logged.push(`${level} ${line}`);
+  return tidewire.createClient({ url: server, name: "test", user, token: () => token(user), log, ...options });
+}
+
+/** The code and the sentence of what is thrown. */
+async function failure(run) {
+  try {
+    await run();
+  } catch (error) {
+    return { code: error.code, message: error.message, isError: error instanceof tidewire.TidewireError };
+  }
+  throw new Error("nothing was thrown");
+}
+
+/** Waits until this gives something. */
+async function until(what, look) {
+  const end = performance.now() + 30_000;
+  for (;;) {
+    const found = await look();
+    if (found) return found;
+    if (performance.now() > end) throw new Error(`it does not come: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+Object.assign(globalThis, { Device, tidewire, open, failure, until, workers, longTasks, logged });
+globalThis.isReady = true;

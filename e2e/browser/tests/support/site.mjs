@@ -1,0 +1,71 @@
+// Where the page comes from: files, under a path that is not the root, with a strict policy.
+import { once } from "node:events";
+import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import { extname, join, normalize } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const BASE = "/some/base/path/";
+const HERE = fileURLToPath(new URL("../..", import.meta.url));
+const FOLDERS = { client: join(HERE, "../../packages/client"), pages: join(HERE, "pages") };
+const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".wasm": "application/wasm" };
+
+export class Site {
+  #listener;
+  #server;
+  #reachable;
+
+  /** Files, and tokens of this server. Pages may talk to `reachable`. */
+  static async start(server, reachable) {
+    const site = new Site();
+    site.#server = server;
+    site.#reachable = reachable;
+    site.#listener = createServer((request, response) => {
+      site.#answer(request, response).catch((error) => response.writeHead(500).end(String(error)));
+    });
+    site.#listener.listen(0, "127.0.0.1");
+    await once(site.#listener, "listening");
+    return site;
+  }
+
+  get #origin() {
+    return `http://127.0.0.1:${this.#listener.address().port}`;
+  }
+
+  /** The address of the page. */
+  get url() {
+    return `${this.#origin}${BASE}pages/index.html?server=ws://${this.#reachable}`;
+  }
+
+  async remove() {
+    this.#listener.close();
+    this.#listener.closeAllConnections();
+    await once(this.#listener, "close");
+  }
+
+  async #answer(request, response) {
+    const url = new URL(request.url, this.#origin);
+    if (url.pathname === "/favicon.ico") return response.writeHead(204).end();
+    if (url.pathname === "/token") {
+      const token = await this.#server.token(url.searchParams.get("user"));
+      return response.writeHead(200, { "Content-Type": "text/plain", "Cache-Control": "no-store" }).end(token);
+    }
+    const [folder, ...rest] = url.pathname.startsWith(BASE) ? url.pathname.slice(BASE.length).split("/") : [];
+    const path = FOLDERS[folder] && join(FOLDERS[folder], normalize(`/${rest.join("/")}`));
+    const body = path && (await readFile(path).catch(() => undefined));
+    if (!body) return response.writeHead(404).end();
+    const policy = [
+      "default-src 'none'",
+      "script-src 'self' 'wasm-unsafe-eval'",
+      "worker-src 'self'",
+      "img-src 'self'",
+      `connect-src 'self' ws://${this.#reachable}`,
+    ];
+    response.writeHead(200, {
+      "Content-Type": TYPES[extname(path)] ?? "application/octet-stream",
+      "Content-Security-Policy": policy.join("; "),
+      "Cache-Control": "no-cache",
+    });
+    return response.end(body);
+  }
+}

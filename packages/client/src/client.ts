@@ -1,0 +1,359 @@
+/** What applications call. */
+
+import type { CoreEvent, CorePosition, CoreWrote } from "./core.js";
+import type { TidewireError } from "./errors.js";
+import { Link } from "./link.js";
+import { Listeners, type Notices, type Unsubscribe, tell } from "./listeners.js";
+import { Fates, type Mutation, type WriteOptions } from "./mutation.js";
+import { type ClientOptions, toConfig } from "./options.js";
+import { type Pending, Rejection, toPending } from "./rejection.js";
+import { type Changes, type Statement, toStatement, toWriteOptions } from "./statements.js";
+import { FIRST_STATUS, type Incident, type Status, type StorageUse, toStatus } from "./status.js";
+import { type SubscribeOptions, Subscription } from "./subscription.js";
+import { checkSurroundings, onWake, persist } from "./surroundings.js";
+import { type Committed, type Transaction, transact } from "./transaction.js";
+import { type Columns, type Param, type Row, toParams, toRows } from "./values.js";
+import { Watch, type WatchOptions } from "./watch.js";
+
+/** Where a lane was. Give it back to {@link TidewireClient.waitFor} as it came. */
+export type Position = CorePosition;
+
+/** What a server answers. */
+export interface RemoteAnswer<R extends object = Row> {
+  readonly columns: readonly { readonly name: string; readonly type: string }[];
+  readonly rows: readonly R[];
+  /** How many rows were written; `null` of a statement that reads. */
+  readonly rowsAffected: number | null;
+  /** Where a write has ended, in each lane that it wrote. */
+  readonly positions: readonly Position[];
+}
+
+/**
+ * Creates a client: see {@link TidewireClient}. Throws `invalid_request` for options that cannot be, and `unsupported`
+ * where there is no `Worker`.
+ */
+export function createClient(options: ClientOptions): TidewireClient {
+  return new TidewireClient(options);
+}
+
+/**
+ * A local SQLite replica that is always there, online or not, and kept in step with a Tidewire server.
+ *
+ * It is opened in the background, in a worker of its own, and every call waits for that. Where it cannot be opened,
+ * every call rejects with the reason. Each rejects with a {@link TidewireError}; all times are in milliseconds.
+ */
+export class TidewireClient {
+  /** Is fulfilled when the replica can be read, and rejects with why it cannot be opened. Nobody has to wait for it. */
+  readonly opened: Promise<void>;
+  readonly #link: Link;
+  readonly #fates: Fates;
+  readonly #subscriptions = new Map<string, Subscription>();
+  readonly #watches = new Map<string, Watch<never>>();
+  readonly #statuses = new Listeners<Status>();
+  readonly #incidents = new Listeners<Incident>();
+  readonly #rejected = new Listeners<readonly Rejection[]>();
+  readonly #stopWaking: Unsubscribe;
+  #status: Status = FIRST_STATUS;
+  #isPaused = false;
+  #lastHandle = 0;
+
+  /** @internal */
+  constructor(options: ClientOptions) {
+    checkSurroundings();
+    let onOpened: () => void;
+    let onEnded: (error: TidewireError) => void;
+    this.opened = new Promise((resolve, reject) => ([onOpened, onEnded] = [resolve, reject]));
+    // Whoever does not ask for it is told by every call.
+    this.opened.catch(() => undefined);
+    this.#link = new Link(toConfig(options), {
+      token: async () => await options.token(),
+      log: options.log,
+      onOpened: (isAgain) => {
+        this.#opened(isAgain, options.persist ?? true);
+        onOpened();
+      },
+      onEvents: (events) => this.#apply(events),
+      onDown: ({ code, message }) => this.#show({ ...this.#status, word: "error", reason: { code, message } }),
+      onEnded: (error, isClosed) => {
+        onEnded(error);
+        this.#ended(error, isClosed);
+      },
+    });
+    this.#fates = new Fates(this.#link);
+    this.#stopWaking = onWake(() => {
+      if (this.#link.isOpen) this.#link.tell("nudge");
+    });
+    this.#link.start();
+  }
+
+  /**
+   * Says which rows come to this device. They stay there and stay up to date, also after a reload, until nobody has
+   * asked for them for the `ttl`. Whoever asks for the same text again has the same ones.
+   */
+  subscribe(sql: string, params?: readonly Param[], options: SubscribeOptions = {}): Subscription {
+    return new Subscription(this.#link, this.#subscriptions, this.#handle("s"), sql, toParams(params), options);
+  }
+
+  /** Reads what is on the device, with any SQL of SQLite that reads. It never waits for the network. */
+  async query<R extends object = Row>(sql: string, params?: readonly Param[]): Promise<R[]> {
+    const { columns, rows } = await this.#link.call("query", sql, toParams(params));
+    return toRows<R>(columns, rows);
+  }
+
+  /**
+   * The same as a live result: what is there at once, and again whenever it is another one. All watches that one
+   * step has changed are told together. It runs while somebody is given results.
+   */
+  watch<R extends object = Row>(sql: string, params?: readonly Param[], options: WatchOptions = {}): Watch<R> {
+    return new Watch<R>(this.#link, this.#watches, () => this.#handle("w"), sql, toParams(params), options);
+  }
+
+  /** Writes, with any SQL of SQLite that writes. It is done when it is stored on this device. */
+  execute(sql: string, params?: readonly Param[], options?: WriteOptions): Promise<Mutation> {
+    return this.#write(() => [{ sql, params: params ?? [] }], options);
+  }
+
+  /** Several statements, all of them or none: one write, which is decided as a whole. */
+  batch(statements: readonly Statement[], options?: WriteOptions): Promise<Mutation> {
+    return this.#write(() => statements, options);
+  }
+
+  /** Inserts a row. Columns that are not named take their defaults. */
+  insert(table: string, values: Columns, options?: WriteOptions): Promise<Mutation> {
+    return this.#write(() => [{ insert: table, values }], options);
+  }
+
+  /** Changes columns of a row, which need not be on this device. */
+  update(table: string, key: Columns, set: Changes, options?: WriteOptions): Promise<Mutation> {
+    return this.#write(() => [{ update: table, key, set }], options);
+  }
+
+  /** Deletes a row, which need not be on this device. */
+  delete(table: string, key: Columns, options?: WriteOptions): Promise<Mutation> {
+    return this.#write(() => [{ delete: table, key }], options);
+  }
+
+  /**
+   * Several statements with code between them. What the function throws undoes all of it, and is thrown again.
+   *
+   * Nobody else writes meanwhile, so it has 5 seconds in all, and a quarter of one between two statements: then it is
+   * undone, and rejects with `timeout`. What is slow goes before it. Use `tx` in it, and not the client, which waits
+   * for its end.
+   */
+  transaction<T>(run: (tx: Transaction) => Promise<T> | T, options: WriteOptions = {}): Promise<Committed<T>> {
+    return transact(this.#link, this.#fates, this.#handle("t"), run, options);
+  }
+
+  /** What waits for the server. */
+  async pending(): Promise<Pending> {
+    return toPending(await this.#link.call("pending"));
+  }
+
+  /** Finds a write again, also after a reload; `undefined` of one that is decided and forgotten. */
+  async mutation(id: number): Promise<Mutation | undefined> {
+    let isKnown = true;
+    const found = this.#link.call("mutation", id).then((wrote) => {
+      isKnown = wrote !== undefined && wrote !== null;
+      return wrote ?? NOTHING;
+    });
+    const mutation = await this.#fates.mutation(found);
+    return isKnown ? mutation : undefined;
+  }
+
+  /** What was rejected, or is uncertain, and not dealt with. */
+  async rejections(): Promise<readonly Rejection[]> {
+    const kept = await this.#link.call("rejections");
+    const onDealt = (): void => this.#tellRejections();
+    return kept.map((rejection) => new Rejection(this.#link, this.#fates, rejection, onDealt));
+  }
+
+  /** Calls back with all that is kept: soon, also what is from before a reload, and whenever there are others. */
+  onRejections(callback: (rejections: readonly Rejection[]) => void): Unsubscribe {
+    const leave = this.#rejected.add(callback);
+    this.#tellRejections();
+    return leave;
+  }
+
+  /** How it is. */
+  get status(): Status {
+    return this.#status;
+  }
+
+  /** Calls back with each further status. */
+  onStatus(callback: (status: Status) => void): Unsubscribe {
+    return this.#statuses.add(callback);
+  }
+
+  /** Calls back when something has gone wrong and was mended. */
+  onIncident(callback: (incident: Incident) => void): Unsubscribe {
+    return this.#incidents.add(callback);
+  }
+
+  /**
+   * Has the server run a statement, with its SQL. It needs a connection, and waits for an answer for `timeout`
+   * milliseconds; a write that rejects with `timeout` may have happened.
+   */
+  async remote<R extends object = Row>(
+    sql: string,
+    params?: readonly Param[],
+    options: { timeout?: number } = {},
+  ): Promise<RemoteAnswer<R>> {
+    const { timeout } = options;
+    const given = timeout === undefined ? {} : { timeoutMs: timeout };
+    const answer = await this.#link.call("remote", sql, toParams(params), given);
+    const names = answer.columns.map(({ name }) => name);
+    return { ...answer, rowsAffected: answer.rowsAffected ?? null, rows: toRows<R>(names, answer.rows) };
+  }
+
+  /** Waits until this device has come as far as a write by {@link TidewireClient.remote}, or another way, has. */
+  waitFor(positions: readonly Position[]): Promise<void> {
+    return this.#link.call("waitFor", [...positions]);
+  }
+
+  /**
+   * Waits until all that was written before is decided, and all that the server had at the call is here. Rejects with
+   * `timeout` after that many milliseconds, and says what is missing.
+   */
+  waitForSync({ timeout }: { timeout?: number } = {}): Promise<void> {
+    return timeout === undefined ? this.#link.call("waitForSync") : this.#link.call("waitForSync", timeout);
+  }
+
+  /** Sends, catches up, and is then as it was before, within so many milliseconds: for a task in the background. */
+  syncOnce(deadline: number): Promise<void> {
+    return this.#link.call("syncOnce", deadline);
+  }
+
+  /** Ends the connection. Reading and writing go on. */
+  pause(): void {
+    this.#isPaused = true;
+    if (this.#link.isOpen) this.#link.tell("pause");
+  }
+
+  /**
+   * Lets go of the connection and of the replica within so many milliseconds; an open transaction is undone. Reading
+   * and writing reject with `cancelled` until {@link TidewireClient.resume}. Rejects with `timeout` when it is not
+   * done by then: it goes on.
+   */
+  suspend(deadline: number): Promise<void> {
+    return this.#link.call("suspend", deadline);
+  }
+
+  /** Connects again, and has the replica again. */
+  resume(): void {
+    this.#isPaused = false;
+    if (this.#link.isOpen) this.#link.tell("resume");
+  }
+
+  /** How much room the replica takes, by table and by subscription, in bytes. */
+  async storage(): Promise<StorageUse> {
+    return await this.#link.call("storage");
+  }
+
+  /** Versions, states, cursors, sizes and times, without a row, a value, a user or a token: paste it into a report. */
+  async diagnose(): Promise<Readonly<Record<string, unknown>>> {
+    return (await this.#link.call("diagnose")) as Record<string, unknown>;
+  }
+
+  /**
+   * Closes the client, and keeps the replica or removes its files. While something waits or was rejected it rejects
+   * with how many writes would be lost, and does nothing; `wipe` with `discardPending` gives them up.
+   */
+  async signOut(data: "keep" | "wipe", { discardPending = false }: { discardPending?: boolean } = {}): Promise<void> {
+    await this.#link.call("signOut", data, discardPending);
+    this.#link.end();
+  }
+
+  /** Closes the client. Everything that waits for it rejects. The replica stays. */
+  close(): Promise<void> {
+    return this.#link.close();
+  }
+
+  async #write(statements: () => readonly Statement[], options: WriteOptions = {}): Promise<Mutation> {
+    const made = statements().map(toStatement);
+    return await this.#fates.mutation(this.#link.call("write", made, toWriteOptions(options)));
+  }
+
+  #handle(kind: string): string {
+    this.#lastHandle += 1;
+    return `${kind}${this.#lastHandle}`;
+  }
+
+  #opened(isAgain: boolean, asks: boolean): void {
+    if (this.#isPaused) this.#link.tell("pause");
+    for (const subscription of this.#subscriptions.values()) subscription.setUp();
+    for (const watch of this.#watches.values()) watch.setUp();
+    if (isAgain) {
+      this.#fates.askAgain();
+      this.#tellRejections();
+      return;
+    }
+    this.#show({ ...this.#status, storage: { kind: "opfs", isPersistent: null } });
+    void persist(asks).then((isPersistent) => {
+      if (isPersistent !== null && !this.#link.ended) {
+        this.#show({ ...this.#status, storage: { kind: "opfs", isPersistent } });
+      }
+    });
+  }
+
+  /** Everything that a step has changed is applied first, and then all are told. */
+  #apply(events: CoreEvent[]): void {
+    const notices: Notices = [];
+    for (const event of events) {
+      switch (event.type) {
+        case "result":
+          this.#watches.get(event.handle)?.apply(event, notices);
+          break;
+        case "subscription":
+          this.#subscriptions.get(event.handle)?.apply(event.view, notices);
+          break;
+        case "mutation":
+          this.#fates.apply(event.id, event.state, notices);
+          break;
+        case "status":
+          this.#status = toStatus(event, this.#status.storage);
+          this.#statuses.notify(this.#status, notices);
+          break;
+        case "incident":
+          this.#incidents.notify({ kind: event.kind, message: event.message }, notices);
+          break;
+        case "rejections":
+          notices.push(() => this.#tellRejections());
+          break;
+      }
+    }
+    tell(notices);
+  }
+
+  #show(status: Status): void {
+    this.#status = status;
+    const notices: Notices = [];
+    this.#statuses.notify(status, notices);
+    tell(notices);
+  }
+
+  #tellRejections(): void {
+    if (this.#rejected.isEmpty) return;
+    this.rejections().then(
+      (rejections) => {
+        const notices: Notices = [];
+        this.#rejected.notify(rejections, notices);
+        tell(notices);
+      },
+      // A client that is closed has none, and another worker is asked again.
+      () => undefined,
+    );
+  }
+
+  #ended(error: TidewireError, isClosed: boolean): void {
+    this.#stopWaking();
+    for (const subscription of [...this.#subscriptions.values()]) subscription.end(error);
+    for (const watch of [...this.#watches.values()]) watch.close();
+    this.#fates.end(error);
+    const reason = isClosed ? null : { code: error.code, message: error.message };
+    this.#show({ ...this.#status, word: isClosed ? "closed" : "error", reason });
+    for (const listeners of [this.#statuses, this.#incidents, this.#rejected]) listeners.clear();
+  }
+}
+
+/** Stands for a write that is not known. */
+const NOTHING: CoreWrote = { id: null, rowsAffected: 0, columns: [], rows: [], state: { state: "local" } };

@@ -1,0 +1,245 @@
+/**
+ * What the WebAssembly of `sdk-wasm` gives: a thin shell over the Rust SDK, which runs in a worker. The
+ * declarations that are generated beside it are loose, so the types are written here.
+ *
+ * Times have their unit in their name, except `writtenAt` and `lastSyncedAt`: microseconds since 1970, UTC.
+ */
+
+/** A value as it goes to Rust: see `values.ts` for what applications may give. */
+export type CoreValue = null | boolean | number | bigint | string | Uint8Array | Date;
+
+/** How a replica is opened. */
+export interface CoreConfig {
+  /** Addresses of one server: `ws:`, `wss:`, `http:` or `https:`. The next is tried when one is not reached. */
+  servers: string[];
+  user: string;
+  name?: string;
+  /** A folder of the origin's private file system. One holds the replicas of all users. */
+  directory: string;
+  appVersion?: number;
+  /** `null` is never. */
+  verifyEveryMs?: number | null;
+  stallAfterMs?: number;
+}
+
+/** What the core asks of whoever has opened it. */
+export interface CoreHost {
+  token(): Promise<string>;
+  /** Is called once for all that one step has changed. */
+  emit(events: CoreEvent[]): void;
+  log?(level: LogLevel, line: string): void;
+}
+
+/** How important a line of the log is. */
+export type LogLevel = "warn" | "info" | "debug";
+
+/** Columns and their values. */
+export type CoreColumns = Record<string, CoreValue>;
+
+/** One statement of a write. */
+export type CoreStatement =
+  | { sql: string; params?: CoreValue[] }
+  | { query: string; params?: CoreValue[] }
+  | { insert: string; values: CoreColumns }
+  | { update: string; key: CoreColumns; set?: CoreColumns; add?: CoreColumns }
+  | { delete: string; key: CoreColumns }
+  | { expect: string; key: CoreColumns; values?: CoreColumns };
+
+/** How something is written. */
+export interface CoreWriteOptions {
+  online?: boolean;
+  queue?: string;
+  onReject?: "hold" | "continue";
+  unchanged?: boolean;
+  replaces?: number;
+}
+
+/** How it is with a write. */
+export type CoreMutationState =
+  | { state: "local" | "queued" | "sent" | "expired" | "stuck" | "uncertain" }
+  | { state: "accepted"; seq: number }
+  | { state: "rejected"; code: string; reason: string };
+
+/** Rows by the place of their columns. */
+export interface CoreRows {
+  columns: string[];
+  rows: unknown[][];
+}
+
+/** What a write has done. */
+export interface CoreWrote extends CoreRows {
+  /** None of what stays on the device. */
+  id: number | null;
+  rowsAffected: number;
+  state: CoreMutationState;
+}
+
+/** What waits for the server. */
+export interface CorePending {
+  mutations: {
+    id: number;
+    writtenAt: number;
+    rows: { table: string; key: unknown }[];
+    state: CoreMutationState;
+  }[];
+  oldestAgeMs: number | null;
+}
+
+/** What was written and did not happen. */
+export interface CoreRejection {
+  id: number;
+  writtenAt: number;
+  state: CoreMutationState;
+  queue: string | null;
+  operations: {
+    table: string;
+    kind: "insert" | "upsert" | "update" | "delete";
+    key: Record<string, unknown>;
+    set: Record<string, unknown>;
+    add: Record<string, unknown>;
+    server: { state: "unknown" | "gone" } | { state: "row"; row: Record<string, unknown> };
+  }[];
+}
+
+/** How far a load is. */
+export interface CoreProgress {
+  rows: number;
+  remaining: number | null;
+  fraction: number | null;
+}
+
+/** How it is with a subscription. */
+export interface CoreSubscriptionView {
+  state: "loading" | "live" | "behind" | "idle" | "refused";
+  progress: CoreProgress;
+  error: CoreError | null;
+}
+
+/** How something is subscribed to. */
+export interface CoreSubscribeOptions {
+  fetchLast?: number;
+  batchRows?: number;
+  ttlMs?: number;
+}
+
+/** How much room the replica takes. Sizes are in bytes. */
+export interface CoreStorage {
+  /** The file. */
+  file: number;
+  /** Beside it: what was written last. */
+  journal: number;
+  /** In the file and free: what is written next takes it. */
+  free: number;
+  /** What waits for the server. */
+  outbox: number;
+  /** What was rejected and is not dealt with. */
+  rejections: number;
+  /** Tables with their indexes, those of the application among them, the largest first. */
+  tables: { name: string; rows: number; bytes: number }[];
+  /** What is subscribed to, and its share: rows that several hold are in the share of each. */
+  subscriptions: { sql: string; rows: number; bytes: number }[];
+}
+
+/** Where a lane was. It is given back as it came. */
+export type CorePosition = unknown;
+
+/** What a server answers. */
+export interface CoreRemoteAnswer {
+  columns: { name: string; type: string }[];
+  rows: unknown[][];
+  rowsAffected: number | null;
+  positions: CorePosition[];
+}
+
+/** Why something was not done: a plain object, because it goes from the worker to the page. */
+export interface CoreError {
+  code: string;
+  message: string;
+  documentation: string;
+  retryAfterMs: number | null;
+}
+
+/** What is new in the result of a watched query. */
+export interface CoreResult {
+  type: "result";
+  handle: string;
+  state: "loading" | "cached" | "live" | "behind";
+  error: CoreError | null;
+  columns: string[];
+  /** One for each row: its place in the result before, or -1 for the next of `fresh`. */
+  order: Int32Array;
+  fresh: unknown[][];
+  diff: CoreDiff;
+}
+
+/** What is new in it, by places. `updated` and `moved` are pairs: from, to, from, to, … */
+export interface CoreDiff {
+  key: string[];
+  removed: Uint32Array;
+  inserted: Uint32Array;
+  updated: Uint32Array;
+  moved: Uint32Array;
+}
+
+/** What the core tells by itself. */
+export type CoreEvent =
+  | CoreResult
+  | {
+      type: "status";
+      word: string;
+      reason: { code: string; message: string } | null;
+      lastSyncedAt: number | null;
+      progress: CoreProgress;
+    }
+  | { type: "subscription"; handle: string; view: CoreSubscriptionView }
+  | { type: "mutation"; id: number; state: CoreMutationState }
+  | { type: "rejections" }
+  | { type: "incident"; kind: string; message: string };
+
+/** A replica that is open. What fails rejects with a {@link CoreError}. */
+export interface Core {
+  query(sql: string, params: CoreValue[]): Promise<CoreRows>;
+  watch(handle: string, sql: string, params: CoreValue[], key?: string[]): void;
+  unwatch(handle: string): void;
+  write(statements: CoreStatement[], options?: CoreWriteOptions): Promise<CoreWrote>;
+  begin(handle: string, options?: CoreWriteOptions): void;
+  run(handle: string, statement: CoreStatement): Promise<CoreRows & { rowsAffected: number }>;
+  commit(handle: string): Promise<CoreWrote>;
+  rollback(handle: string): void;
+  pending(): Promise<CorePending>;
+  mutation(id: number): Promise<CoreWrote | undefined>;
+  cancel(id: number): Promise<boolean>;
+  rejections(): Promise<CoreRejection[]>;
+  retry(id: number): Promise<CoreWrote>;
+  discard(id: number): Promise<boolean>;
+  subscribe(
+    handle: string,
+    sql: string,
+    params: CoreValue[],
+    options?: CoreSubscribeOptions,
+  ): Promise<CoreSubscriptionView>;
+  loadOlder(handle: string, rows: number): void;
+  reset(handle: string): void;
+  verify(handle: string): Promise<{ verdict: "same" | "different" | "unknown" }>;
+  release(handle: string): void;
+  unsubscribe(handle: string): void;
+  remote(sql: string, params: CoreValue[], options?: { timeoutMs?: number }): Promise<CoreRemoteAnswer>;
+  waitFor(positions: CorePosition[]): Promise<void>;
+  waitForSync(timeoutMs?: number): Promise<void>;
+  syncOnce(deadlineMs: number): Promise<void>;
+  suspend(deadlineMs: number): Promise<void>;
+  pause(): void;
+  resume(): void;
+  nudge(): void;
+  storage(): Promise<CoreStorage>;
+  diagnose(): Promise<object>;
+  close(): Promise<void>;
+  signOut(data: "keep" | "wipe", discardPending: boolean): Promise<void>;
+}
+
+/** What the WebAssembly's module exports. */
+export interface Wasm {
+  /** Makes it ready. It is called once. */
+  default(from: { module_or_path: WebAssembly.Module }): Promise<unknown>;
+  Core: { open(config: CoreConfig, host: CoreHost): Promise<Core> };
+}

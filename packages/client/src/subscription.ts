@@ -1,0 +1,214 @@
+/** What is kept in step with the server. */
+
+import type { CoreSubscribeOptions, CoreSubscriptionView, CoreValue } from "./core.js";
+import { TidewireError, invalid } from "./errors.js";
+import type { Link } from "./link.js";
+import { type Notices, Listeners, type Unsubscribe, tell } from "./listeners.js";
+import { type Progress, toProgress } from "./status.js";
+
+/** How something is subscribed to. */
+export interface SubscribeOptions {
+  /** Only the last born rows, so many of them; all without. */
+  fetchLast?: number;
+  /** Most rows of one batch of the load; as the server likes without. */
+  batchRows?: number;
+  /**
+   * How long it is kept when nobody asks for it any more, in milliseconds: 7 days without. Only time in which the
+   * client runs counts. Where several ask for the same, the longest counts.
+   */
+  ttl?: number;
+}
+
+/**
+ * How it is with a subscription: `loading`, `live`, `behind` (all was here, as of some time ago), `idle` (it was
+ * released or ended), `refused`.
+ */
+export type SubscriptionState = CoreSubscriptionView["state"];
+
+/**
+ * A live query that the replica is kept in step with: see {@link TidewireClient.subscribe}. It goes on for a while
+ * when it is released, and when the page is closed and opened again: see {@link SubscribeOptions.ttl}.
+ */
+export class Subscription {
+  /** @internal */
+  readonly handle: string;
+  readonly #link: Link;
+  readonly #registry: Map<string, Subscription>;
+  readonly #request: { sql: string; params: CoreValue[]; options: CoreSubscribeOptions };
+  readonly #listeners = new Listeners<Subscription>();
+  readonly #waiting = new Set<{ resolve(): void; reject(error: TidewireError): void }>();
+  #state: SubscriptionState = "loading";
+  #progress: Progress = { rows: 0, remaining: null, fraction: null };
+  #error: TidewireError | null = null;
+  #isOver = false;
+  /** Something was told since it was set up, which is newer than the answer to that. */
+  #isTold = false;
+
+  /** @internal */
+  constructor(
+    link: Link,
+    registry: Map<string, Subscription>,
+    handle: string,
+    sql: string,
+    params: CoreValue[],
+    options: SubscribeOptions,
+  ) {
+    const { fetchLast, batchRows, ttl } = options;
+    const asked: CoreSubscribeOptions = {};
+    if (fetchLast !== undefined) asked.fetchLast = fetchLast;
+    if (batchRows !== undefined) asked.batchRows = batchRows;
+    if (ttl !== undefined) asked.ttlMs = ttl;
+    this.#link = link;
+    this.#registry = registry;
+    this.handle = handle;
+    this.#request = { sql, params, options: asked };
+    registry.set(handle, this);
+    if (link.isOpen) this.setUp();
+  }
+
+  /** How it is now. */
+  get state(): SubscriptionState {
+    return this.#state;
+  }
+
+  /** How far its load is. */
+  get progress(): Progress {
+    return this.#progress;
+  }
+
+  /** Why it is refused, if it is. */
+  get error(): TidewireError | null {
+    return this.#error;
+  }
+
+  /**
+   * Waits until all rows that it wants are here. Offline that is at once when they were before.
+   *
+   * Rejects with why it is refused, and with `cancelled` when it is released or ended meanwhile.
+   */
+  ready(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.add({ resolve, reject });
+      const notices: Notices = [];
+      this.#settle(notices);
+      tell(notices);
+    });
+  }
+
+  /** Calls back whenever state, progress or error are others. */
+  onChange(callback: (subscription: Subscription) => void): Unsubscribe {
+    return this.#listeners.add(callback);
+  }
+
+  /** Makes its window wider by so many older rows. They come when the server sends them. */
+  loadOlder(rows: number): void {
+    this.#check();
+    this.#link.tell("loadOlder", this.handle, rows);
+  }
+
+  /** Loads it anew. Its rows stay until the new ones are here; nothing else is touched. */
+  reset(): void {
+    this.#check();
+    this.#link.tell("reset", this.handle);
+  }
+
+  /**
+   * Compares what is here with what the server has, both as of the same moment. What is different is loaded anew
+   * by itself. It waits until the subscription is live and has all its rows, so offline it waits for a connection.
+   * `unknown`: rows that expire are not compared.
+   */
+  async verify(): Promise<"same" | "different" | "unknown"> {
+    this.#check();
+    const { verdict } = await this.#link.call("verify", this.handle);
+    return verdict;
+  }
+
+  /** This page does not ask for it any more. It is kept for its ttl, and stays up to date meanwhile. */
+  release(): void {
+    if (this.#isOver) return;
+    if (this.#link.isOpen) this.#link.tell("release", this.handle);
+    this.#leave("the subscription was released");
+  }
+
+  /** Ends it. Its rows leave the device, but for those that another subscription has. */
+  unsubscribe(): void {
+    if (this.#isOver) return;
+    // The core has to know which one it is, also when it was kept from an earlier visit.
+    if (!this.#link.isOpen) {
+      const { sql, params, options } = this.#request;
+      this.#link.tell("subscribe", this.handle, sql, params, options);
+    }
+    this.#link.tell("unsubscribe", this.handle);
+    this.#leave("the subscription was ended");
+  }
+
+  /** @internal The core is open, and does not know it. */
+  setUp(): void {
+    const { sql, params, options } = this.#request;
+    const generation = this.#link.generation;
+    this.#isTold = false;
+    this.#link.call("subscribe", this.handle, sql, params, options).then(
+      (view) => {
+        if (!this.#isTold) this.#told(view);
+      },
+      (error: TidewireError) => {
+        // When the worker has ended meanwhile it is set up again.
+        if (this.#link.ended || generation === this.#link.generation) {
+          this.#told({ state: "refused", progress: { rows: 0, remaining: null, fraction: null }, error: null }, error);
+        }
+      },
+    );
+  }
+
+  /** @internal What the core says. */
+  apply(view: CoreSubscriptionView, notices: Notices, error?: TidewireError): void {
+    if (this.#isOver) return;
+    this.#isTold = true;
+    this.#state = view.state;
+    this.#progress = toProgress(view.progress);
+    this.#error = error ?? (view.error && TidewireError.from(view.error));
+    this.#settle(notices);
+    this.#listeners.notify(this, notices);
+  }
+
+  /** @internal There will be nothing more. */
+  end(error: TidewireError): void {
+    this.#error = error;
+    this.#leave(error.message, error);
+  }
+
+  #told(view: CoreSubscriptionView, error?: TidewireError): void {
+    const notices: Notices = [];
+    this.apply(view, notices, error);
+    tell(notices);
+  }
+
+  #settle(notices: Notices): void {
+    const error =
+      this.#state === "refused"
+        ? (this.#error ?? new TidewireError("unknown", "the server refuses the subscription"))
+        : this.#state === "idle"
+          ? (this.#error ?? new TidewireError("cancelled", "the subscription was released or ended: subscribe again"))
+          : null;
+    if (!error && this.#state === "loading") return;
+    for (const { resolve, reject } of this.#waiting) notices.push(error ? () => reject(error) : resolve);
+    this.#waiting.clear();
+  }
+
+  #leave(why: string, error = new TidewireError("cancelled", `${why}: subscribe again`)): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#registry.delete(this.handle);
+    this.#state = "idle";
+    for (const { reject } of this.#waiting) reject(error);
+    this.#waiting.clear();
+    const notices: Notices = [];
+    this.#listeners.notify(this, notices);
+    tell(notices);
+    this.#listeners.clear();
+  }
+
+  #check(): void {
+    if (this.#isOver) throw invalid("the subscription was released or ended: subscribe again");
+  }
+}

@@ -1,0 +1,120 @@
+/** Several statements that are done together, with code of the application between them. */
+
+import type { CoreStatement } from "./core.js";
+import { TidewireError } from "./errors.js";
+import type { Link } from "./link.js";
+import type { Fates, Mutation, WriteOptions } from "./mutation.js";
+import { type Changes, toStatement, toWriteOptions } from "./statements.js";
+import { type Columns, type Param, type Row, toColumns, toParams, toRows } from "./values.js";
+
+/** What a transaction has come to. */
+export interface Committed<T> {
+  /** What its code has returned. */
+  readonly value: T;
+  /** The write, which is decided as a whole. */
+  readonly mutation: Mutation;
+}
+
+/**
+ * A transaction that is open: see {@link TidewireClient.transaction}.
+ *
+ * All of it rejects with what is wrong with the statement, and then nothing of that was done, and the transaction
+ * goes on; or with `timeout`, when it has taken too long and is undone.
+ */
+export class Transaction {
+  readonly #link: Link;
+  readonly #handle: string;
+  readonly #generation: number;
+  #isOver = false;
+
+  /** @internal */
+  constructor(link: Link, handle: string) {
+    this.#link = link;
+    this.#handle = handle;
+    this.#generation = link.generation;
+  }
+
+  /** Runs a statement; SAVEPOINT, RELEASE and ROLLBACK TO, too. Says how many rows it has written. */
+  async execute(sql: string, params?: readonly Param[]): Promise<number> {
+    const { rowsAffected } = await this.#run({ sql, params: toParams(params) });
+    return rowsAffected;
+  }
+
+  /** Reads, with what this transaction has written. */
+  async query<R extends object = Row>(sql: string, params?: readonly Param[]): Promise<R[]> {
+    const { columns, rows } = await this.#run({ query: sql, params: toParams(params) });
+    return toRows<R>(columns, rows);
+  }
+
+  /** Inserts a row. Columns that are not named take their defaults. */
+  async insert(table: string, values: Columns): Promise<void> {
+    await this.#run(toStatement({ insert: table, values }));
+  }
+
+  /** Changes columns of a row, which need not be on this device. */
+  async update(table: string, key: Columns, set: Changes): Promise<void> {
+    await this.#run(toStatement({ update: table, key, set }));
+  }
+
+  /** Deletes a row, which need not be on this device. */
+  async delete(table: string, key: Columns): Promise<void> {
+    await this.#run(toStatement({ delete: table, key }));
+  }
+
+  /**
+   * The transaction is to happen only where the server has a row with this key, and these values in it; otherwise it
+   * is rejected with `conflict`. Where the transaction writes nothing, nothing is expected.
+   */
+  async expect(table: string, key: Columns, values: Columns = {}): Promise<void> {
+    await this.#run({ expect: table, key: toColumns(key), values: toColumns(values) });
+  }
+
+  /** @internal Nothing more is done in it. */
+  leave(): void {
+    this.#isOver = true;
+  }
+
+  /** @internal Whether its worker still lives. */
+  get isLost(): boolean {
+    return this.#generation !== this.#link.generation;
+  }
+
+  async #run(statement: CoreStatement) {
+    if (this.#isOver) throw over(OVER);
+    if (this.isLost) throw this.#link.ended ?? over(STOPPED);
+    return await this.#link.call("run", this.#handle, statement);
+  }
+}
+
+/** Runs a function in a transaction. What it throws undoes everything, and is thrown again. */
+export async function transact<T>(
+  link: Link,
+  fates: Fates,
+  handle: string,
+  run: (tx: Transaction) => Promise<T> | T,
+  options: WriteOptions,
+): Promise<Committed<T>> {
+  const begun = link.call("begin", handle, toWriteOptions(options));
+  // It is looked at below, also when the function throws before.
+  begun.catch(() => undefined);
+  const tx = new Transaction(link, handle);
+  let value: T;
+  try {
+    value = await run(tx);
+  } catch (error) {
+    tx.leave();
+    if (!tx.isLost) link.tell("rollback", handle);
+    throw error;
+  }
+  tx.leave();
+  await begun;
+  if (tx.isLost) throw link.ended ?? over(STOPPED);
+  return { value, mutation: await fates.mutation(link.call("commit", handle)) };
+}
+
+const OVER = "the transaction is over: await what is done in it before its function returns";
+const STOPPED = "the worker has stopped, and the transaction is undone: start it again";
+
+function over(message: string): TidewireError {
+  return new TidewireError("cancelled", message);
+}

@@ -1,0 +1,248 @@
+/** Live results of local queries. */
+
+import type { CoreResult, CoreValue } from "./core.js";
+import { type Diff, allInserted, toDiff, together } from "./diff.js";
+import { TidewireError } from "./errors.js";
+import type { Link } from "./link.js";
+import { type Notices, type Unsubscribe, tell } from "./listeners.js";
+import { type Row, toRow } from "./values.js";
+
+/** How a query is watched. */
+export interface WatchOptions {
+  /**
+   * The columns of the result by whose values a row is known, so that it is told as updated when others change.
+   * Without any that is the primary key, where the query reads one table and gives the columns of its key; else rows
+   * are compared as wholes. Where a column is not in the result, or two rows have the same values in them, the result
+   * has an error, and the rows before.
+   */
+  key?: readonly string[];
+}
+
+/**
+ * How fresh a result is: `loading` (not all that it stands on has come yet, and no row is here), `cached` (the same,
+ * and some rows are here), `live` (all is here, and changes come as they happen), `behind` (all was here, as of some
+ * time ago). What is `live` or `behind` may be empty.
+ */
+export type ResultState = CoreResult["state"];
+
+/** What a watched query gives now. */
+export interface WatchResult<R extends object = Row> {
+  /**
+   * Its rows; those before where there is an error. A row that is equal to one of the result before is the same
+   * object, and when all are, the array is the same, too. So do not change them.
+   */
+  readonly rows: readonly R[];
+  readonly state: ResultState;
+  /** What is wrong with the query, if something is. */
+  readonly error: TidewireError | null;
+  /** What is new in the rows, against the result that this consumer was given before. */
+  readonly diff: Diff;
+}
+
+/** Who is given results. */
+interface Consumer<R extends object> {
+  /** What it was given last. */
+  seen: WatchResult<R> | undefined;
+  /** What is new since, in so far as it was not given. */
+  missed: Diff | undefined;
+  given(): void;
+  ended(): void;
+}
+
+/**
+ * A query that is run again whenever its result may be another one: see {@link TidewireClient.watch}.
+ *
+ * It runs as long as somebody is given results, by {@link Watch.onResult} or a `for await` loop, and begins again
+ * with the next one.
+ */
+export class Watch<R extends object = Row> implements AsyncIterable<WatchResult<R>> {
+  readonly #link: Link;
+  readonly #registry: Map<string, Watch<never>>;
+  readonly #newHandle: () => string;
+  readonly #query: { sql: string; params: CoreValue[]; key: string[] | undefined };
+  readonly #consumers = new Set<Consumer<R>>();
+  #handle: string | undefined;
+  #result: WatchResult<R> | undefined;
+  /** What the worker has told last: the next result builds on it. */
+  #base: { columns: string; rows: readonly R[] } = { columns: "", rows: [] };
+  #isClosed = false;
+
+  /** @internal */
+  constructor(
+    link: Link,
+    registry: Map<string, Watch<never>>,
+    newHandle: () => string,
+    sql: string,
+    params: CoreValue[],
+    options: WatchOptions,
+  ) {
+    this.#link = link;
+    this.#registry = registry;
+    this.#newHandle = newHandle;
+    this.#query = { sql, params, key: options.key && [...options.key] };
+  }
+
+  /** The latest result, while it runs. */
+  get result(): WatchResult<R> | undefined {
+    return this.#result;
+  }
+
+  /** Calls back with the result that is there, and with each further one. */
+  onResult(callback: (result: WatchResult<R>) => void): Unsubscribe {
+    const consumer: Consumer<R> = {
+      seen: undefined,
+      missed: undefined,
+      given: () => {
+        const result = this.#next(consumer);
+        if (result) callback(result);
+      },
+      ended: () => undefined,
+    };
+    this.#join(consumer);
+    // Not before this has returned, so that the caller has what ends it.
+    if (this.#result) queueMicrotask(() => consumer.given());
+    return () => this.#leave(consumer);
+  }
+
+  /** Whoever is slow gets the latest result, with all that is new since the one before. To leave the loop ends it. */
+  [Symbol.asyncIterator](): AsyncIterator<WatchResult<R>, undefined> {
+    let wake: (() => void) | undefined;
+    let isOver = false;
+    const consumer: Consumer<R> = {
+      seen: undefined,
+      missed: undefined,
+      given: () => wake?.(),
+      ended: () => {
+        isOver = true;
+        wake?.();
+      },
+    };
+    this.#join(consumer);
+    return {
+      next: async () => {
+        for (;;) {
+          const value = this.#next(consumer);
+          if (value) return { done: false, value };
+          if (isOver || this.#isClosed) return { done: true, value: undefined };
+          await new Promise<void>((resolve) => (wake = resolve));
+        }
+      },
+      return: async () => {
+        isOver = true;
+        wake?.();
+        this.#leave(consumer);
+        return { done: true, value: undefined };
+      },
+    };
+  }
+
+  /** Ends it: nobody is given anything more, and loops end. */
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#stop();
+    for (const consumer of this.#consumers) consumer.ended();
+    this.#consumers.clear();
+  }
+
+  /** @internal The core is open, and does not know it. */
+  setUp(): void {
+    this.#base = { columns: "", rows: [] };
+    const { sql, params, key } = this.#query;
+    const handle = this.#handle as string;
+    this.#link.call("watch", handle, sql, params, ...(key ? [key] : [])).catch((error: TidewireError) => {
+      // When the worker has ended it is set up again.
+      if (handle !== this.#handle || !this.#link.isOpen) return;
+      const notices: Notices = [];
+      this.#take({ rows: this.#base.rows, state: "loading", error, diff: allInserted([], 0) }, notices);
+      tell(notices);
+    });
+  }
+
+  /** @internal What the core says. */
+  apply(told: CoreResult, notices: Notices): void {
+    const before = this.#base.rows;
+    const columns = told.columns.join("\0");
+    const rows = this.#rows(told, before);
+    this.#base = { columns, rows };
+    const { state, error } = told;
+    let diff = toDiff(told);
+    if (before !== this.#result?.rows && this.#result) {
+      // Another worker has begun from nothing, and the consumers have not.
+      const removed = this.#result.rows.map((_, at) => at);
+      diff = { ...diff, removed };
+    }
+    this.#take({ rows, state, error: error && TidewireError.from(error), diff }, notices);
+  }
+
+  #rows({ columns, order, fresh }: CoreResult, before: readonly R[]): readonly R[] {
+    let isSame = order.length === before.length;
+    let next = 0;
+    const rows: R[] = [];
+    order.forEach((place, at) => {
+      isSame &&= place === at;
+      if (place >= 0) {
+        rows.push(before[place] as R);
+        return;
+      }
+      rows.push(toRow<R>(columns, fresh[next] as unknown[]));
+      next += 1;
+    });
+    return isSame ? before : rows;
+  }
+
+  #take(result: WatchResult<R>, notices: Notices): void {
+    const before = this.#result?.rows.length ?? 0;
+    for (const consumer of this.#consumers) {
+      const { seen, missed } = consumer;
+      if (!seen) {
+        // It is given all at once, whatever it has missed.
+      } else if (missed) {
+        consumer.missed = together(missed, result.diff, seen.rows.length, before, result.rows.length);
+      } else {
+        consumer.missed = result.diff;
+      }
+      notices.push(() => {
+        if (this.#consumers.has(consumer)) consumer.given();
+      });
+    }
+    this.#result = result;
+  }
+
+  /** What a consumer is given, if there is something that it was not. */
+  #next(consumer: Consumer<R>): WatchResult<R> | undefined {
+    const latest = this.#result;
+    if (!latest || (consumer.seen && !consumer.missed)) return undefined;
+    const diff = consumer.missed ?? allInserted(latest.diff.key, latest.rows.length);
+    const result = { ...latest, diff };
+    consumer.seen = result;
+    consumer.missed = undefined;
+    return result;
+  }
+
+  #join(consumer: Consumer<R>): void {
+    if (this.#isClosed || this.#link.ended) {
+      this.#isClosed = true;
+      consumer.ended();
+      return;
+    }
+    this.#consumers.add(consumer);
+    if (this.#handle !== undefined) return;
+    this.#handle = this.#newHandle();
+    this.#registry.set(this.#handle, this as unknown as Watch<never>);
+    if (this.#link.isOpen) this.setUp();
+  }
+
+  #leave(consumer: Consumer<R>): void {
+    if (this.#consumers.delete(consumer) && this.#consumers.size === 0) this.#stop();
+  }
+
+  #stop(): void {
+    if (this.#handle === undefined) return;
+    if (this.#link.isOpen) this.#link.tell("unwatch", this.#handle);
+    this.#registry.delete(this.#handle);
+    this.#handle = undefined;
+    this.#result = undefined;
+    this.#base = { columns: "", rows: [] };
+  }
+}
