@@ -14,7 +14,7 @@ use crate::readers::Waited;
 use crate::rejection::Rejection;
 use crate::storage::Subscribed;
 use crate::sync::Woken;
-use crate::transaction::{Call, Statement};
+use crate::transaction::{Call, Work};
 use crate::verify::Verdict;
 use crate::watch::Found;
 use crate::written::{Pending, Wrote};
@@ -47,7 +47,7 @@ pub(crate) enum Command {
     },
     /// Statements that are done together.
     Write {
-        work: Vec<Statement>,
+        work: Vec<Work>,
         options: WriteOptions,
         waited: Waited,
         done: oneshot::Sender<Result<Wrote, Error>>,

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use protocol::ids::TenantId;
-use sdk_replica::{Place, Pool};
+use sdk_replica::Place;
+#[cfg(target_family = "wasm")]
+use sdk_replica::Pool;
 use sha2::{Digest, Sha256};
 
 use crate::error::Error;
@@ -45,6 +47,7 @@ const STALL_AFTER: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 enum Kept {
     Directory(PathBuf),
+    #[cfg(target_family = "wasm")]
     Pool(Arc<dyn Pool>),
 }
 
@@ -86,6 +89,7 @@ impl Config {
     }
 
     /// The same, with replicas in a pool of files, as browsers have it.
+    #[cfg(target_family = "wasm")]
     pub fn in_pool<F>(
         server: impl Into<String>,
         user: impl Into<String>,
@@ -233,18 +237,22 @@ impl Config {
                 Place::file(directory.join(name)).alone()
             }
             Kept::Directory(directory) => Place::file(directory.join(name)),
+            #[cfg(target_family = "wasm")]
             Kept::Pool(pool) => Place::pooled(&name, Arc::clone(pool)),
         })
     }
 }
 
+/// Why something is no address.
+pub(crate) fn no_address(server: &str, why: &str) -> Error {
+    Error::Config(format!(
+        "{server:?} is no address of a server ({why}): write it as wss://host or ws://host:port"
+    ))
+}
+
 /// The address of the live connection of a server.
 fn address(server: &str) -> Result<String, Error> {
-    let wrong = |why: &str| {
-        Error::Config(format!(
-            "{server:?} is no address of a server ({why}): write it as wss://host or ws://host:port"
-        ))
-    };
+    let wrong = |why: &str| no_address(server, why);
     let (scheme, rest) = server.split_once("://").ok_or_else(|| wrong("it has no scheme"))?;
     let scheme = match scheme {
         "ws" | "http" => "ws",
@@ -268,6 +276,7 @@ impl fmt::Debug for Config {
         f.debug_struct("Config")
             .field("servers", &self.servers)
             .field("user", &self.user)
+            .field("is_alone", &self.is_alone)
             .finish_non_exhaustive()
     }
 }

@@ -20,6 +20,7 @@ mod incident;
 pub mod limits;
 mod mutation;
 mod platform;
+#[doc(hidden)]
 pub mod ports;
 mod readers;
 mod rejection;
@@ -43,19 +44,18 @@ pub use incident::{Incident, StalledPart};
 pub use mutation::Mutation;
 pub use protocol::error_code::ErrorCode;
 pub use protocol::frame::v1::{Position, SqlColumn};
+#[doc(hidden)]
 pub use protocol::literal::uuid_text;
 pub use protocol::value::{ColumnType, Value};
 pub use rejection::{OperationKind, RejectedOperation, Rejection, ServerRow};
 pub use rows::{FromValue, Row, Rows};
 pub use sdk_machine::SubscriptionState;
-pub use sdk_replica::{
-    Change, Expect, MutationId, OnReject, Pool, Rescued, TableStorage, WriteOptions,
-};
-pub use status::{ResultState, Status, StatusReason, StatusWord};
+pub use sdk_replica::{Change, Expect, MutationId, OnReject, Rescued, TableStorage, WriteOptions};
+pub use status::{Overview, ResultState, Status, StatusReason, StatusWord};
 pub use storage::{Storage, SubscriptionStorage};
 pub use subscription::{Progress, SubscribeOptions, Subscription};
 pub use sync::Unsynced;
-pub use transaction::Transaction;
+pub use transaction::{Statement, Transaction};
 pub use verify::{Mismatch, Verdict, Verifications};
 pub use watch::{Watch, WatchOptions, WatchResult};
 pub use written::{MutationState, Pending, PendingMutation};

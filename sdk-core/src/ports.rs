@@ -1,6 +1,8 @@
-//! What a platform provides: sockets. Tests and browsers have their own.
+//! What a platform provides: sockets, and files where there is no file system. For the SDKs of other
+//! languages; applications have no use for it.
 
 use protocol::frame::v1::{Received, ServerFrame, read_server};
+pub use sdk_replica::Pool;
 use tokio::sync::mpsc;
 
 /// What comes of a socket.

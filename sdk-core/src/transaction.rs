@@ -8,37 +8,67 @@ use crate::error::Error;
 use crate::readers::{Waited, WaitedHere};
 use crate::rows::Rows;
 
-/// What is done to the replica.
-#[derive(Debug)]
-pub(crate) enum Statement {
+/// Something that writes. Columns that are not named take their defaults, or stay.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Statement {
+    /// SQL of SQLite.
     Sql {
+        /// Its text.
         sql: String,
+        /// Its values.
         params: Vec<Value>,
     },
+    /// Inserts a row.
+    Insert {
+        /// `namespace.table`.
+        table: String,
+        /// Its columns.
+        values: Vec<(String, Value)>,
+    },
+    /// Changes columns of a row, which need not be on this device.
+    Update {
+        /// `namespace.table`.
+        table: String,
+        /// Which row.
+        key: Vec<(String, Value)>,
+        /// What becomes of its columns.
+        changes: Vec<(String, Change)>,
+    },
+    /// Deletes a row, which need not be on this device.
+    Delete {
+        /// `namespace.table`.
+        table: String,
+        /// Which row.
+        key: Vec<(String, Value)>,
+    },
+    /// All is to happen only where the server has such a row: see [`Transaction::expect`].
+    Expect {
+        /// `namespace.table`.
+        table: String,
+        /// Which row.
+        key: Vec<(String, Value)>,
+        /// What it is to have.
+        values: Vec<(String, Value)>,
+    },
+}
+
+/// What is done to the replica.
+#[derive(Debug)]
+pub(crate) enum Work {
+    Statement(Statement),
     Query {
         sql: String,
         params: Vec<Value>,
     },
-    Insert {
-        table: String,
-        values: Vec<(String, Value)>,
-    },
-    Update {
-        table: String,
-        key: Vec<(String, Value)>,
-        changes: Vec<(String, Change)>,
-    },
-    Delete {
-        table: String,
-        key: Vec<(String, Value)>,
-    },
-    Expect {
-        table: String,
-        key: Vec<(String, Value)>,
-        values: Vec<(String, Value)>,
-    },
     /// What was rejected.
     Again(MutationId),
+}
+
+impl From<Statement> for Work {
+    fn from(statement: Statement) -> Self {
+        Self::Statement(statement)
+    }
 }
 
 /// What came of it.
@@ -50,7 +80,7 @@ pub(crate) struct Outcome {
 
 /// What the code of a transaction wants.
 pub(crate) enum Call {
-    Run { statement: Statement, waited: Waited, done: oneshot::Sender<Result<Outcome, Error>> },
+    Run { work: Work, waited: Waited, done: oneshot::Sender<Result<Outcome, Error>> },
     Commit,
 }
 
@@ -77,13 +107,22 @@ impl Transaction {
         Ok(self.run(statement).await?.rows_affected)
     }
 
+    /// The same for a statement of any kind. Gives the rows of RETURNING, too.
+    ///
+    /// # Errors
+    /// As [`Transaction::execute`].
+    pub async fn write(&self, statement: Statement) -> Result<(u64, Rows), Error> {
+        let Outcome { rows_affected, rows } = self.run(statement).await?;
+        Ok((rows_affected, rows))
+    }
+
     /// Reads, with what this transaction has written.
     ///
     /// # Errors
     /// As [`Transaction::execute`].
     pub async fn query(&self, sql: &str, params: &[Value]) -> Result<Rows, Error> {
-        let statement = Statement::Query { sql: sql.to_owned(), params: params.to_vec() };
-        Ok(self.run(statement).await?.rows)
+        let work = Work::Query { sql: sql.to_owned(), params: params.to_vec() };
+        Ok(self.run(work).await?.rows)
     }
 
     /// Inserts a row. Columns that are not named take their defaults.
@@ -131,10 +170,17 @@ impl Transaction {
         self.run(Statement::Expect { table, key, values }).await.map(drop)
     }
 
-    async fn run(&self, statement: Statement) -> Result<Outcome, Error> {
+    /// Waits until it is over other than by its code, and gives an error for that: whoever only waits for
+    /// something else hears of it. The transaction itself ends with the reason.
+    pub async fn over(&self) -> Error {
+        self.calls.closed().await;
+        Error::Timeout(OVER)
+    }
+
+    async fn run(&self, work: impl Into<Work>) -> Result<Outcome, Error> {
         let (done, answer) = oneshot::channel();
         let here = WaitedHere(Waited::default());
-        let call = Call::Run { statement, waited: here.0.clone(), done };
+        let call = Call::Run { work: work.into(), waited: here.0.clone(), done };
         self.calls.send(call).map_err(|_| Error::Timeout(OVER))?;
         answer.await.map_err(|_| Error::Timeout(OVER))?
     }

@@ -10,10 +10,11 @@ mod writing;
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use sdk_core::{Client, Error, Subscription};
+use sdk_core::{Client, Error};
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
+use self::subscribing::Here;
 use self::transaction::Begun;
 use crate::events::Events;
 use crate::told::failure;
@@ -24,13 +25,13 @@ use crate::told::failure;
 pub struct Core {
     client: Client,
     events: RefCell<Events>,
-    subscriptions: RefCell<HashMap<String, Subscription>>,
+    subscriptions: RefCell<HashMap<String, Here>>,
     transactions: RefCell<HashMap<String, Begun>>,
 }
 
 /// What was done, or why it was not: what JavaScript gets.
 type Outcome<T> = Result<T, JsValue>;
 
-fn told(error: impl Into<Error>) -> JsValue {
+fn failed(error: impl Into<Error>) -> JsValue {
     failure(&error.into())
 }

@@ -1,17 +1,22 @@
 //! What is told unasked: all that one step has changed is told at once.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 use std::task::Poll;
 
 use futures::stream::{AbortHandle, LocalBoxStream, SelectAll, StreamExt, abortable};
 use js_sys::{Array, Int32Array, Uint32Array};
-use sdk_core::{Client, Diff, FromTo, Incident, Mutation, ResultState, Subscription, WatchResult};
+use sdk_core::{
+    Client, Diff, FromTo, Incident, Mutation, MutationId, Overview, ResultState, Subscription,
+    WatchResult,
+};
 use tokio::sync::mpsc;
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::spawn_local;
 
 use crate::given::Host;
-use crate::told::{failure, object, progress, state, view};
+use crate::told::{failure, idle, number, object, progress, state, view};
 use crate::values::{columns, row};
 
 /// How many are told at once at most. Each teller has one thing to tell at a time, the latest.
@@ -24,6 +29,8 @@ type Teller = LocalBoxStream<'static, JsValue>;
 pub(crate) struct Events {
     tellers: mpsc::UnboundedSender<Teller>,
     named: HashMap<String, AbortHandle>,
+    /// The writes of which it is told how it is with them.
+    undecided: Rc<RefCell<HashSet<MutationId>>>,
 }
 
 impl Events {
@@ -61,7 +68,7 @@ impl Events {
                 let _ = host.emit(&told);
             }
         });
-        Self { tellers, named: HashMap::new() }
+        Self { tellers, named: HashMap::new(), undecided: Rc::default() }
     }
 
     /// Tells what a stream says.
@@ -88,8 +95,8 @@ impl Events {
 
     /// Tells how the client is.
     pub(crate) fn tell_of(&self, client: &Client) {
-        let of = client.clone();
-        self.tell(client.statuses().map(move |status| {
+        self.tell(client.overviews().map(|overview| {
+            let Overview { status, progress: loads, last_synced_at } = overview;
             let reason = status.reason.as_ref().map_or(JsValue::NULL, |reason| {
                 object(&[
                     ("code", reason.code.as_str().into()),
@@ -100,8 +107,8 @@ impl Events {
                 ("type", "status".into()),
                 ("word", status.word.as_str().into()),
                 ("reason", reason),
-                ("lastSyncedAt", micros(of.last_synced_at())),
-                ("progress", progress(of.progress())),
+                ("lastSyncedAt", micros(last_synced_at)),
+                ("progress", progress(loads)),
             ])
         }));
         self.tell(client.rejected().map(|_| object(&[("type", "rejections".into())])));
@@ -128,44 +135,56 @@ impl Events {
         results: impl futures::Stream<Item = WatchResult> + 'static,
     ) {
         let named = handle.to_owned();
-        self.tell_for(handle, results.map(move |result| told(&named, &result)));
+        self.tell_for(handle, results.map(move |result| news(&named, &result)));
     }
 
     /// Tells how it is with a subscription.
     pub(crate) fn tell_subscription(&mut self, handle: &str, subscription: &Subscription) {
-        let begin = (subscription.clone(), handle.to_owned());
-        let changes = futures::stream::unfold(begin, |(mut subscription, handle)| async move {
-            subscription.changed().await.ok()?;
-            let event = object(&[
-                ("type", "subscription".into()),
-                ("handle", handle.as_str().into()),
-                ("view", view(&subscription)),
-            ]);
-            Some((event, (subscription, handle)))
+        let begin = Some(subscription.clone());
+        let views = futures::stream::unfold(begin, |subscription| async move {
+            let mut subscription = subscription?;
+            match subscription.changed().await {
+                Ok(_) => Some((view(&subscription), Some(subscription))),
+                // Somebody else has ended it.
+                Err(_) => Some((idle(&subscription), None)),
+            }
         });
-        self.tell_for(handle, changes);
+        let named = handle.to_owned();
+        let events = views.map(move |view| {
+            let handle = named.as_str().into();
+            object(&[("type", "subscription".into()), ("handle", handle), ("view", view)])
+        });
+        self.tell_for(handle, events);
     }
 
     /// Tells how it is with a write, until it is decided.
     pub(crate) fn tell_mutation(&self, mutation: &Mutation) {
-        let Some(id) = mutation.id() else { return };
-        self.tell(mutation.states().map(move |now| {
+        let Some(id) = mutation.id().filter(|id| self.undecided.borrow_mut().insert(*id)) else {
+            return;
+        };
+        let undecided = Rc::clone(&self.undecided);
+        let told = mutation.states().map(move |now| {
             object(&[
                 ("type", "mutation".into()),
-                ("id", crate::told::number(id.0.unsigned_abs())),
+                ("id", number(id.0.unsigned_abs())),
                 ("state", state(&now)),
             ])
-        }));
+        });
+        let end = futures::stream::poll_fn(move |_| {
+            undecided.borrow_mut().remove(&id);
+            Poll::Ready(None)
+        });
+        self.tell(told.chain(end));
     }
 }
 
 /// A time in microseconds since 1970.
 fn micros(at: Option<i64>) -> JsValue {
-    at.map_or(JsValue::NULL, |at| crate::told::number(at.unsigned_abs()))
+    at.map_or(JsValue::NULL, |at| number(at.unsigned_abs()))
 }
 
 /// The result of a watch, as what is new in it.
-fn told(handle: &str, result: &WatchResult) -> JsValue {
+fn news(handle: &str, result: &WatchResult) -> JsValue {
     let WatchResult { rows, diff, state, error, .. } = result;
     let mut order: Vec<i32> = (0..).take(diff.before.len()).collect();
     diff.apply(rows, &mut order, |_| NEW);

@@ -4,9 +4,10 @@ use std::cell::RefCell;
 
 use rsqlite_vfs::VfsFilesManager;
 use rsqlite_vfs::transfer::DbTransfer;
-use sdk_core::{Error, ErrorCode, Pool};
+use sdk_core::ports::Pool;
+use sdk_core::{Error, ErrorCode};
 use sqlite_wasm_rs::WasmOsCallback;
-use sqlite_wasm_vfs::sahpool::{OpfsSAHPoolCfgBuilder, OpfsSAHPoolUtil, install};
+use sqlite_wasm_vfs::sahpool::{OpfsSAHError, OpfsSAHPoolCfgBuilder, OpfsSAHPoolUtil, install};
 
 /// How many files there is room for beside those that are there: a replica with its journal, and what
 /// takes its place when it is damaged.
@@ -38,7 +39,7 @@ impl OriginFiles {
     }
 
     fn with<T>(
-        work: impl FnOnce(&OpfsSAHPoolUtil) -> Result<T, sqlite_wasm_vfs::sahpool::OpfsSAHError>,
+        work: impl FnOnce(&OpfsSAHPoolUtil) -> Result<T, OpfsSAHError>,
     ) -> Result<T, String> {
         POOL.with_borrow(|pool| match pool {
             Some(pool) => work(pool).map_err(|error| error.to_string()),
@@ -62,10 +63,20 @@ impl Pool for OriginFiles {
     }
 }
 
-fn failed(error: impl std::fmt::Display) -> Error {
-    let message = format!(
-        "the files of the origin cannot be used ({error}): close what else has them open, or use a \
-         browser and an address (https:, or localhost) that have them"
-    );
+fn failed(error: OpfsSAHError) -> Error {
+    let told = error.to_string();
+    let advice = match error {
+        OpfsSAHError::NotSupported => {
+            "use a browser and an address (https:, or localhost) that have them, and no private window"
+        }
+        _ if told.contains(TAKEN) => "close what else of this site is open, and try again",
+        _ => {
+            "load the page again; if that does not help, clear what the browser has stored of this site"
+        }
+    };
+    let message = format!("the private files of the origin cannot be used ({told}): {advice}");
     Error::Asked { code: ErrorCode::Internal, message }
 }
+
+/// How browsers say that somebody else has a file open.
+const TAKEN: &str = "NoModificationAllowedError";

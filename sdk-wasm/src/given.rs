@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use js_sys::{Function, JsString, Object, Promise};
 use sdk_core::{
-    Change, Error, ErrorCode, Expect, MutationId, OnReject, SubscribeOptions, Value, WriteOptions,
+    Change, Error, ErrorCode, Expect, MutationId, OnReject, Statement, SubscribeOptions, Value,
+    WriteOptions,
 };
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
@@ -116,27 +117,29 @@ extern "C" {
 /// Columns with their values, in the order in which they were given.
 pub(crate) type Columns = Vec<(String, Value)>;
 
-/// What is done to the replica.
-#[derive(Clone, Debug)]
-pub(crate) enum Statement {
-    Sql { sql: String, params: Vec<Value> },
+/// What is done in a transaction.
+#[derive(Debug)]
+pub(crate) enum Work {
+    Statement(Statement),
     Query { sql: String, params: Vec<Value> },
-    Insert { table: String, values: Columns },
-    Update { table: String, key: Columns, changes: Vec<(String, Change)> },
-    Delete { table: String, key: Columns },
-    Expect { table: String, key: Columns, values: Columns },
+}
+
+/// What is done in a transaction, as it was given.
+pub(crate) fn work(given: &Given) -> Result<Work, Fault> {
+    match given.query() {
+        Some(sql) => Ok(Work::Query { sql, params: params(given)? }),
+        None => Ok(Work::Statement(statement(given)?)),
+    }
+}
+
+fn params(given: &Given) -> Result<Vec<Value>, Fault> {
+    given.params().unwrap_or_default().iter().map(value).collect()
 }
 
 /// A statement, as it was given.
 pub(crate) fn statement(given: &Given) -> Result<Statement, Fault> {
-    let params = || -> Result<Vec<Value>, Fault> {
-        given.params().unwrap_or_default().iter().map(value).collect()
-    };
     if let Some(sql) = given.sql() {
-        return Ok(Statement::Sql { sql, params: params()? });
-    }
-    if let Some(sql) = given.query() {
-        return Ok(Statement::Query { sql, params: params()? });
+        return Ok(Statement::Sql { sql, params: params(given)? });
     }
     if let Some(table) = given.insert() {
         return Ok(Statement::Insert { table, values: columns(&given.values())? });
@@ -153,7 +156,7 @@ pub(crate) fn statement(given: &Given) -> Result<Statement, Fault> {
     match given.expect() {
         Some(table) => Ok(Statement::Expect { table, key, values: columns(&given.values())? }),
         None => Err(Fault::new(
-            "a statement has sql, query, insert, update, delete or expect: give one of them",
+            "a statement has sql, insert, update, delete or expect: give one of them",
         )),
     }
 }

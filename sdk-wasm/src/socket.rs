@@ -1,7 +1,11 @@
 //! Sockets of the browser.
 //!
-//! It answers pings itself, and has nothing to hold back a server by: what has come waits in it while
-//! the worker is busy, and then the network waits.
+//! It answers pings itself, and has nothing to hold back a server by. While the worker is busy what has come
+//! waits in the browser, and then the network waits. While the core waits for the code of a transaction
+//! it waits here, up to a limit.
+
+use std::cell::Cell;
+use std::rc::Rc;
 
 use futures::future::{Either, select};
 use futures::pin_mut;
@@ -12,6 +16,10 @@ use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::Closure;
 use wasm_bindgen_futures::spawn_local;
 use web_sys::{BinaryType, CloseEvent, Event, MessageEvent, WebSocket};
+
+/// How much may have come that nobody has taken, in bytes. Beyond that the socket is closed, and another
+/// one goes on from what is stored.
+const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Dials these servers.
 pub(crate) struct Web(pub(crate) Vec<String>);
@@ -54,6 +62,8 @@ enum Told {
 struct Open {
     socket: WebSocket,
     told: mpsc::UnboundedReceiver<Told>,
+    /// The bytes of frames that nobody has taken.
+    waiting: Rc<Cell<usize>>,
     _opened: Closure<dyn FnMut(Event)>,
     _message: Closure<dyn FnMut(MessageEvent)>,
     _closed: Closure<dyn FnMut(CloseEvent)>,
@@ -68,9 +78,20 @@ impl Open {
         let to = tell.clone();
         let opened = Closure::new(move |_: Event| drop(to.send(Told::Open)));
         let to = tell.clone();
+        let waiting = Rc::<Cell<usize>>::default();
+        let more = Rc::clone(&waiting);
         let message = Closure::new(move |message: MessageEvent| {
-            let bytes = message.data().dyn_into::<ArrayBuffer>();
-            let told = bytes.map_or(Told::Text, |it| Told::Frame(Uint8Array::new(&it).to_vec()));
+            let told = match message.data().dyn_into::<ArrayBuffer>() {
+                Ok(frame) => {
+                    let frame = Uint8Array::new(&frame);
+                    more.set(more.get() + frame.length() as usize);
+                    match more.get() <= WAITING_BYTES_MAX {
+                        true => Told::Frame(frame.to_vec()),
+                        false => Told::Closed("more has come than can wait".to_owned()),
+                    }
+                }
+                Err(_) => Told::Text,
+            };
             drop(to.send(told));
         });
         let closed = Closure::new(move |event: CloseEvent| {
@@ -81,7 +102,7 @@ impl Open {
         socket.set_onopen(Some(opened.as_ref().unchecked_ref()));
         socket.set_onmessage(Some(message.as_ref().unchecked_ref()));
         socket.set_onclose(Some(closed.as_ref().unchecked_ref()));
-        Ok(Self { socket, told, _opened: opened, _message: message, _closed: closed })
+        Ok(Self { socket, told, waiting, _opened: opened, _message: message, _closed: closed })
     }
 }
 
@@ -103,21 +124,21 @@ async fn serve(
     let mut open = Open::new(address)?;
     let socket = open.socket.clone();
     // Side by side: what comes does not wait for what goes.
-    let (read, write) = (read(&mut open.told, events), write(&socket, outgoing));
+    let (read, write) = (read(&mut open, events), write(&socket, outgoing));
     pin_mut!(read, write);
     match select(read, write).await {
         Either::Left((ended, _)) | Either::Right((ended, _)) => ended,
     }
 }
 
-async fn read(
-    told: &mut mpsc::UnboundedReceiver<Told>,
-    events: &SocketEvents,
-) -> Result<(), String> {
-    while let Some(told) = told.recv().await {
+async fn read(open: &mut Open, events: &SocketEvents) -> Result<(), String> {
+    while let Some(told) = open.told.recv().await {
         let event = match told {
             Told::Open => Some(SocketEvent::Connected),
-            Told::Frame(bytes) => SocketEvent::received(&bytes)?,
+            Told::Frame(bytes) => {
+                open.waiting.set(open.waiting.get().saturating_sub(bytes.len()));
+                SocketEvent::received(&bytes)?
+            }
             Told::Text => return Err("the server sent text".to_owned()),
             Told::Closed(why) => return Err(why),
         };

@@ -176,9 +176,18 @@ pub(crate) fn view(subscription: &Subscription) -> JsValue {
         SubscriptionState::Behind => "behind",
         SubscriptionState::Refused => "refused",
     };
+    seen(word, subscription, subscription.refused().as_ref().map(failure))
+}
+
+/// The same of one that nobody asks for.
+pub(crate) fn idle(subscription: &Subscription) -> JsValue {
+    seen("idle", subscription, None)
+}
+
+fn seen(word: &str, subscription: &Subscription, error: Option<JsValue>) -> JsValue {
     object(&[
         ("state", text(word)),
         ("progress", progress(subscription.progress())),
-        ("error", or_null(subscription.refused().as_ref().map(failure))),
+        ("error", or_null(error)),
     ])
 }

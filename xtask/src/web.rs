@@ -106,13 +106,9 @@ fn make(built: &Path, build_glue: &dyn Fn() -> Outcome) -> Outcome {
         say(&format!("{CLIENT}/wasm is up to date"));
         return Ok(());
     }
-    // What was there must not be taken for whole when this stops halfway.
-    match fs::remove_dir_all(&folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(failed(&folder, &error));
-        }
-        _ => {}
-    }
+    // What is there must not be taken for whole, or for something else, when this stops halfway.
+    if_there(fs::remove_file(&note)).map_err(|error| failed(&note, &error))?;
+    if_there(fs::remove_dir_all(&folder)).map_err(|error| failed(&folder, &error))?;
     build_glue()?;
     shell::run(Command::new(places::target().join("debug/glue")).arg(built).arg(&folder))?;
     let made = folder.join("tidewire_bg.wasm");
@@ -120,6 +116,13 @@ fn make(built: &Path, build_glue: &dyn Fn() -> Outcome) -> Outcome {
     let bytes = fs::metadata(&made).map_err(|error| failed(&made, &error))?.len();
     say(&format!("{CLIENT}/wasm/tidewire_bg.wasm has {} kB", bytes / 1000));
     Ok(())
+}
+
+fn if_there(removed: std::io::Result<()>) -> std::io::Result<()> {
+    match removed {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// A browser refuses a wasm file that wants what nobody gives it. wasm-bindgen passes such

@@ -25,7 +25,7 @@ impl Client {
     /// cannot be used, or another process has it.
     #[cfg(not(target_family = "wasm"))]
     pub async fn open(config: Config) -> Result<Self, Error> {
-        let transport = Native::new(&config.addresses()?, config.roots.clone())?;
+        let transport = Native::new(&config.servers, &config.addresses()?, config.roots.clone())?;
         let (opened, is_open) = oneshot::channel();
         let (commands, received) = mpsc::unbounded_channel();
         let thread = std::thread::Builder::new().name("tidewire".to_owned()).spawn(move || {
@@ -56,12 +56,15 @@ impl Client {
         Ok(client)
     }
 
-    /// The same where there are no threads, and sockets are the platform's. `transport` is given the
+    /// Opens the replica of a server and user, or makes it, where there are no threads, and sockets are the
+    /// platform's. `transport` is given the
     /// addresses of the servers. Nothing happens but while the future is polled; it ends when the client
     /// is closed.
     ///
     /// # Errors
-    /// As `open`.
+    /// [`Error::Config`] for an address or user that is none; [`Error::Replica`] when the files cannot be
+    /// used.
+    #[cfg(target_family = "wasm")]
     pub fn open_with(
         config: Config,
         transport: impl FnOnce(Vec<String>) -> Box<dyn Transport>,

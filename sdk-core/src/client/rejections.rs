@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::mutation::Mutation;
 use crate::platform::sleep;
 use crate::rejection::Rejection;
-use crate::transaction::Statement;
+use crate::transaction::Work;
 
 /// When it is tried again to read what could not be.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
@@ -53,7 +53,7 @@ impl Client {
     /// As [`Client::execute`]; [`Error::Replica`] with `not_found` where it was dealt with already.
     pub async fn retry(&self, id: MutationId) -> Result<Mutation, Error> {
         let options = WriteOptions { replaces: Some(id), ..WriteOptions::default() };
-        self.write(vec![Statement::Again(id)], options).await
+        self.work(vec![Work::Again(id)], options).await
     }
 
     /// Forgets what was rejected. Says whether it was there. What a queue has held back because of it

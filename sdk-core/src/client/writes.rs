@@ -9,7 +9,7 @@ use crate::command::Command;
 use crate::error::Error;
 use crate::mutation::Mutation;
 use crate::readers::{Waited, WaitedHere};
-use crate::transaction::{Call, OVER, Statement, Transaction};
+use crate::transaction::{Call, OVER, Statement, Transaction, Work};
 use crate::written::{Pending, Wrote};
 
 impl Client {
@@ -67,6 +67,18 @@ impl Client {
             params: params.to_vec(),
         };
         self.write(statements.iter().map(sql).collect(), options).await
+    }
+
+    /// The same with statements of all kinds.
+    ///
+    /// # Errors
+    /// As [`Client::execute_with`].
+    pub async fn write(
+        &self,
+        statements: Vec<Statement>,
+        options: WriteOptions,
+    ) -> Result<Mutation, Error> {
+        self.work(statements.into_iter().map(Work::from).collect(), options).await
     }
 
     /// Inserts a row. Columns that are not named take their defaults.
@@ -189,9 +201,9 @@ impl Client {
         Ok(wrote.map(|wrote| self.handle(wrote)))
     }
 
-    pub(super) async fn write(
+    pub(super) async fn work(
         &self,
-        work: Vec<Statement>,
+        work: Vec<Work>,
         options: WriteOptions,
     ) -> Result<Mutation, Error> {
         let (done, answer) = oneshot::channel();

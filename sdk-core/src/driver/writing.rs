@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::platform::{Instant, since_1970, sleep_until};
 use crate::readers::{Readers, Waited};
 use crate::rows::Rows;
-use crate::transaction::{Call, OVER, Outcome, Statement};
+use crate::transaction::{Call, OVER, Outcome, Statement, Work};
 use crate::written::{MutationState, Wrote};
 
 /// How long a transaction may take, and how long nothing may happen in it.
@@ -35,7 +35,7 @@ impl Driver {
     /// Does these statements together. On a full disk they take what is reserved for them.
     pub(super) fn write(
         &mut self,
-        work: &[Statement],
+        work: &[Work],
         options: WriteOptions,
         waited: &Waited,
     ) -> Result<Wrote, Error> {
@@ -55,7 +55,7 @@ impl Driver {
 
     fn run_all(
         &mut self,
-        work: &[Statement],
+        work: &[Work],
         options: &WriteOptions,
         waited: &Waited,
     ) -> Result<(Outcome, Committed), ReplicaError> {
@@ -66,8 +66,8 @@ impl Driver {
         transaction.end_with_a_failure();
         let mut all = Outcome::default();
         transaction.while_wanted(is_wanted);
-        for statement in work {
-            let outcome = run(&mut transaction, statement)?;
+        for one in work {
+            let outcome = run(&mut transaction, one)?;
             all.rows_affected += outcome.rows_affected;
             all.rows = outcome.rows;
         }
@@ -212,10 +212,10 @@ async fn serve(
             call = calls.recv() => call?,
             () = sleep_until(pause) => return Some(Err(Error::Timeout(OVER))),
         };
-        let Call::Run { statement, waited, done } = call else { break };
+        let Call::Run { work, waited, done } = call else { break };
         let wanted = readers.wanted(&waited);
         transaction.while_wanted(move || wanted() && Instant::now() < until);
-        let outcome = run(&mut transaction, &statement);
+        let outcome = run(&mut transaction, &work);
         if Instant::now() >= until {
             return Some(Err(Error::Timeout(OVER)));
         }
@@ -231,36 +231,42 @@ async fn serve(
     Some(transaction.commit().map(|committed| (all, committed)).map_err(Error::from))
 }
 
-fn run(transaction: &mut Transaction<'_>, statement: &Statement) -> Result<Outcome, ReplicaError> {
-    Ok(match statement {
+fn run(transaction: &mut Transaction<'_>, work: &Work) -> Result<Outcome, ReplicaError> {
+    match work {
+        Work::Statement(statement) => write(transaction, statement),
+        Work::Query { sql, params } => {
+            let result = transaction.query(sql, params)?;
+            Ok(Outcome { rows_affected: 0, rows: Rows::new(result.columns, result.rows) })
+        }
+        Work::Again(id) => {
+            Ok(Outcome { rows_affected: transaction.write_again(*id)?, ..Outcome::default() })
+        }
+    }
+}
+
+fn write(
+    transaction: &mut Transaction<'_>,
+    statement: &Statement,
+) -> Result<Outcome, ReplicaError> {
+    let rows_affected = match statement {
         Statement::Sql { sql, params } => {
             let Executed { rows_affected, columns, rows } = transaction.execute(sql, params)?;
-            Outcome { rows_affected, rows: Rows::new(columns, rows) }
-        }
-        Statement::Query { sql, params } => {
-            let result = transaction.query(sql, params)?;
-            Outcome { rows_affected: 0, rows: Rows::new(result.columns, result.rows) }
+            return Ok(Outcome { rows_affected, rows: Rows::new(columns, rows) });
         }
         Statement::Insert { table, values } => {
             transaction.insert(table, &borrowed(values))?;
-            Outcome { rows_affected: 1, ..Outcome::default() }
+            1
         }
         Statement::Update { table, key, changes } => {
-            let here = transaction.update(table, &borrowed(key), &borrowed(changes))?;
-            Outcome { rows_affected: here, ..Outcome::default() }
+            transaction.update(table, &borrowed(key), &borrowed(changes))?
         }
+        Statement::Delete { table, key } => transaction.delete(table, &borrowed(key))?,
         Statement::Expect { table, key, values } => {
             transaction.expect(table, &borrowed(key), &borrowed(values))?;
-            Outcome::default()
+            0
         }
-        Statement::Again(id) => {
-            Outcome { rows_affected: transaction.write_again(*id)?, ..Outcome::default() }
-        }
-        Statement::Delete { table, key } => {
-            let here = transaction.delete(table, &borrowed(key))?;
-            Outcome { rows_affected: here, ..Outcome::default() }
-        }
-    })
+    };
+    Ok(Outcome { rows_affected, ..Outcome::default() })
 }
 
 fn borrowed<T: Clone>(named: &[(String, T)]) -> Vec<(&str, T)> {

@@ -21,8 +21,8 @@ pub(crate) fn since_1970() -> Option<Duration> {
     web_time::SystemTime::now().duration_since(web_time::UNIX_EPOCH).ok()
 }
 
-/// Waits for so long. Other than [`sleep_until`] it can be kept where others could take it along, and its
-/// timer goes off whether it is still waited for or not: it is for short times.
+/// Waits for so long. Other than [`sleep_until`] it is `Send`, and its timer goes off whether it is still
+/// waited for or not: it is for short times.
 pub(crate) async fn sleep(duration: Duration) {
     let (over, is_over) = oneshot::channel();
     let tell = move || {
@@ -34,14 +34,15 @@ pub(crate) async fn sleep(duration: Duration) {
     let _ = is_over.await;
 }
 
-/// Waits until then.
+/// Waits until then. When that has passed it lets the worker do what else there is: nobody but this
+/// thread would.
 pub(crate) async fn sleep_until(at: Instant) {
     loop {
         let left = at.saturating_duration_since(Instant::now());
-        if left.is_zero() {
+        TimeoutFuture::new(millis(left)).await;
+        if Instant::now() >= at {
             return;
         }
-        TimeoutFuture::new(millis(left)).await;
     }
 }
 

@@ -49,12 +49,16 @@ pub(crate) struct Native {
 impl Native {
     /// # Errors
     /// [`Error::Config`] names the address that is none.
-    pub(crate) fn new(addresses: &[String], roots: Vec<Vec<u8>>) -> Result<Self, Error> {
-        let read = |address: &String| {
-            let why = |_| Error::Config(format!("{address:?} is no address of a server"));
-            address.parse().map_err(why)
+    pub(crate) fn new(
+        given: &[String],
+        addresses: &[String],
+        roots: Vec<Vec<u8>>,
+    ) -> Result<Self, Error> {
+        let read = |(given, address): (&String, &String)| {
+            let why = "it cannot be read";
+            address.parse().map_err(|_| crate::config::no_address(given, why))
         };
-        let servers = addresses.iter().map(read).collect::<Result<_, _>>()?;
+        let servers = given.iter().zip(addresses).map(read).collect::<Result<_, _>>()?;
         Ok(Self { servers, roots, tls: Arc::default() })
     }
 }

@@ -4,7 +4,9 @@ use futures::StreamExt;
 use protocol::error_code::ErrorCode;
 use protocol::frame::v1::{Refused, ServerFrame};
 use protocol::ids::RequestNumber;
-use sdk_core::{ResultState, SubscribeOptions, SubscriptionState, Value, Watch, WatchResult};
+use sdk_core::{
+    ResultState, StatusWord, SubscribeOptions, SubscriptionState, Value, Watch, WatchResult,
+};
 
 use crate::fake::{
     Device, Fake, WELCOME_AT, batch, delta, frontier, ids, row, soon, subscribed, table,
@@ -50,7 +52,11 @@ async fn a_result_says_how_fresh_it_is() {
         }
     })
     .await;
+    // L1: it is told as it grows, though the status is the same.
+    let mut overviews = client.overviews();
+    let told = soon(overviews.next()).await.unwrap();
     let progress = subscription.progress();
+    assert_eq!((told.progress, told.last_synced_at), (progress, None));
     assert_eq!((progress.rows, progress.remaining, progress.fraction), (1, Some(3), Some(0.25)));
     assert_eq!((client.progress(), client.last_synced_at()), (progress, None));
     session.send(batch(query, 10, &[(1, row(1))])).await;
@@ -65,6 +71,16 @@ async fn a_result_says_how_fresh_it_is() {
     .await;
     assert_eq!(subscription.progress().fraction, Some(1.0));
     assert_eq!(client.progress().fraction, Some(1.0));
+    soon(async {
+        loop {
+            let told = overviews.next().await.unwrap();
+            if told.status.word == StatusWord::Connected && told.last_synced_at.is_some() {
+                assert_eq!(told.progress, client.progress());
+                return;
+            }
+        }
+    })
+    .await;
     let synced_at = client.last_synced_at();
     assert!(synced_at.is_some_and(|at| (0..60_000_000).contains(&(at - WELCOME_AT))));
     drop(session);

@@ -5,8 +5,8 @@ use std::time::Duration;
 use futures::StreamExt;
 use protocol::ids::QueryNumber;
 use sdk_core::{
-    Change, Client, Error, ErrorCode, MutationState, ResultState, StatusWord, SubscribeOptions,
-    Value, Watch, WatchResult,
+    Change, Client, Error, ErrorCode, MutationState, ResultState, Statement, StatusWord,
+    SubscribeOptions, Value, Watch, WatchResult, WriteOptions,
 };
 
 use crate::fake::{
@@ -241,4 +241,59 @@ async fn times_that_are_written_offline_are_the_servers() {
     let uuid = third.rows().get(0).unwrap().get::<String>("body").unwrap().replace('-', "");
     let millis = i64::from_str_radix(&uuid[..12], 16).unwrap();
     assert!(is_then(millis * 1_000 + 999), "{uuid}");
+}
+
+/// One write of statements of all kinds: all of them or none, with what the last one gives.
+#[tokio::test]
+async fn statements_of_all_kinds_are_one_write() {
+    let device = Device::new();
+    let (client, _) = offline(&device).await;
+    let id = |id: i64| ("id".to_owned(), Value::Integer(id));
+    let (notes, body) = ("app.notes".to_owned(), ("body".to_owned(), Value::text("x").unwrap()));
+    let all = vec![
+        Statement::Insert { table: notes.clone(), values: vec![id(7), body] },
+        Statement::Delete { table: notes.clone(), key: vec![id(1)] },
+        Statement::Sql {
+            sql: "UPDATE app.notes SET body = 'y' WHERE id = 7 RETURNING body".to_owned(),
+            params: vec![],
+        },
+    ];
+    let wrote = client.write(all, WriteOptions::default()).await.unwrap();
+    assert_eq!(wrote.rows_affected(), 3);
+    assert_eq!(wrote.rows().get(0).unwrap().get::<&str>("body").unwrap(), "y");
+    let failing = vec![
+        Statement::Delete { table: notes, key: vec![id(2)] },
+        Statement::Sql { sql: "SELECT nothing".to_owned(), params: vec![] },
+    ];
+    assert!(client.write(failing, WriteOptions::default()).await.is_err());
+    let shown = client.query("SELECT id FROM app.notes ORDER BY id", &[]).await.unwrap();
+    assert_eq!(ids(&shown), [2, 7]);
+    assert_eq!(client.pending().await.unwrap().count(), 1);
+}
+
+/// Whoever waits for something else hears that a transaction is over, and its end says why.
+#[tokio::test]
+async fn a_transaction_that_is_over_says_so_to_who_waits() {
+    let device = Device::new();
+    let (client, _) = offline(&device).await;
+    let slow = client.transaction(async |transaction| Err::<(), _>(transaction.over().await));
+    assert!(matches!(soon(slow).await, Err(Error::Timeout(_))));
+    let options = WriteOptions { online: true, ..WriteOptions::default() };
+    let never = client
+        .transaction_with(options, async |transaction| Err::<(), _>(transaction.over().await));
+    assert_eq!(soon(never).await.unwrap_err().code(), ErrorCode::Offline);
+}
+
+/// The state of a write is told until it is decided.
+#[tokio::test]
+async fn what_becomes_of_a_write_is_told_until_it_is_decided() {
+    let device = Device::new();
+    let (client, _) = offline(&device).await;
+    let wrote = client.execute("DELETE FROM app.notes WHERE id = 1", &[]).await.unwrap();
+    let mut states = wrote.states();
+    assert_eq!(soon(states.next()).await, Some(MutationState::Queued));
+    assert!(wrote.cancel().await.unwrap());
+    let cancelled = soon(states.next()).await.unwrap();
+    assert!(matches!(cancelled, MutationState::Rejected { code: ErrorCode::Cancelled, .. }));
+    assert_eq!(soon(states.next()).await, None);
 }

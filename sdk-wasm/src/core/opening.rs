@@ -2,15 +2,15 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
-use sdk_core::{Client, Config, Error, LogLevel, SignOut};
+use sdk_core::{Client, Config, LogLevel, SignOut};
 use tokio::sync::{mpsc, oneshot};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 
-use super::{Core, Outcome, told};
+use super::{Core, Outcome, failed};
 use crate::events::Events;
 use crate::files::OriginFiles;
 use crate::given::{self, Fault, Host, duration};
@@ -23,7 +23,8 @@ type TokenRequest = oneshot::Sender<Result<String, String>>;
 impl Core {
     /// Opens the replica of a server and user, or makes it, and begins to connect.
     pub async fn open(config: given::Config, host: Host) -> Outcome<Core> {
-        let files = OriginFiles::open(&config.directory()).await.map_err(told)?;
+        tell_panics();
+        let files = OriginFiles::open(&config.directory()).await.map_err(failed)?;
         let mut servers = config.servers().into_iter().map(String::from);
         let server = servers.next().unwrap_or_default();
         let (tokens, requests) = mpsc::unbounded_channel::<TokenRequest>();
@@ -40,7 +41,7 @@ impl Core {
         if let Some(name) = config.name() {
             setting = setting.with_name(name);
         }
-        setting = timed(setting, &config)?;
+        setting = options(setting, &config)?;
         let (lines, logged) = mpsc::unbounded_channel();
         if host.log().is_some() {
             setting = setting.with_log(move |level, line| {
@@ -49,7 +50,7 @@ impl Core {
             });
         }
         let opened = Client::open_with(setting, |servers| Box::new(Web(servers)));
-        let (client, running) = opened.map_err(told)?;
+        let (client, running) = opened.map_err(failed)?;
         spawn_local(running);
         spawn_local(ask_for_tokens(JsCast::unchecked_into(JsValue::from(&host)), requests));
         spawn_local(log(JsCast::unchecked_into(JsValue::from(&host)), logged));
@@ -63,7 +64,7 @@ impl Core {
         })
     }
 
-    /// Ends everything: the files are free afterwards.
+    /// Ends everything. The files are free when the worker ends.
     pub async fn close(&self) {
         self.client.close().await;
     }
@@ -80,12 +81,12 @@ impl Core {
                 return Err(Fault::new(why).into());
             }
         };
-        self.client.sign_out(data, discard_pending).await.map_err(told)
+        self.client.sign_out(data, discard_pending).await.map_err(failed)
     }
 }
 
-/// Times and versions of a configuration.
-fn timed(mut setting: Config, config: &given::Config) -> Outcome<Config> {
+/// What of a configuration is not needed.
+fn options(mut setting: Config, config: &given::Config) -> Outcome<Config> {
     let every = config.verify_every_ms();
     if every.is_null() {
         setting = setting.with_verification(None);
@@ -141,7 +142,14 @@ async fn log(host: Host, mut lines: mpsc::UnboundedReceiver<(LogLevel, String)>)
     }
 }
 
-/// The core was closed before it was asked.
-pub(super) fn gone() -> JsValue {
-    told(Error::Closed)
+/// A panic ends the worker, and what the browser says of it does not tell why.
+fn tell_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| std::panic::set_hook(Box::new(|panic| complain(&panic.to_string()))));
+}
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_namespace = console, js_name = error)]
+    fn complain(text: &str);
 }

@@ -4,7 +4,7 @@ use sdk_core::WatchOptions;
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use super::{Core, Outcome, told};
+use super::{Core, Outcome, failed};
 use crate::told::{object, rows};
 use crate::values::values;
 
@@ -13,7 +13,7 @@ impl Core {
     /// Reads the replica, once.
     pub async fn query(&self, sql: String, params: Vec<JsValue>) -> Outcome<JsValue> {
         let params = values(&params)?;
-        let found = self.client.query(&sql, &params).await.map_err(told)?;
+        let found = self.client.query(&sql, &params).await.map_err(failed)?;
         Ok(object(&rows(&found)))
     }
 
@@ -26,7 +26,7 @@ impl Core {
         key: Option<Vec<String>>,
     ) -> Outcome<()> {
         let options = WatchOptions { key: key.unwrap_or_default() };
-        let watch = self.client.watch_with(sql, &values(&params)?, options).map_err(told)?;
+        let watch = self.client.watch_with(sql, &values(&params)?, options).map_err(failed)?;
         self.events.borrow_mut().tell_results(handle, watch);
         Ok(())
     }

@@ -1,13 +1,18 @@
 //! Subscriptions.
 
 use sdk_core::{Error, ErrorCode, Subscription, Verdict};
+use tokio::sync::watch;
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
+use wasm_bindgen_futures::spawn_local;
 
-use super::{Core, Outcome, told};
+use super::{Core, Outcome, failed};
 use crate::given::{Options, subscribe_options, whole};
 use crate::told::{object, view};
 use crate::values::values;
+
+/// A subscription, as soon as it is stored. What is wanted of it before that is done then.
+pub(super) type Here = watch::Receiver<Option<Subscription>>;
 
 #[wasm_bindgen]
 impl Core {
@@ -20,35 +25,47 @@ impl Core {
         options: Option<Options>,
     ) -> Outcome<JsValue> {
         let (params, options) = (values(&params)?, subscribe_options(options.as_ref())?);
-        let subscription = self.client.subscribe(&sql, &params, options).await.map_err(told)?;
-        self.events.borrow_mut().tell_subscription(&handle, &subscription);
+        let (stored, here) = watch::channel(None);
+        self.subscriptions.borrow_mut().insert(handle.clone(), here);
+        let subscription = match self.client.subscribe(&sql, &params, options).await {
+            Ok(subscription) => subscription,
+            Err(error) => {
+                self.subscriptions.borrow_mut().remove(&handle);
+                return Err(failed(error));
+            }
+        };
+        // It may be released by now.
+        if self.subscriptions.borrow().contains_key(&handle) {
+            self.events.borrow_mut().tell_subscription(&handle, &subscription);
+        }
         let now = view(&subscription);
-        self.subscriptions.borrow_mut().insert(handle, subscription);
+        stored.send_replace(Some(subscription));
         Ok(now)
     }
 
     /// Done when its rows are here.
     pub async fn ready(&self, handle: String) -> Outcome<()> {
-        self.subscription(&handle)?.ready().await.map_err(told)
+        self.subscription(&handle).await?.ready().await.map_err(failed)
     }
 
     /// Lets so many more rows come, that were born before those which are here.
     #[wasm_bindgen(js_name = loadOlder)]
     pub fn load_older(&self, handle: &str, rows: f64) -> Outcome<()> {
         let rows = whole("the number of rows", rows)?;
-        self.subscription(handle)?.load_older(rows);
+        when_here(self.here(handle)?, move |subscription| subscription.load_older(rows));
         Ok(())
     }
 
     /// Loads it anew.
     pub fn reset(&self, handle: &str) -> Outcome<()> {
-        self.subscription(handle)?.reset();
+        when_here(self.here(handle)?, |subscription| subscription.reset());
         Ok(())
     }
 
     /// Compares it with the server.
     pub async fn verify(&self, handle: String) -> Outcome<JsValue> {
-        let verdict = match self.subscription(&handle)?.verify().await.map_err(told)? {
+        let subscription = self.subscription(&handle).await?;
+        let verdict = match subscription.verify().await.map_err(failed)? {
             Verdict::Equal { .. } => "same",
             Verdict::Different(_) => "different",
             Verdict::Expiring => "unknown",
@@ -65,17 +82,41 @@ impl Core {
     /// It goes, and its rows go.
     pub fn unsubscribe(&self, handle: &str) {
         self.events.borrow_mut().forget(handle);
-        if let Some(subscription) = self.subscriptions.borrow_mut().remove(handle) {
-            subscription.unsubscribe();
+        let here = self.subscriptions.borrow_mut().remove(handle);
+        if let Some(here) = here {
+            when_here(here, Subscription::unsubscribe);
         }
     }
 }
 
 impl Core {
-    fn subscription(&self, handle: &str) -> Outcome<Subscription> {
-        self.subscriptions.borrow().get(handle).cloned().ok_or_else(|| {
-            let message = "the subscription was released: subscribe again".to_owned();
-            told(Error::Asked { code: ErrorCode::NotFound, message })
-        })
+    fn here(&self, handle: &str) -> Outcome<Here> {
+        self.subscriptions.borrow().get(handle).cloned().ok_or_else(released)
     }
+
+    async fn subscription(&self, handle: &str) -> Outcome<Subscription> {
+        let mut here = self.here(handle)?;
+        let stored = here.wait_for(Option::is_some).await.map_err(|_| released())?;
+        stored.clone().ok_or_else(released)
+    }
+}
+
+/// Does something with a subscription, now or when it is stored.
+fn when_here(mut here: Here, work: impl FnOnce(Subscription) + 'static) {
+    let stored = here.borrow().clone();
+    match stored {
+        Some(subscription) => work(subscription),
+        None => spawn_local(async move {
+            let stored = here.wait_for(Option::is_some).await;
+            // Otherwise it could not be stored, and whoever wanted it knows.
+            if let Some(subscription) = stored.ok().and_then(|stored| stored.clone()) {
+                work(subscription);
+            }
+        }),
+    }
+}
+
+fn released() -> JsValue {
+    let message = "the subscription was released: subscribe again".to_owned();
+    failed(Error::Asked { code: ErrorCode::NotFound, message })
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use super::{Core, Outcome, told};
+use super::{Core, Outcome, failed};
 use crate::given::{Fault, Options, duration};
 use crate::told::{number, object, rows};
 use crate::values::values;
@@ -29,7 +29,7 @@ impl Core {
         let timeout = timeout.map(|millis| duration("timeout", millis)).transpose()?;
         let options = RemoteOptions { timeout, ..RemoteOptions::default() };
         let params = values(&params)?;
-        let answer = self.client.remote_with(&sql, &params, options).await.map_err(told)?;
+        let answer = self.client.remote_with(&sql, &params, options).await.map_err(failed)?;
         let column = |column: &sdk_core::SqlColumn| {
             let kind = column.column_type.to_string().to_lowercase();
             object(&[("name", column.name.as_str().into()), ("type", kind.into())])
@@ -51,21 +51,21 @@ impl Core {
         let positions: Vec<Position> = serde_json::from_str(&text).map_err(|_| {
             Fault::new("these are no positions: give what `remote` or the server's answer has")
         })?;
-        self.client.wait_for(&positions).await.map_err(told)
+        self.client.wait_for(&positions).await.map_err(failed)
     }
 
     /// Waits until all that was written is decided, and all that the server has is here.
     #[wasm_bindgen(js_name = waitForSync)]
     pub async fn wait_for_sync(&self, timeout_ms: Option<f64>) -> Outcome<()> {
         let within = timeout_ms.map(|millis| duration("timeout", millis)).transpose()?;
-        self.client.wait_for_sync(within.unwrap_or(WITHIN)).await.map_err(told)
+        self.client.wait_for_sync(within.unwrap_or(WITHIN)).await.map_err(failed)
     }
 
     /// Goes on for a while, and is then as it was before.
     #[wasm_bindgen(js_name = syncOnce)]
     pub async fn sync_once(&self, deadline_ms: f64) -> Outcome<()> {
         let deadline = duration("deadline", deadline_ms)?;
-        self.client.sync_once(deadline).await.map_err(told)
+        self.client.sync_once(deadline).await.map_err(failed)
     }
 
     /// Ends the connection until it is resumed.
@@ -83,15 +83,15 @@ impl Core {
         self.client.network_changed();
     }
 
-    /// Lets go of the replica until it is resumed.
+    /// Closes the replica until it is resumed. What runs comes to its end first.
     pub async fn suspend(&self, deadline_ms: f64) -> Outcome<()> {
         let deadline = duration("deadline", deadline_ms)?;
-        self.client.suspend(deadline).await.map_err(told)
+        self.client.suspend(deadline).await.map_err(failed)
     }
 
     /// How much room the replica takes.
     pub async fn storage(&self) -> Outcome<JsValue> {
-        let found = self.client.storage().await.map_err(told)?;
+        let found = self.client.storage().await.map_err(failed)?;
         let Storage { file, journal, free, outbox, rejections, tables, subscriptions } = found;
         let tables: Vec<_> = tables
             .iter()
@@ -115,7 +115,7 @@ impl Core {
 
     /// How it is with everything, without a row.
     pub async fn diagnose(&self) -> Outcome<JsValue> {
-        Ok(parsed(&self.client.diagnose().await.map_err(told)?))
+        Ok(parsed(&self.client.diagnose().await.map_err(failed)?))
     }
 }
 

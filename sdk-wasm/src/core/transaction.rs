@@ -1,37 +1,40 @@
 //! A transaction of which each step is called. The writer is its own until it ends; what takes too
 //! long is given up by the core.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::rc::Rc;
 
-use sdk_core::{Error, Mutation, Rows, Transaction};
-use tokio::sync::{mpsc, oneshot};
+use sdk_core::{Error, ErrorCode, Mutation, Rows, Transaction};
+use tokio::sync::{mpsc, oneshot, watch};
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen_futures::spawn_local;
 
-use super::opening::gone;
-use super::{Core, Outcome, told};
-use crate::given::{Given, Options, Statement, statement, write_options};
+use super::{Core, Outcome, failed};
+use crate::given::{Given, Options, Work, work, write_options};
 use crate::told::{number, object, rows};
 
 /// One that was begun.
 #[derive(Debug)]
 pub(super) struct Begun {
-    /// Where its calls go.
+    /// Where its calls go. When nobody can call any more it is rolled back.
     calls: mpsc::UnboundedSender<Call>,
-    /// Why it is over, if it ended before it was committed.
-    why: Rc<RefCell<Option<Error>>>,
+    /// How it has ended.
+    ended: watch::Receiver<Option<Result<(), Error>>>,
 }
-
-/// What was written.
-type Committed = oneshot::Sender<Result<Mutation, Error>>;
 
 /// What is called.
 #[derive(Debug)]
-pub(super) enum Call {
-    Run(Statement, oneshot::Sender<Result<(u64, Rows), Error>>),
-    Commit(Committed),
+enum Call {
+    Run(Work, oneshot::Sender<Result<(u64, Rows), Error>>),
+    Commit(oneshot::Sender<Result<Mutation, Error>>),
+}
+
+/// Whom the end of one answers.
+#[derive(Default)]
+struct Asked {
+    commit: Cell<Option<oneshot::Sender<Result<Mutation, Error>>>>,
+    is_rolled_back: Cell<bool>,
 }
 
 #[wasm_bindgen]
@@ -40,21 +43,21 @@ impl Core {
     pub fn begin(&self, handle: String, options: Option<Options>) -> Outcome<()> {
         let options = write_options(options.as_ref())?;
         let (calls, received) = mpsc::unbounded_channel();
-        let why = Rc::<RefCell<Option<Error>>>::default();
-        let begun = Begun { calls, why: Rc::clone(&why) };
-        self.transactions.borrow_mut().insert(handle, begun);
+        let (end, ended) = watch::channel(None);
+        self.transactions.borrow_mut().insert(handle, Begun { calls, ended });
         let client = self.client.clone();
         spawn_local(async move {
-            // It is committed for whoever asks for it last.
-            let asked = Rc::<Cell<Option<Committed>>>::default();
-            let work = |transaction| serve(transaction, received, Rc::clone(&asked));
-            let done = client.transaction_with(options, work).await;
-            match (asked.take(), done) {
-                (Some(asked), done) => {
-                    // Nobody may wait any more.
-                    let _ = asked.send(done.map(|((), mutation)| mutation));
-                }
-                (None, done) => *why.borrow_mut() = done.err(),
+            let asked = Rc::<Asked>::default();
+            let code = |transaction| serve(transaction, received, Rc::clone(&asked));
+            let done = client.transaction_with(options, code).await;
+            let how = match &done {
+                Err(error) if !asked.is_rolled_back.get() => Err(error.clone()),
+                _ => Ok(()),
+            };
+            end.send_replace(Some(how));
+            if let Some(commit) = asked.commit.take() {
+                // Nobody may wait any more.
+                let _ = commit.send(done.map(|((), mutation)| mutation));
             }
         });
         Ok(())
@@ -62,10 +65,13 @@ impl Core {
 
     /// Does one thing in it.
     pub async fn run(&self, handle: String, given: Given) -> Outcome<JsValue> {
-        let statement = statement(&given)?;
+        let work = work(&given)?;
         let (done, answer) = oneshot::channel();
-        let why = self.call(&handle, Call::Run(statement, done))?;
-        let (affected, found) = answer.await.map_err(|_| over(&why))?.map_err(told)?;
+        let ended = self.call(&handle, Call::Run(work, done))?;
+        let (affected, found) = match answer.await {
+            Ok(done) => done.map_err(failed)?,
+            Err(_) => return Err(why(ended).await),
+        };
         let [columns, all] = rows(&found);
         Ok(object(&[("rowsAffected", number(affected)), columns, all]))
     }
@@ -75,84 +81,90 @@ impl Core {
         let (done, answer) = oneshot::channel();
         let called = self.call(&handle, Call::Commit(done));
         self.transactions.borrow_mut().remove(&handle);
-        let why = called?;
-        let mutation = answer.await.map_err(|_| over(&why))?.map_err(told)?;
-        Ok(self.follow(&mutation))
+        let ended = called?;
+        match answer.await {
+            Ok(done) => Ok(self.follow(&done.map_err(failed)?)),
+            Err(_) => Err(why(ended).await),
+        }
     }
 
     /// Ends it: nothing has happened.
     pub fn rollback(&self, handle: &str) {
         self.transactions.borrow_mut().remove(handle);
     }
+
+    /// Waits until it is over. When that is not because it was committed or rolled back, it says why.
+    pub async fn over(&self, handle: String) -> Outcome<()> {
+        let begun = self.transactions.borrow().get(&handle).map(|begun| begun.ended.clone());
+        let mut ended = begun.ok_or_else(unknown)?;
+        let how = ended.wait_for(Option::is_some).await.map_err(|_| failed(Error::Closed))?;
+        how.clone().unwrap_or(Ok(())).map_err(failed)
+    }
 }
 
 impl Core {
-    /// Says where it will be why it is over.
-    fn call(&self, handle: &str, call: Call) -> Outcome<Rc<RefCell<Option<Error>>>> {
+    /// Says how it will be known why it is over.
+    fn call(
+        &self,
+        handle: &str,
+        call: Call,
+    ) -> Outcome<watch::Receiver<Option<Result<(), Error>>>> {
         let transactions = self.transactions.borrow();
-        let Begun { calls, why } = transactions.get(handle).ok_or_else(gone)?;
-        calls.send(call).map_err(|_| over(why))?;
-        Ok(Rc::clone(why))
+        let Begun { calls, ended } = transactions.get(handle).ok_or_else(unknown)?;
+        // When it is over the call is dropped, and its answer with it.
+        let _ = calls.send(call);
+        Ok(ended.clone())
     }
 }
 
-/// Why one is over.
-fn over(why: &RefCell<Option<Error>>) -> JsValue {
-    why.borrow().clone().map_or_else(gone, told)
+fn unknown() -> JsValue {
+    let message = "there is no such transaction: it has ended".to_owned();
+    failed(Error::Asked { code: ErrorCode::NotFound, message })
 }
 
-/// Does what is called, until somebody commits it, or nobody can any more.
+/// Why one is over that did not answer.
+async fn why(mut ended: watch::Receiver<Option<Result<(), Error>>>) -> JsValue {
+    let how = ended.wait_for(Option::is_some).await;
+    match how.ok().and_then(|how| how.clone()) {
+        Some(Err(error)) => failed(error),
+        _ => unknown(),
+    }
+}
+
+/// Does what is called, until somebody commits it, or nobody can any more, or it is over by itself.
 async fn serve(
     transaction: Transaction,
     mut calls: mpsc::UnboundedReceiver<Call>,
-    asked: Rc<Cell<Option<Committed>>>,
+    asked: Rc<Asked>,
 ) -> Result<(), Error> {
-    while let Some(call) = calls.recv().await {
+    loop {
+        let call = tokio::select! {
+            biased;
+            call = calls.recv() => call,
+            error = transaction.over() => return Err(error),
+        };
         match call {
-            Call::Run(statement, done) => {
+            Some(Call::Run(work, done)) => match run(&transaction, work).await {
+                // It is over, and why is known when it has ended.
+                Err(error @ Error::Timeout(_)) => return Err(error),
                 // Nobody may wait any more.
-                let _ = done.send(run(&transaction, &statement).await);
-            }
-            Call::Commit(committed) => {
-                asked.set(Some(committed));
+                answer => drop(done.send(answer)),
+            },
+            Some(Call::Commit(committed)) => {
+                asked.commit.set(Some(committed));
                 return Ok(());
+            }
+            None => {
+                asked.is_rolled_back.set(true);
+                return Err(Error::Closed);
             }
         }
     }
-    Err(Error::Closed)
 }
 
-pub(super) async fn run(
-    transaction: &Transaction,
-    statement: &Statement,
-) -> Result<(u64, Rows), Error> {
-    let mut found = Rows::default();
-    let affected = match statement {
-        Statement::Sql { sql, params } => transaction.execute(sql, params).await?,
-        Statement::Query { sql, params } => {
-            found = transaction.query(sql, params).await?;
-            0
-        }
-        Statement::Insert { table, values } => {
-            transaction.insert(table, &borrowed(values)).await?;
-            1
-        }
-        Statement::Update { table, key, changes } => {
-            transaction.update(table, &borrowed(key), &borrowed(changes)).await?;
-            1
-        }
-        Statement::Delete { table, key } => {
-            transaction.delete(table, &borrowed(key)).await?;
-            1
-        }
-        Statement::Expect { table, key, values } => {
-            transaction.expect(table, &borrowed(key), &borrowed(values)).await?;
-            0
-        }
-    };
-    Ok((affected, found))
-}
-
-fn borrowed<T: Clone>(columns: &[(String, T)]) -> Vec<(&str, T)> {
-    columns.iter().map(|(name, value)| (name.as_str(), value.clone())).collect()
+async fn run(transaction: &Transaction, work: Work) -> Result<(u64, Rows), Error> {
+    match work {
+        Work::Query { sql, params } => Ok((0, transaction.query(&sql, &params).await?)),
+        Work::Statement(statement) => transaction.write(statement).await,
+    }
 }

@@ -5,9 +5,8 @@ use sdk_core::Mutation;
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use super::transaction::run;
-use super::{Core, Outcome, told};
-use crate::given::{Given, Options, Statement, mutation_id, statement, write_options};
+use super::{Core, Outcome, failed};
+use crate::given::{Given, Options, mutation_id, statement, write_options};
 use crate::told::{pending, rejection, wrote};
 
 #[wasm_bindgen]
@@ -19,64 +18,45 @@ impl Core {
         options: Option<Options>,
     ) -> Outcome<JsValue> {
         let options = write_options(options.as_ref())?;
-        let work = statements.iter().map(statement).collect::<Result<Vec<_>, _>>()?;
-        let sql = |statement: &Statement| match statement {
-            Statement::Sql { sql, params } => Some((sql.clone(), params.clone())),
-            _ => None,
-        };
-        let mutation = match work.iter().map(sql).collect::<Option<Vec<_>>>() {
-            Some(all) => {
-                let all: Vec<_> = all.iter().map(|(sql, params)| (&**sql, &**params)).collect();
-                self.client.batch_with(&all, options).await
-            }
-            None => {
-                let one_by_one = |transaction| async move {
-                    for statement in &work {
-                        run(&transaction, statement).await?;
-                    }
-                    Ok(())
-                };
-                let done = self.client.transaction_with(options, one_by_one).await;
-                done.map(|((), mutation)| mutation)
-            }
-        };
-        Ok(self.follow(&mutation.map_err(told)?))
+        let statements = statements.iter().map(statement).collect::<Result<_, _>>()?;
+        let mutation = self.client.write(statements, options).await.map_err(failed)?;
+        Ok(self.follow(&mutation))
     }
 
     /// What was written and is not decided.
     pub async fn pending(&self) -> Outcome<JsValue> {
-        Ok(pending(&self.client.pending().await.map_err(told)?))
+        Ok(pending(&self.client.pending().await.map_err(failed)?))
     }
 
     /// A write that waits, from before a restart, too.
     pub async fn mutation(&self, id: f64) -> Outcome<JsValue> {
-        let mutation = self.client.mutation(mutation_id(id)?).await.map_err(told)?;
+        let mutation = self.client.mutation(mutation_id(id)?).await.map_err(failed)?;
         Ok(mutation.map_or(JsValue::UNDEFINED, |mutation| self.follow(&mutation)))
     }
 
     /// Takes it back. Says whether that was possible.
     pub async fn cancel(&self, id: f64) -> Outcome<bool> {
-        match self.client.mutation(mutation_id(id)?).await.map_err(told)? {
-            Some(mutation) => mutation.cancel().await.map_err(told),
+        match self.client.mutation(mutation_id(id)?).await.map_err(failed)? {
+            Some(mutation) => mutation.cancel().await.map_err(failed),
             None => Ok(false),
         }
     }
 
     /// What was rejected, or is uncertain, and not dealt with.
     pub async fn rejections(&self) -> Outcome<JsValue> {
-        let all = self.client.rejections().await.map_err(told)?;
+        let all = self.client.rejections().await.map_err(failed)?;
         Ok(all.iter().map(rejection).collect::<Array>().into())
     }
 
     /// Writes it again as it was.
     pub async fn retry(&self, id: f64) -> Outcome<JsValue> {
-        let mutation = self.client.retry(mutation_id(id)?).await.map_err(told)?;
+        let mutation = self.client.retry(mutation_id(id)?).await.map_err(failed)?;
         Ok(self.follow(&mutation))
     }
 
     /// Forgets it. Says whether it was there.
     pub async fn discard(&self, id: f64) -> Outcome<bool> {
-        self.client.discard(mutation_id(id)?).await.map_err(told)
+        self.client.discard(mutation_id(id)?).await.map_err(failed)
     }
 }
 

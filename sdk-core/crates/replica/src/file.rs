@@ -79,14 +79,15 @@ impl Files for SystemFiles {
     }
 
     /// Where this was cut short it goes on. What its journal has belongs to it.
-    fn put_away(&self) -> Result<(), ReplicaError> {
+    fn put_away(&self) -> Result<bool, ReplicaError> {
         if self.path.exists() {
             remove(&self.damaged())?;
             fs::rename(&self.path, self.damaged()).map_err(failed)?;
         }
         move_if_there(&beside(&self.path, "-wal"), &beside(&self.damaged(), "-wal"))?;
         if_there(fs::remove_file(beside(&self.path, "-shm")))?;
-        remove(&self.rebuilt())
+        remove(&self.rebuilt())?;
+        Ok(true)
     }
 
     fn replace(&self) -> Result<Option<PathBuf>, ReplicaError> {

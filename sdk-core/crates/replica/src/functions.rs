@@ -22,6 +22,9 @@ pub(crate) const SNOWFLAKE: &str = "snowflake_id";
 pub(crate) const NO_SNOWFLAKE: &str = "SNOWFLAKE_ID() on a device is only for tables of its user, since two devices may get the same \
      one: use UUID_V7()";
 
+/// The functions that whoever writes has, and whoever reads has not.
+pub(crate) const FUNCTIONS: [&str; 4] = ["now", SNOWFLAKE, "uuid_v7", "current_user"];
+
 /// Who writes, and when.
 #[derive(Clone, Debug)]
 pub struct Writer {
@@ -53,13 +56,9 @@ impl Making {
         let inner =
             Inner { writer: None, snowflakes: Snowflakes::new(node), defaults: BTreeMap::new() };
         let making = Self(Arc::new(Mutex::new(inner)));
-        let functions: [(&str, Function); 4] = [
-            ("now", Inner::now),
-            (SNOWFLAKE, Inner::snowflake),
-            ("uuid_v7", Inner::uuid_v7),
-            ("current_user", Inner::current_user),
-        ];
-        for (name, function) in functions {
+        let functions: [Function; 4] =
+            [Inner::now, Inner::snowflake, Inner::uuid_v7, Inner::current_user];
+        for (name, function) in FUNCTIONS.into_iter().zip(functions) {
             let inner = Arc::clone(&making.0);
             connection.create_scalar_function(name, 0, FLAGS, move |_| {
                 function(&mut lock(&inner)).map(owned)

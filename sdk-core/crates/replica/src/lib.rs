@@ -87,7 +87,7 @@ pub use reader::{Query, QueryResult, Reader, ResultRow, View};
 pub use rejected::RejectedMutation;
 pub use replica::Replica;
 #[cfg(feature = "testing")]
-pub use replica::can_be_had_alone;
+pub use replica::{can_be_had_alone, hold};
 pub use rescue::Rescued;
 pub use said::{subscribed_table, without_values};
 pub use sdk_machine::MutationId;

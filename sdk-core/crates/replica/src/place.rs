@@ -83,8 +83,9 @@ pub(crate) trait Files: Send {
     /// Where the one is made that takes its place.
     fn rebuilt(&self) -> PathBuf;
 
-    /// Takes a damaged one out of the way, as far as that is needed to make another one.
-    fn put_away(&self) -> Result<(), ReplicaError>;
+    /// Takes a damaged one out of the way, as far as that is needed to make another one. Says whether
+    /// there is one: not when another one is whole that takes its place.
+    fn put_away(&self) -> Result<bool, ReplicaError>;
 
     /// The one that takes its place is whole. From here on nothing is taken from the damaged one any
     /// more, whatever happens to the files. Says where that is kept, if it is.

@@ -92,8 +92,10 @@ impl Files for PoolFiles {
         beside(&self.path, ".rebuilt")
     }
 
-    fn put_away(&self) -> Result<(), ReplicaError> {
-        self.remove(&self.rebuilt())
+    fn put_away(&self) -> Result<bool, ReplicaError> {
+        let is_damaged = !self.contains(&self.whole())?;
+        self.go_on()?;
+        Ok(is_damaged)
     }
 
     /// Nobody could look at the damaged one, so it is not kept.

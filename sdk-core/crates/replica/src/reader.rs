@@ -10,6 +10,7 @@ use protocol::value::Value;
 use rusqlite::{Connection, OpenFlags, Params, Statement, params_from_iter};
 
 use crate::error::ReplicaError;
+use crate::functions::FUNCTIONS;
 use crate::guard::{Guard, HIDDEN, INSERTS, Replicated, strict_quotes};
 use crate::journal::Journal;
 use crate::values::{Bound, is_read, read};
@@ -129,6 +130,9 @@ impl<'c> View<'c> {
         }
         let results = while_wanted(self.connection, is_wanted.clone(), |connection| {
             let one = |asked: &Query<'_>| match is_wanted() {
+                true if self.journal.is_some() => {
+                    query_without(&FUNCTIONS, connection, self.guard, *asked)
+                }
                 true => query(connection, self.guard, *asked),
                 false => Err(ReplicaError::Interrupted),
             };
@@ -144,11 +148,24 @@ impl<'c> View<'c> {
 pub(crate) fn query(
     connection: &Connection,
     guard: &Guard,
+    asked: Query<'_>,
+) -> Result<QueryResult, ReplicaError> {
+    query_without(&[], connection, guard, asked)
+}
+
+/// The same, where these functions are not there.
+fn query_without(
+    functions: &[&str],
+    connection: &Connection,
+    guard: &Guard,
     (sql, params, before): Query<'_>,
 ) -> Result<QueryResult, ReplicaError> {
     let sql = guard.rewrite(sql);
     guard.as_app(INSERTS, || {
         let mut statement = connection.prepare(&sql)?;
+        if let Some(function) = functions.iter().find(|function| guard.calls(function)) {
+            return Err(ReplicaError::Sql(format!("no such function: {function}")));
+        }
         if !statement.readonly() || statement.column_count() == 0 {
             return Err(ReplicaError::Refused(
                 "a query only reads: write with `execute`, or have the server do it with `remote`"

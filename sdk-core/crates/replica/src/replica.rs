@@ -476,6 +476,15 @@ pub fn can_be_had_alone(path: &Path) -> bool {
     })
 }
 
+/// Holds a file, as another program does that has it for itself.
+#[cfg(feature = "testing")]
+pub fn hold(path: &Path) -> impl Sized + use<> {
+    let held = Connection::open(path);
+    let alone = "PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE";
+    assert!(held.as_ref().is_ok_and(|held| held.execute_batch(alone).is_ok()), "{held:?}");
+    held
+}
+
 /// A connection that writes.
 pub(crate) fn connect(place: &Place) -> Result<Connection, ReplicaError> {
     let connection = Connection::open(place.path())?;
@@ -491,7 +500,8 @@ fn set_up(connection: &Connection) -> Result<(), ReplicaError> {
     // Said of a file that has it, it is written once more.
     let vacuum: i64 = connection.query_row("PRAGMA auto_vacuum", [], |row| row.get(0))?;
     if vacuum != INCREMENTAL {
-        connection.execute_batch("PRAGMA auto_vacuum = INCREMENTAL")?;
+        // Of a file that is there the size stays. SQLite as browsers have it begins with twice as much.
+        connection.execute_batch("PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL")?;
     }
     connection.execute_batch(PRAGMAS)?;
     Ok(())

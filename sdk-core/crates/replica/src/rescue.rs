@@ -5,8 +5,10 @@
 //! as that; the rest waits to be sent, as before. Nothing is sent twice, and nothing that can be read
 //! is lost.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use protocol::codec;
 use protocol::ids::{ClientId, TableId};
@@ -14,7 +16,7 @@ use protocol::limits::FRAME_BYTES_MAX;
 use protocol::mutation::{Mutation, MutationDigest};
 use protocol::schema::TableSchema;
 use rusqlite::types::Value as Sqlite;
-use rusqlite::{Connection, Row, params, params_from_iter};
+use rusqlite::{Connection, ErrorCode, Row, params, params_from_iter};
 use sdk_machine::{MutationId, Settled, StoredSubscription};
 
 use crate::error::ReplicaError;
@@ -23,6 +25,9 @@ use crate::place::Place;
 use crate::replica::{Replica, connect};
 use crate::rows::Left;
 use crate::{stored, writers};
+
+/// How long it is waited for somebody who has the old file.
+const WAIT: Duration = Duration::from_millis(100);
 
 /// What became of a damaged replica.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,16 +77,48 @@ impl Replica {
     ) -> Result<(Self, Rescued), ReplicaError> {
         let place = place.into();
         let files = place.take()?;
-        files.put_away()?;
+        if !files.put_away()? {
+            let replica = Self::at(&place, Some(files), fresh)?;
+            let rescued = Rescued::as_in(&replica)?;
+            return Ok((replica, rescued));
+        }
         let mut rebuilt = Self::at(&place.at(files.rebuilt()), None, fresh)?;
+        let unread = Cell::new(false);
         let mut rescued = match connect(&place.at(files.damaged())) {
-            Ok(old) => rebuilt.transaction(|rebuilt| Damaged(old).rescue(rebuilt))?,
-            Err(_) => Rescued { may_miss_some: true, ..Rescued::default() },
+            Ok(old) => {
+                old.busy_timeout(WAIT)?;
+                let old = Damaged { old, unread: &unread };
+                rebuilt.transaction(|rebuilt| old.rescue(rebuilt))?
+            }
+            Err(error) => {
+                unread.set(unread.get() || !matches!(error, ReplicaError::Damaged));
+                Rescued { may_miss_some: true, ..Rescued::default() }
+            }
         };
+        // Where the damaged one is not kept, what could not be read for another reason is still in there.
+        if unread.get() && !place.is_file() {
+            let why = "what was written cannot be read at the moment: it is tried again";
+            return Err(ReplicaError::File(why.to_owned()));
+        }
         // Only one file is given another name, so that has to have everything.
         rebuilt.close_into_one_file()?;
         rescued.set_aside = files.replace()?;
         Ok((Self::at(&place, Some(files), fresh)?, rescued))
+    }
+}
+
+impl Rescued {
+    /// What a replica has that has taken the place of a damaged one before.
+    fn as_in(replica: &Replica) -> Result<Self, ReplicaError> {
+        let kept = replica.rejections(0, usize::MAX)?;
+        let uncertain = kept.iter().filter(|it| it.rejection.is_none()).count();
+        Ok(Self {
+            waiting: replica.pending()?.len(),
+            uncertain,
+            rejections: kept.len() - uncertain,
+            may_miss_some: true,
+            ..Self::default()
+        })
     }
 }
 
@@ -107,9 +144,34 @@ const REJECTED: [&str; 8] =
     ["id", "lane", "written_at", "content", "verdict", "place", "queue", "server"];
 
 /// The old file. Whatever cannot be read of it is not there.
-struct Damaged(Connection);
+struct Damaged<'u> {
+    old: Connection,
+    /// Something could not be read for another reason than damage.
+    unread: &'u Cell<bool>,
+}
 
-impl Damaged {
+impl Damaged<'_> {
+    /// What was read, if it was.
+    fn read<T>(&self, read: rusqlite::Result<T>) -> Option<T> {
+        let error = match read {
+            Ok(value) => return Some(value),
+            Err(error) => error,
+        };
+        let is_other = matches!(
+            error.sqlite_error_code(),
+            Some(
+                ErrorCode::SystemIoFailure
+                    | ErrorCode::OutOfMemory
+                    | ErrorCode::CannotOpen
+                    | ErrorCode::DatabaseBusy
+                    | ErrorCode::DatabaseLocked
+                    | ErrorCode::DiskFull
+            )
+        );
+        self.unread.set(self.unread.get() || is_other);
+        None
+    }
+
     fn rescue(&self, into: &mut Replica) -> Result<Rescued, ReplicaError> {
         let (written, has_all_written) = self.by_id(UNDECIDED, &WRITTEN, written);
         let (rejected, has_all_rejected) = self.by_id("tw_rejected", &REJECTED, columns);
@@ -141,7 +203,7 @@ impl Damaged {
         rescued: &mut Rescued,
     ) -> Result<(), ReplicaError> {
         // Where that cannot be read, anything may have left the device.
-        let sent = writers::sent(&self.0).ok();
+        let sent = writers::sent(&self.old).ok();
         let mut left = Left::default();
         for (id, one) in written {
             let Some(operations) = self.operations(id, one.digest) else {
@@ -177,10 +239,11 @@ impl Damaged {
     fn operations(&self, id: i64, digest: [u8; 16]) -> Option<Vec<Stored>> {
         let sql = "SELECT place, table_id, key, operation FROM tw_operations WHERE mutation = ?1
                    ORDER BY place";
-        let mut select = self.0.prepare(sql).ok()?;
+        let mut select = self.read(self.old.prepare(sql))?;
         let stored = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
-        let all: rusqlite::Result<Vec<Stored>> = select.query_map([id], stored).ok()?.collect();
-        let all = all.ok()?;
+        let all: rusqlite::Result<Vec<Stored>> =
+            self.read(select.query_map([id], stored))?.collect();
+        let all = self.read(all)?;
         let operations = all.iter().map(|(.., bytes)| decode(bytes).ok()).collect::<Option<_>>()?;
         (MutationDigest::of(&Mutation { operations }).0 == digest).then_some(all)
     }
@@ -201,7 +264,7 @@ impl Damaged {
 
     /// What was subscribed to is subscribed to again, and nothing of it is here.
     fn subscriptions(&self, into: &Replica) -> Result<(), ReplicaError> {
-        for old in stored::subscriptions(&self.0).unwrap_or_default() {
+        for old in stored::subscriptions(&self.old).unwrap_or_default() {
             let anew = StoredSubscription {
                 known: None,
                 floor: None,
@@ -220,7 +283,7 @@ impl Damaged {
         let sql = "SELECT synced_at, clock_ahead, last_mutation, last_rejected FROM tw_replica";
         let notes = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
         let notes: (Option<i64>, Option<i64>, i64, i64) =
-            self.0.query_row(sql, [], notes).unwrap_or_default();
+            self.read(self.old.query_row(sql, [], notes)).unwrap_or_default();
         let (synced_at, clock_ahead, last_mutation, last_rejected) = notes;
         let seen = written.iter().map(|(id, one)| one.place.map_or(*id, |place| place.max(*id)));
         let last_mutation = seen.chain([last_mutation]).max();
@@ -244,7 +307,7 @@ impl Damaged {
         let mut some = |order: &str| -> rusqlite::Result<bool> {
             let names = names.join(", ");
             let mut select =
-                self.0.prepare(&format!("SELECT {names} FROM {table} ORDER BY id {order}"))?;
+                self.old.prepare(&format!("SELECT {names} FROM {table} ORDER BY id {order}"))?;
             let (mut rows, mut is_whole) = (select.query([])?, true);
             while let Some(row) = rows.next()? {
                 match (row.get(0), read(row)) {
@@ -254,7 +317,13 @@ impl Damaged {
             }
             Ok(is_whole)
         };
-        let is_whole = some("ASC").or_else(|_| some("DESC").map(|_| false)).unwrap_or(false);
+        let is_whole = match self.read(some("ASC")) {
+            Some(is_whole) => is_whole,
+            None => {
+                self.read(some("DESC"));
+                false
+            }
+        };
         (all, is_whole)
     }
 }

@@ -71,6 +71,8 @@ fn one_connection_reads_and_writes_and_has_the_file_alone() {
     let mut replica = Replica::open(place.clone(), FRESH).unwrap();
     insert(&mut replica, 100);
     assert_eq!(shown(&mut replica), 1);
+    let later = replica.view().query("SELECT now() > 0", &[]).unwrap_err().to_string();
+    assert_eq!(later, "no such function: now", "as any reader says");
     let reader = replica.reader().unwrap_err().to_string();
     assert!(reader.contains("one connection"), "{reader}");
     assert!(matches!(Replica::open(place.clone(), FRESH), Err(ReplicaError::InUse)));
@@ -100,7 +102,7 @@ fn a_damaged_one_is_replaced_wherever_that_is_cut_short() {
     whole[4096..4096 + 64].fill(0xA5);
     let beside = |end: &str| folder.path().with_extension(format!("sqlite{end}"));
     let mut cuts = 0;
-    for operations in 0.. {
+    for (operations, again) in (0..).flat_map(|count| [(count, false), (count, true)]) {
         for end in ["-wal", "-shm", ".rebuilt", ".whole"] {
             let _ = fs::remove_file(beside(end));
         }
@@ -110,11 +112,17 @@ fn a_damaged_one_is_replaced_wherever_that_is_cut_short() {
         let is_whole = beside(".whole").exists();
         let files = Files::with_operations(usize::MAX);
         let place = pooled(&folder.path(), &files);
+        let rebuild = || {
+            let (replica, rescued) = Replica::rebuild(place.clone(), FRESH).unwrap();
+            assert_eq!((rescued.waiting, rescued.lost), (20, 0));
+            replica
+        };
         let mut replica = match &cut {
-            // The new one is whole, so nobody looks at the other any more.
-            Some(_) if is_whole => Replica::open(place, FRESH).unwrap(),
-            Some(_) => Replica::rebuild(place, FRESH).unwrap().0,
-            None => Replica::open(place, FRESH).unwrap(),
+            // The new one is whole, so nobody looks at the other any more: after a reload, and where it
+            // is tried again.
+            Some(_) if is_whole && again => Replica::open(place.clone(), FRESH).unwrap(),
+            Some(_) => rebuild(),
+            None => Replica::open(place.clone(), FRESH).unwrap(),
         };
         assert_eq!(replica.client(), FRESH);
         assert_eq!(replica.pending().unwrap().len(), 20, "after {operations} operations");
@@ -126,5 +134,24 @@ fn a_damaged_one_is_replaced_wherever_that_is_cut_short() {
             None => break,
         }
     }
-    assert!(cuts > 3, "{cuts}");
+    assert!(cuts > 7, "{cuts}");
+}
+
+/// What cannot be read at the moment is still there.
+#[test]
+fn a_damaged_one_that_cannot_be_read_at_the_moment_stays() {
+    let folder = Folder::new();
+    let mut replica = folder.with_messages();
+    insert(&mut replica, 100);
+    drop(replica);
+    let there = fs::read(folder.path()).unwrap();
+    // Something else has it, which is no damage.
+    let held = sdk_replica::hold(&folder.path());
+    let place = pooled(&folder.path(), &Files::with_operations(usize::MAX));
+    let error = Replica::rebuild(place.clone(), FRESH).unwrap_err().to_string();
+    assert!(error.contains("tried again"), "{error}");
+    assert_eq!(fs::read(folder.path()).unwrap(), there);
+    drop(held);
+    let (replica, rescued) = Replica::rebuild(place, FRESH).unwrap();
+    assert_eq!((rescued.waiting, replica.pending().unwrap().len()), (1, 1));
 }
