@@ -7,21 +7,31 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::demo::everything;
+use crate::places::checkout;
 use crate::shell::{Failure, Outcome, output, say, watch};
-use crate::{cache, machine, places};
+use crate::{cache, machine, places, web};
+
+/// The package of tests that open a browser.
+const BROWSER: &str = "e2e/browser";
 
 /// A randomised test that can run for long.
 pub(crate) struct Soak {
     /// What it is called, here and in the call of the crate `seeds`.
     pub(crate) name: &'static str,
     package: &'static str,
-    /// The path of the test in the test binary `it`.
+    /// The path of the test in the test binary `it`, or its file where a browser is opened.
     pub(crate) test: &'static str,
     about: &'static str,
 }
 
 /// All of them; `tidy` holds this table against the sources.
 pub(crate) const SOAKS: &[Soak] = &[
+    Soak {
+        name: "browser-kills",
+        package: BROWSER,
+        test: "kills.test.mjs",
+        about: "kill -9 of a browser twice at seed 0, then 8 times in 100,000 rows that are loaded",
+    },
     Soak {
         name: "captures",
         package: "sdk-replica",
@@ -304,8 +314,8 @@ pub(crate) fn run(name: &str, options: &[&str]) -> Outcome {
     let _lock = cache::lock()?;
     machine::for_rocksdb()?;
     machine::for_tests()?;
-    let mut test = soak.binary()?;
-    test.args([soak.test, "--exact", "--nocapture"]).stdin(Stdio::null());
+    let mut test = soak.command()?;
+    test.stdin(Stdio::null());
     let mut set = |name: &str, number: u64| {
         test.env(name, number.to_string());
     };
@@ -336,11 +346,29 @@ pub(crate) fn run(name: &str, options: &[&str]) -> Outcome {
         }
     }
     let mut ran = false;
-    watch(test.env("TIDEWIRE_SOAK", soak.name), None, |line| ran |= line == "running 1 test")?;
+    watch(test.env("TIDEWIRE_SOAK", soak.name), None, |line| ran |= begins(line))?;
     if ran { Ok(()) } else { Err(Failure(format!("there is no test {}", soak.test))) }
 }
 
+/// Whether a line says that a test runs: one of Rust, or one of Node for a seed.
+fn begins(line: &str) -> bool {
+    line == "running 1 test" || line.trim_start().starts_with("# Subtest: seed ")
+}
+
 impl Soak {
+    /// The command that runs its test alone.
+    fn command(&self) -> Outcome<Command> {
+        if self.package == BROWSER {
+            web::needs()?;
+            output(&mut everything())?;
+            web::build(&|| Ok(()))?;
+            return web::tests(&[checkout().join(BROWSER).join("tests").join(self.test)]);
+        }
+        let mut test = self.binary()?;
+        test.args([self.test, "--exact", "--nocapture"]);
+        Ok(test)
+    }
+
     /// Its test binary, from a build of all there is: of one crate alone, cargo would build what it
     /// depends on with other features, and that is RocksDB once more.
     fn binary(&self) -> Outcome<Command> {
@@ -413,9 +441,8 @@ fn package_of(id: &str) -> &str {
 /// Where it is noted how far soaks have come with the code of this commit. Nowhere while something
 /// is changed: what passed then says nothing of what is there now.
 fn progress_folder() -> Outcome<Option<PathBuf>> {
-    let git = |arguments: &[&str]| {
-        output(Command::new("git").args(arguments).current_dir(places::checkout()))
-    };
+    let git =
+        |arguments: &[&str]| output(Command::new("git").args(arguments).current_dir(checkout()));
     if !git(&["status", "--porcelain"])?.is_empty() {
         return Ok(None);
     }

@@ -59,18 +59,23 @@ pub(crate) fn build(build_glue: &dyn Fn() -> Outcome) -> Outcome {
 /// Runs the tests of the packages on what [`build`] has built: those that need nothing else, and those
 /// that open a browser.
 pub(crate) fn test(counts: &mut Counts, silence_max: Duration) -> Outcome {
-    node::install(TESTS)?;
-    let mut tests = Vec::new();
+    let mut files = Vec::new();
     for folder in [CLIENT, TESTS] {
-        tests.extend(tests_in(&checkout().join(folder).join("tests"))?);
+        files.extend(tests_in(&checkout().join(folder).join("tests"))?);
     }
+    watch(&mut tests(&files)?, Some(silence_max), |line| counts.see(line))
+}
+
+/// What runs these tests.
+pub(crate) fn tests(files: &[PathBuf]) -> Outcome<Command> {
+    node::install(TESTS)?;
     let mut node = node::command("node");
     // One file at a time: each opens browsers, and waits only so long for what they show.
     node.args(["--test", "--test-reporter=tap", "--test-concurrency=1"]);
-    node.args(tests).current_dir(checkout().join(TESTS));
+    node.args(files).current_dir(checkout().join(TESTS));
     node.env("TIDEWIRE_BINARY", places::target().join("debug/tidewire"));
     node.env("TIDEWIRE_CHROMIUM", machine::chromium()?);
-    watch(&mut node, Some(silence_max), |line| counts.see(line))
+    Ok(node)
 }
 
 /// The files of tests in a folder.

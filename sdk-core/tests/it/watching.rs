@@ -1,11 +1,13 @@
 //! Watched queries: when they run, and what is told together.
 
 use futures::StreamExt;
+use futures::future::ready;
 use protocol::error_code::ErrorCode;
 use protocol::frame::v1::{Refused, ServerFrame};
 use protocol::ids::RequestNumber;
 use sdk_core::{
-    ResultState, StatusWord, SubscribeOptions, SubscriptionState, Value, Watch, WatchResult,
+    Overview, ResultState, StatusWord, SubscribeOptions, SubscriptionState, Value, Watch,
+    WatchResult,
 };
 
 use crate::fake::{
@@ -60,27 +62,14 @@ async fn a_result_says_how_fresh_it_is() {
     assert_eq!((progress.rows, progress.remaining, progress.fraction), (1, Some(3), Some(0.25)));
     assert_eq!((client.progress(), client.last_synced_at()), (progress, None));
     session.send(batch(query, 10, &[(1, row(1))])).await;
-    soon(async {
-        loop {
-            let result = next(&mut watch).await;
-            if ids(&result.rows) == [1, 5] && result.state == ResultState::Live {
-                return;
-            }
-        }
-    })
-    .await;
+    let all =
+        |result: &WatchResult| ids(&result.rows) == [1, 5] && result.state == ResultState::Live;
+    soon(async { while !all(&next(&mut watch).await) {} }).await;
     assert_eq!(subscription.progress().fraction, Some(1.0));
     assert_eq!(client.progress().fraction, Some(1.0));
-    soon(async {
-        loop {
-            let told = overviews.next().await.unwrap();
-            if told.status.word == StatusWord::Connected && told.last_synced_at.is_some() {
-                assert_eq!(told.progress, client.progress());
-                return;
-            }
-        }
-    })
-    .await;
+    let synced = |told: &Overview| told.last_synced_at.is_some();
+    let told = soon(overviews.filter(|told| ready(synced(told))).next()).await.unwrap();
+    assert_eq!((told.status.word, told.progress), (StatusWord::Connected, client.progress()));
     let synced_at = client.last_synced_at();
     assert!(synced_at.is_some_and(|at| (0..60_000_000).contains(&(at - WELCOME_AT))));
     drop(session);

@@ -41,6 +41,11 @@ pub(super) fn check(files: &[File]) -> Findings {
             file.text.contains(&format!("fn {function}()"))
         }));
     }
+    for file in files.iter().filter(|file| file.path.ends_with(".test.mjs")) {
+        soaks.extend(file.text.lines().filter_map(soak_name).map(str::to_owned));
+        let name = file.path.rsplit('/').next().unwrap_or(&file.path);
+        tests.extend(SOAKS.iter().map(|soak| soak.test).filter(|test| *test == name));
+    }
     for name in &soaks {
         if !SOAKS.iter().any(|soak| soak.name == name) {
             findings.push(format!("{name:?} is not in the table of xtask/src/soak.rs"));
@@ -91,10 +96,11 @@ fn is_function(head: &str) -> bool {
     before.split(' ').all(|word| is_word(word) || word.starts_with("pub(") || word.ends_with(')'))
 }
 
-/// The name in a call of the crate `seeds`.
+/// The name in a call of the crate `seeds`, or of what does the same in JavaScript.
 fn soak_name(line: &str) -> Option<&str> {
-    let (_, call) = line.split_once("seeds::")?;
-    let call = call.strip_prefix("check(").or_else(|| call.strip_prefix("for_each("))?;
+    let (_, call) = line.split_once("seeds::").or_else(|| line.split_once("seeds."))?;
+    let calls = ["check(", "for_each(", "forEach("];
+    let call = calls.iter().find_map(|start| call.strip_prefix(start))?;
     call.strip_prefix('"')?.split('"').next()
 }
 
@@ -119,6 +125,7 @@ mod tests {
     fn the_name_of_a_soak_is_read_from_its_call() {
         assert_eq!(soak_name("    seeds::check(\"keys\", 20, &x, |y| {"), Some("keys"));
         assert_eq!(soak_name("    seeds::for_each(\"kill\", 6, |seed| {"), Some("kill"));
+        assert_eq!(soak_name("  await seeds.forEach(\"cut\", 1, (seed) => {"), Some("cut"));
         assert_eq!(soak_name("use seeds::check;"), None);
     }
 }
