@@ -111,3 +111,61 @@ test("a second page is told that the first has the replica, and has it when that
   const rows = await second.evaluate(() => open("ann").query("SELECT 1 AS one"));
   assert.deepEqual(rows, [{ one: 1 }]);
 });
+
+test("a page may let go of everything for a while, and what it asks for meanwhile comes afterwards", TIMEOUT, async (t) => {
+  const { server, open } = await world(t, NOTES);
+  await server.sql("INSERT INTO app.notes (id, room, body) VALUES (1, 7, 'there')");
+  const page = await open();
+  await page.evaluate(async () => {
+    globalThis.client = open("ann");
+    globalThis.subscription = client.subscribe("SELECT * FROM app.notes WHERE room = 7");
+    await subscription.ready();
+    globalThis.results = [];
+    client.watch("SELECT id FROM app.notes ORDER BY id").onResult((result) => results.push(result));
+    await client.suspend(5_000);
+  });
+  await server.sql("INSERT INTO app.notes (id, room, body) VALUES (2, 7, 'meanwhile'), (3, 8, 'meanwhile')");
+  const said = await page.evaluate(async () => {
+    const { word } = client.status;
+    const query = await failure(() => client.query("SELECT 1"));
+    const other = client.subscribe("SELECT * FROM app.notes WHERE room = 8");
+    globalThis.rejections = undefined;
+    client.onRejections((list) => (globalThis.rejections = list));
+    await until("why it does not begin", () => other.error);
+    const { state, error } = other;
+    client.resume();
+    await other.ready();
+    await until("all rows", () => results.at(-1).rows.length === 3 && results.at(-1).state === "live");
+    await until("no rejections", () => rejections?.length === 0);
+    return { word, query, state, code: error.code, states: [subscription.state, other.state], error: other.error };
+  });
+  assert.equal(said.word, "paused");
+  assert.equal(said.query.code, "cancelled");
+  assert.deepEqual([said.state, said.code], ["loading", "cancelled"]);
+  assert.deepEqual(said.states, ["live", "live"]);
+  assert.equal(said.error, null);
+});
+
+test("a subscription may be let go before it is there, and ends with its twin", TIMEOUT, async (t) => {
+  const { server, open } = await world(t, NOTES);
+  await server.sql("INSERT INTO app.notes (id, room, body) VALUES (1, 7, 'a'), (2, 8, 'b')");
+  const page = await open();
+  const said = await page.evaluate(async () => {
+    const client = open("ann");
+    await client.opened;
+    client.subscribe("SELECT * FROM app.notes WHERE room = 8").unsubscribe();
+    const twin = client.subscribe("SELECT * FROM app.notes WHERE room = 7");
+    const other = client.subscribe("SELECT * FROM app.notes WHERE room = 7");
+    const verdict = await twin.verify();
+    await other.ready();
+    twin.unsubscribe();
+    await until("the end of the other one", () => other.state === "idle");
+    const ready = await failure(() => other.ready());
+    const reset = await failure(() => other.reset());
+    return { verdict, ready, reset, rows: await client.query("SELECT id FROM app.notes") };
+  });
+  assert.equal(said.verdict, "same");
+  assert.equal(said.ready.code, "cancelled");
+  assert.equal(said.reset.code, "invalid_request");
+  assert.deepEqual(said.rows, []);
+});

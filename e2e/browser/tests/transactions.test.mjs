@@ -76,11 +76,14 @@ test("a statement that fails leaves the transaction open, and one that takes too
         await tx.delete("app.notes", { id: 2 });
       }),
     );
+    // Whoever has it, waits for nothing that comes.
+    const hanging = await failure(() => client.transaction(() => new Promise(() => undefined)));
     const rows = await client.query("SELECT id FROM app.notes ORDER BY id");
-    return { twice: value, slow, rows };
+    return { twice: value, slow, hanging, rows };
   });
   assert.equal(said.twice.code, "constraint");
   assert.equal(said.slow.code, "timeout");
+  assert.equal(said.hanging.code, "timeout");
   assert.deepEqual(said.rows, [{ id: 1 }, { id: 2 }]);
 });
 
@@ -106,4 +109,31 @@ test("what a transaction expects is checked by the server", TIMEOUT, async (t) =
   assert.equal(decided.state, "rejected");
   assert.equal(decided.code, "conflict");
   assert.deepEqual(await server.rows("SELECT body FROM app.notes"), [["other"]]);
+});
+
+test("why a transaction cannot begin is told", TIMEOUT, async (t) => {
+  const { proxy, open } = await world(t, NOTES);
+  const page = await open();
+  await page.evaluate(async () => {
+    globalThis.client = open("ann");
+    await client.subscribe("SELECT * FROM app.notes").ready();
+  });
+  proxy.cut();
+  const said = await page.evaluate(async () => {
+    await until("offline", () => client.status.word === "offline");
+    const write = (tx) => tx.insert("app.notes", { id: 1, room: 7 });
+    const offline = await failure(() => client.transaction(write, { online: true }));
+    const hanging = await failure(() => client.transaction(() => new Promise(() => undefined), { online: true }));
+    const empty = await failure(() => client.transaction(() => 1, { online: true }));
+    const gone = await failure(() => client.transaction(write, { replaces: 999 }));
+    await client.suspend(5_000);
+    const suspended = await failure(() => client.transaction(write));
+    client.resume();
+    const { value } = await client.transaction(async (tx) => (await tx.query("SELECT 1 AS one"))[0].one);
+    return { offline, hanging, empty, gone, suspended, value };
+  });
+  const { offline, hanging, empty, gone, suspended, value } = said;
+  assert.deepEqual([offline, hanging, empty, suspended].map(({ code }) => code), ["offline", "offline", "offline", "cancelled"]);
+  assert.ok(["not_found", "conflict"].includes(gone.code), `${gone.code} ${gone.message}`);
+  assert.equal(value, 1);
 });

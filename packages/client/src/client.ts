@@ -1,18 +1,19 @@
 /** What applications call. */
 
+import { Again } from "./again.js";
 import type { CoreEvent, CorePosition, CoreWrote } from "./core.js";
-import type { TidewireError } from "./errors.js";
+import { type TidewireError, invalid } from "./errors.js";
 import { Link } from "./link.js";
 import { Listeners, type Notices, type Unsubscribe, tell } from "./listeners.js";
 import { Fates, type Mutation, type WriteOptions } from "./mutation.js";
-import { type ClientOptions, toConfig } from "./options.js";
+import { type ClientOptions, toConfig, tokenOf } from "./options.js";
 import { type Pending, Rejection, toPending } from "./rejection.js";
 import { type Changes, type Statement, toStatement, toWriteOptions } from "./statements.js";
 import { FIRST_STATUS, type Incident, type Status, type StorageUse, toStatus } from "./status.js";
 import { type SubscribeOptions, Subscription } from "./subscription.js";
 import { checkSurroundings, onWake, persist } from "./surroundings.js";
 import { type Committed, type Transaction, transact } from "./transaction.js";
-import { type Columns, type Param, type Row, toParams, toRows } from "./values.js";
+import { type Columns, type Param, type Row, toParams, toRows, toText } from "./values.js";
 import { Watch, type WatchOptions } from "./watch.js";
 
 /** Where a lane was. Give it back to {@link TidewireClient.waitFor} as it came. */
@@ -46,6 +47,7 @@ export class TidewireClient {
   /** Is fulfilled when the replica can be read, and rejects with why it cannot be opened. Nobody has to wait for it. */
   readonly opened: Promise<void>;
   readonly #link: Link;
+  readonly #again: Again;
   readonly #fates: Fates;
   readonly #subscriptions = new Map<string, Subscription>();
   readonly #watches = new Map<string, Watch<never>>();
@@ -54,7 +56,8 @@ export class TidewireClient {
   readonly #rejected = new Listeners<readonly Rejection[]>();
   readonly #stopWaking: Unsubscribe;
   #status: Status = FIRST_STATUS;
-  #isPaused = false;
+  /** That the application wants no connection, or nothing to be open, within so many milliseconds. */
+  #rest: "paused" | { readonly within: number } | undefined;
   #lastHandle = 0;
 
   /** @internal */
@@ -66,20 +69,21 @@ export class TidewireClient {
     // Whoever does not ask for it is told by every call.
     this.opened.catch(() => undefined);
     this.#link = new Link(toConfig(options), {
-      token: async () => await options.token(),
+      token: () => tokenOf(options),
       log: options.log,
       onOpened: (isAgain) => {
         this.#opened(isAgain, options.persist ?? true);
         onOpened();
       },
       onEvents: (events) => this.#apply(events),
-      onDown: ({ code, message }) => this.#show({ ...this.#status, word: "error", reason: { code, message } }),
+      onDown: (error) => this.#down(error),
       onEnded: (error, isClosed) => {
         onEnded(error);
         this.#ended(error, isClosed);
       },
     });
-    this.#fates = new Fates(this.#link);
+    this.#again = new Again(this.#link);
+    this.#fates = new Fates(this.#link, this.#again);
     this.#stopWaking = onWake(() => {
       if (this.#link.isOpen) this.#link.tell("nudge");
     });
@@ -88,24 +92,28 @@ export class TidewireClient {
 
   /**
    * Says which rows come to this device. They stay there and stay up to date, also after a reload, until nobody has
-   * asked for them for the `ttl`. Whoever asks for the same text again has the same ones.
+   * asked for them for the `ttl`. Whoever asks for the same text again has the same ones. Throws `invalid_request` at
+   * once for values that cannot be.
    */
   subscribe(sql: string, params?: readonly Param[], options: SubscribeOptions = {}): Subscription {
-    return new Subscription(this.#link, this.#subscriptions, this.#handle("s"), sql, toParams(params), options);
+    const [text, values] = [toText(sql, "the SQL"), toParams(params)];
+    return new Subscription(this.#link, this.#again, this.#subscriptions, this.#handle("s"), text, values, options);
   }
 
   /** Reads what is on the device, with any SQL of SQLite that reads. It never waits for the network. */
   async query<R extends object = Row>(sql: string, params?: readonly Param[]): Promise<R[]> {
-    const { columns, rows } = await this.#link.call("query", sql, toParams(params));
+    const { columns, rows } = await this.#link.call("query", toText(sql, "the SQL"), toParams(params));
     return toRows<R>(columns, rows);
   }
 
   /**
    * The same as a live result: what is there at once, and again whenever it is another one. All watches that one
-   * step has changed are told together. It runs while somebody is given results.
+   * step has changed are told together. It runs while somebody is given results. Throws `invalid_request` at once for
+   * values that cannot be.
    */
   watch<R extends object = Row>(sql: string, params?: readonly Param[], options: WatchOptions = {}): Watch<R> {
-    return new Watch<R>(this.#link, this.#watches, () => this.#handle("w"), sql, toParams(params), options);
+    const [text, values] = [toText(sql, "the SQL"), toParams(params)];
+    return new Watch<R>(this.#link, this.#watches, () => this.#handle("w"), text, values, options);
   }
 
   /** Writes, with any SQL of SQLite that writes. It is done when it is stored on this device. */
@@ -134,7 +142,8 @@ export class TidewireClient {
   }
 
   /**
-   * Several statements with code between them. What the function throws undoes all of it, and is thrown again.
+   * Several statements with code between them. What the function throws undoes all of it, and is thrown again. When
+   * it cannot begin, or is over by itself, it rejects with the reason, and does not wait for the function.
    *
    * Nobody else writes meanwhile, so it has 5 seconds in all, and a quarter of one between two statements: then it is
    * undone, and rejects with `timeout`. What is slow goes before it. Use `tx` in it, and not the client, which waits
@@ -191,16 +200,17 @@ export class TidewireClient {
 
   /**
    * Has the server run a statement, with its SQL. It needs a connection, and waits for an answer for `timeout`
-   * milliseconds; a write that rejects with `timeout` may have happened.
+   * milliseconds; a write that rejects with `timeout`, or because the worker has stopped, may have happened. BOOLEAN
+   * is `true` or `false` in its rows.
    */
   async remote<R extends object = Row>(
     sql: string,
     params?: readonly Param[],
-    options: { timeout?: number } = {},
+    options: { timeout?: number | undefined } = {},
   ): Promise<RemoteAnswer<R>> {
     const { timeout } = options;
     const given = timeout === undefined ? {} : { timeoutMs: timeout };
-    const answer = await this.#link.call("remote", sql, toParams(params), given);
+    const answer = await this.#link.call("remote", toText(sql, "the SQL"), toParams(params), given);
     const names = answer.columns.map(({ name }) => name);
     return { ...answer, rowsAffected: answer.rowsAffected ?? null, rows: toRows<R>(names, answer.rows) };
   }
@@ -214,7 +224,7 @@ export class TidewireClient {
    * Waits until all that was written before is decided, and all that the server had at the call is here. Rejects with
    * `timeout` after that many milliseconds, and says what is missing.
    */
-  waitForSync({ timeout }: { timeout?: number } = {}): Promise<void> {
+  waitForSync({ timeout }: { timeout?: number | undefined } = {}): Promise<void> {
     return timeout === undefined ? this.#link.call("waitForSync") : this.#link.call("waitForSync", timeout);
   }
 
@@ -225,23 +235,27 @@ export class TidewireClient {
 
   /** Ends the connection. Reading and writing go on. */
   pause(): void {
-    this.#isPaused = true;
-    if (this.#link.isOpen) this.#link.tell("pause");
+    this.#rest = "paused";
+    this.#link.tell("pause");
   }
 
   /**
    * Lets go of the connection and of the replica within so many milliseconds; an open transaction is undone. Reading
-   * and writing reject with `cancelled` until {@link TidewireClient.resume}. Rejects with `timeout` when it is not
-   * done by then: it goes on.
+   * and writing reject with `cancelled` until {@link TidewireClient.resume}; watches, subscriptions and whoever waits
+   * stay, and what is subscribed to meanwhile begins then. {@link TidewireClient.status} is `paused`. Rejects with
+   * `timeout` when it is not done by then: it goes on.
    */
-  suspend(deadline: number): Promise<void> {
-    return this.#link.call("suspend", deadline);
+  async suspend(deadline: number): Promise<void> {
+    if (!(deadline >= 0)) throw invalid(`the deadline is a number of milliseconds, not ${deadline}`);
+    this.#rest = { within: deadline };
+    await this.#link.call("suspend", deadline);
   }
 
   /** Connects again, and has the replica again. */
   resume(): void {
-    this.#isPaused = false;
-    if (this.#link.isOpen) this.#link.tell("resume");
+    this.#rest = undefined;
+    this.#link.tell("resume");
+    this.#again.again();
   }
 
   /** How much room the replica takes, by table and by subscription, in bytes. */
@@ -255,11 +269,24 @@ export class TidewireClient {
   }
 
   /**
-   * Closes the client, and keeps the replica or removes its files. While something waits or was rejected it rejects
-   * with how many writes would be lost, and does nothing; `wipe` with `discardPending` gives them up.
+   * Closes the client, and keeps the replica or removes its files.
+   *
+   * With `keep`, what waits or was rejected is there when the user comes back. `wipe` would lose it: then it rejects
+   * with `conflict` and how many writes these are, and does nothing; `discardPending` gives them up. When the files
+   * cannot be removed it rejects, too, and the client is closed: create it again, and sign out once more.
    */
-  async signOut(data: "keep" | "wipe", { discardPending = false }: { discardPending?: boolean } = {}): Promise<void> {
-    await this.#link.call("signOut", data, discardPending);
+  async signOut(data: "keep" | "wipe", options: { discardPending?: boolean | undefined } = {}): Promise<void> {
+    const { discardPending = false } = options;
+    let worker: number | undefined;
+    const asked = (): void => void (worker = this.#link.generation);
+    try {
+      await this.#link.callIn(asked, "signOut", data, discardPending);
+    } catch (error) {
+      const { code } = error as TidewireError;
+      // With these nothing was done, and a worker that has stopped has another one. With others the core has closed.
+      if (code !== "conflict" && code !== "invalid_request" && worker === this.#link.generation) this.#link.end();
+      throw error;
+    }
     this.#link.end();
   }
 
@@ -279,12 +306,15 @@ export class TidewireClient {
   }
 
   #opened(isAgain: boolean, asks: boolean): void {
-    if (this.#isPaused) this.#link.tell("pause");
+    this.#again.forget();
+    // Also before it is suspended again, so that it does not connect meanwhile.
+    if (this.#rest) this.#link.tell("pause");
     for (const subscription of this.#subscriptions.values()) subscription.setUp();
     for (const watch of this.#watches.values()) watch.setUp();
     if (isAgain) {
       this.#fates.askAgain();
       this.#tellRejections();
+      if (typeof this.#rest === "object") this.#link.tell("suspend", this.#rest.within);
       return;
     }
     this.#show({ ...this.#status, storage: { kind: "opfs", isPersistent: null } });
@@ -309,10 +339,13 @@ export class TidewireClient {
         case "mutation":
           this.#fates.apply(event.id, event.state, notices);
           break;
-        case "status":
+        case "status": {
+          const before = this.#status.word;
           this.#status = toStatus(event, this.#status.storage);
           this.#statuses.notify(this.#status, notices);
+          if (this.#status.word !== before && !isTrouble(this.#status)) notices.push(() => this.#again.again());
           break;
+        }
         case "incident":
           this.#incidents.notify({ kind: event.kind, message: event.message }, notices);
           break;
@@ -333,26 +366,48 @@ export class TidewireClient {
 
   #tellRejections(): void {
     if (this.#rejected.isEmpty) return;
-    this.rejections().then(
-      (rejections) => {
+    this.#again.ask(() => this.rejections(), {
+      done: (rejections) => {
         const notices: Notices = [];
         this.#rejected.notify(rejections, notices);
         tell(notices);
       },
-      // A client that is closed has none, and another worker is asked again.
-      () => undefined,
-    );
+      failed: () => undefined,
+    });
+  }
+
+  /** The worker has ended. Whoever is told of something that is not live any more sees the same of all others. */
+  #down({ code, message }: TidewireError): void {
+    this.#again.forget();
+    const notices: Notices = [];
+    for (const subscription of this.#subscriptions.values()) subscription.down(notices);
+    for (const watch of this.#watches.values()) watch.down(notices);
+    this.#status = { ...this.#status, word: "error", reason: { code, message } };
+    this.#statuses.notify(this.#status, notices);
+    tell(notices);
   }
 
   #ended(error: TidewireError, isClosed: boolean): void {
     this.#stopWaking();
-    for (const subscription of [...this.#subscriptions.values()]) subscription.end(error);
-    for (const watch of [...this.#watches.values()]) watch.close();
+    this.#again.forget();
+    const notices: Notices = [];
+    for (const subscription of [...this.#subscriptions.values()]) subscription.end(error, notices);
+    for (const watch of [...this.#watches.values()]) {
+      if (isClosed) watch.close();
+      else watch.end(error, notices);
+    }
     this.#fates.end(error);
     const reason = isClosed ? null : { code: error.code, message: error.message };
-    this.#show({ ...this.#status, word: isClosed ? "closed" : "error", reason });
+    this.#status = { ...this.#status, word: isClosed ? "closed" : "error", reason };
+    this.#statuses.notify(this.#status, notices);
+    tell(notices);
     for (const listeners of [this.#statuses, this.#incidents, this.#rejected]) listeners.clear();
   }
+}
+
+/** Nothing can be stored then. */
+function isTrouble({ word }: Status): boolean {
+  return word === "error" || word === "disk_full";
 }
 
 /** Stands for a write that is not known. */

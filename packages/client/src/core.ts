@@ -206,6 +206,8 @@ export interface Core {
   run(handle: string, statement: CoreStatement): Promise<CoreRows & { rowsAffected: number }>;
   commit(handle: string): Promise<CoreWrote>;
   rollback(handle: string): void;
+  /** Rejects with why it is over by itself, as soon as it is; is fulfilled when it was committed or rolled back. */
+  over(handle: string): Promise<void>;
   pending(): Promise<CorePending>;
   mutation(id: number): Promise<CoreWrote | undefined>;
   cancel(id: number): Promise<boolean>;
@@ -235,11 +237,4 @@ export interface Core {
   diagnose(): Promise<object>;
   close(): Promise<void>;
   signOut(data: "keep" | "wipe", discardPending: boolean): Promise<void>;
-}
-
-/** What the WebAssembly's module exports. */
-export interface Wasm {
-  /** Makes it ready. It is called once. */
-  default(from: { module_or_path: WebAssembly.Module }): Promise<unknown>;
-  Core: { open(config: CoreConfig, host: CoreHost): Promise<Core> };
 }

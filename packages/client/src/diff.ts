@@ -44,30 +44,92 @@ export function allInserted(key: readonly string[], rows: number): Diff {
   return { key, removed: [], inserted, updated: [], moved: [] };
 }
 
+/** Nothing is new. */
+export function unchanged(key: readonly string[]): Diff {
+  return allInserted(key, 0);
+}
+
 /** What two differences are together, the second after the first. The numbers are those of the rows. */
 export function together(first: Diff, second: Diff, before: number, between: number, after: number): Diff {
   const [early, late] = [origins(first, before, between), origins(second, between, after)];
   const changed = new Set(second.updated.map(({ to }) => to));
   const changedBefore = new Set(first.updated.map(({ to }) => to));
+  const from = late.map((middle) => (middle < 0 ? -1 : (early[middle] as number)));
+  const isChanged = (to: number): boolean => changed.has(to) || changedBefore.has(late[to] as number);
+  return fromOrigins(second.key, from, before, isChanged);
+}
+
+/**
+ * Finds rows again in a list that was made without knowing them: by the columns of the key, or without any by all that
+ * they are. Those that are equal are the objects of before, and when all are, the list is, too.
+ */
+export function align<R extends object>(
+  key: readonly string[],
+  before: readonly R[],
+  after: readonly R[],
+): { rows: readonly R[]; diff: Diff } {
+  const places = new Map<string, number[]>();
+  // From the end, so that of several that are the same the first is found first.
+  for (let at = before.length - 1; at >= 0; at -= 1) {
+    const name = nameOf(before[at] as R, key);
+    const known = places.get(name);
+    if (known) known.push(at);
+    else places.set(name, [at]);
+  }
+  const from = new Int32Array(after.length).fill(-1);
+  const rows = after.map((row, to) => {
+    const place = places.get(nameOf(row, key))?.pop();
+    if (place === undefined) return row;
+    from[to] = place;
+    const known = before[place] as R;
+    return key.length === 0 || nameOf(known, []) === nameOf(row, []) ? known : row;
+  });
+  const diff = fromOrigins(key, from, before.length, (to) => rows[to] !== before[from[to] as number]);
+  const isSame = rows.length === before.length && rows.every((row, at) => row === before[at]);
+  return { rows: isSame ? before : rows, diff };
+}
+
+/** The difference, where it is known of each row from which place it comes, or that it is new (-1). */
+function fromOrigins(
+  key: readonly string[],
+  from: Int32Array,
+  before: number,
+  isChanged: (to: number) => boolean,
+): Diff {
   const inserted: number[] = [];
   const updated: FromTo[] = [];
   const stays: FromTo[] = [];
   const isKept = new Uint8Array(before);
-  for (let to = 0; to < after; to += 1) {
-    const middle = late[to] as number;
-    const from = middle < 0 ? -1 : (early[middle] as number);
-    if (from < 0) {
+  from.forEach((place, to) => {
+    if (place < 0) {
       inserted.push(to);
-      continue;
+      return;
     }
-    isKept[from] = 1;
-    stays.push({ from, to });
-    if (changed.has(to) || changedBefore.has(middle)) updated.push({ from, to });
-  }
+    isKept[place] = 1;
+    stays.push({ from: place, to });
+    if (isChanged(to)) updated.push({ from: place, to });
+  });
   const removed: number[] = [];
-  for (let from = 0; from < before; from += 1) if (isKept[from] === 0) removed.push(from);
+  for (let place = 0; place < before; place += 1) if (isKept[place] === 0) removed.push(place);
   const isInOrder = longestInOrder(stays);
-  return { key: second.key, removed, inserted, updated, moved: stays.filter((_, at) => !isInOrder[at]) };
+  return { key, removed, inserted, updated, moved: stays.filter((_, at) => !isInOrder[at]) };
+}
+
+/** A text that two rows have in common exactly when they are equal in these columns, or in all without any. */
+function nameOf(row: object, key: readonly string[]): string {
+  const values = row as Record<string, unknown>;
+  const names = key.length === 0 ? Object.keys(values) : key;
+  return names.map((name) => `${sized(name)}${sized(textOf(values[name]))}`).join("");
+}
+
+function textOf(value: unknown): string {
+  if (value instanceof Uint8Array) return `bytes ${value.join()}`;
+  return `${typeof value} ${Object.is(value, -0) ? "-0" : String(value)}`;
+}
+
+/** So that where one ends does not depend on what is in it. */
+function sized(text: string): string {
+  return `${text.length}:${text}`;
 }
 
 /**

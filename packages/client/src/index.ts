@@ -5,8 +5,8 @@
  * | --- | --- |
  * | what applications call | `client.ts`, `subscription.ts`, `watch.ts`, `diff.ts`, `mutation.ts`, `statements.ts`, `transaction.ts`, `rejection.ts`, `values.ts` |
  * | how a client is set up, and how it is | `options.ts`, `status.ts`, `errors.ts` |
- * | the worker, and the calls to it | `link.ts`, `messages.ts`, `worker.ts`, `program.ts`, `surroundings.ts` |
- * | what the WebAssembly gives | `core.ts` |
+ * | the worker, and the calls to it | `link.ts`, `again.ts`, `messages.ts`, `worker.ts`, `program.ts`, `surroundings.ts` |
+ * | what the WebAssembly gives | `core.ts`, `wasm.ts` |
  */
 
 export { createClient, type Position, type RemoteAnswer, type TidewireClient } from "./client.js";

@@ -32,6 +32,9 @@ const NO_SCRIPT =
 /** Calls that may have stored something by the time that their answer is lost. */
 const WRITES = new Set<keyof Core>(["write", "commit", "retry", "discard", "cancel", "signOut"]);
 
+/** Calls in a transaction, which goes with its worker. */
+const STEPS = new Set<keyof Core>(["begin", "run", "over"]);
+
 /** Who uses a link. */
 export interface LinkUser {
   token(): Promise<string>;
@@ -48,6 +51,8 @@ export interface LinkUser {
 interface Call {
   op: keyof Core;
   args: unknown[];
+  /** It goes to a worker now, and to no other one. */
+  onPosted: (() => void) | undefined;
   resolve(value: unknown): void;
   reject(error: TidewireError): void;
 }
@@ -60,6 +65,7 @@ export class Link {
   #isFirst = true;
   /** Why there will be no worker any more. */
   #ended: TidewireError | undefined;
+  #isClosed = false;
   #failures = 0;
   #openedAt = 0;
   #restart: ReturnType<typeof setTimeout> | undefined;
@@ -81,6 +87,11 @@ export class Link {
 
   get ended(): TidewireError | undefined {
     return this.#ended;
+  }
+
+  /** Whether it has ended because the application wanted it to. */
+  get isClosed(): boolean {
+    return this.#isClosed;
   }
 
   /** Another number for each worker that takes the place of one that has ended. */
@@ -123,12 +134,21 @@ export class Link {
    * when there will be none.
    */
   call<Op extends keyof Core>(op: Op, ...args: Parameters<Core[Op]>): Promise<Awaited<ReturnType<Core[Op]>>> {
+    return this.callIn(undefined, op, ...args);
+  }
+
+  /** The same, and says when it goes to a worker: until then none has to do with it. */
+  callIn<Op extends keyof Core>(
+    onPosted: (() => void) | undefined,
+    op: Op,
+    ...args: Parameters<Core[Op]>
+  ): Promise<Awaited<ReturnType<Core[Op]>>> {
     return new Promise((resolve, reject) => {
       if (this.#ended) {
         reject(this.#ended);
         return;
       }
-      const call: Call = { op, args, resolve: resolve as (value: unknown) => void, reject };
+      const call: Call = { op, args, onPosted, resolve: resolve as (value: unknown) => void, reject };
       if (this.#isOpen) this.#send(call);
       else this.#queue.push(call);
     });
@@ -237,14 +257,13 @@ export class Link {
     this.#generation += 1;
     const lost = [...this.#pending.values()];
     this.#pending.clear();
-    for (const { op, reject } of lost) {
-      reject(WRITES.has(op) ? unknownOutcome(error) : error);
-    }
+    for (const { op, reject } of lost) reject(lostWith(op, error, this.#ended !== undefined));
   }
 
   #end(error: TidewireError, isClosed = false): void {
     if (this.#ended) return;
     this.#ended = error;
+    this.#isClosed = isClosed;
     clearTimeout(this.#restart);
     this.#stop(error);
     const queue = this.#queue;
@@ -257,6 +276,7 @@ export class Link {
     this.#lastCall += 1;
     const id = this.#lastCall;
     this.#pending.set(id, call);
+    call.onPosted?.();
     try {
       this.#post(this.#worker, { type: "call", id, op: call.op, args: call.args });
     } catch (error) {
@@ -283,9 +303,19 @@ export class Link {
   }
 }
 
-function unknownOutcome(error: TidewireError): TidewireError {
-  return new TidewireError(
-    error.code,
-    `${error.message}. Whether this was done is not known: look at the rows, and at pending(), before it is done again`,
-  );
+/** What a call is told whose answer is lost. */
+function lostWith(op: keyof Core, error: TidewireError, isLast: boolean): TidewireError {
+  const { code, message } = error;
+  if (WRITES.has(op)) {
+    const what = "Whether this was done is not known: look at the rows, and at pending(), before it is done again";
+    return new TidewireError(code, `${message}. ${what}`);
+  }
+  if (op === "remote") {
+    const what = "Whether the server has done this is not known: ask it for the rows before a write is done again";
+    return new TidewireError(code, `${message}. ${what}`);
+  }
+  if (STEPS.has(op) && !isLast) {
+    return new TidewireError(code, `${message}. The transaction is undone: start it again`);
+  }
+  return error;
 }

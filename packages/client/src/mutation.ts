@@ -1,5 +1,6 @@
 /** What became of a write. */
 
+import type { Again } from "./again.js";
 import type { CoreMutationState, CoreWrote } from "./core.js";
 import { TidewireError, codeOf, type ErrorCode } from "./errors.js";
 import type { Link } from "./link.js";
@@ -28,21 +29,21 @@ export type MutationState =
 /** How something is written. */
 export interface WriteOptions {
   /** Fails at once with `offline` where there is no connection, and is never sent later. */
-  online?: boolean;
+  online?: boolean | undefined;
   /** Writes of one queue are sent one after the other, each when the one before it is decided. */
-  queue?: string;
+  queue?: string | undefined;
   /** `hold`: when a write of the queue is rejected, the later ones wait until that is dealt with. */
-  onReject?: "hold" | "continue";
+  onReject?: "hold" | "continue" | undefined;
   /**
    * `unchanged`: it is rejected with `conflict` where the server has other values than were shown here before, in the
    * columns that this device has of the rows which are changed or deleted; what is declared `MERGE ADD` may differ.
    */
-  expect?: "anything" | "unchanged";
+  expect?: "anything" | "unchanged" | undefined;
   /**
    * The id of a write whose place this one takes, in one step: of one that was rejected, which is dealt with so, or
    * of one that waits and has not left the device. Another one is refused with `conflict`, and stays.
    */
-  replaces?: number;
+  replaces?: number | undefined;
 }
 
 /** What a write has done here, and what becomes of it. It is stored on this device; to drop this changes nothing. */
@@ -139,14 +140,16 @@ export class Fate {
 /** The writes of this page that are not decided. */
 export class Fates {
   readonly #link: Link;
+  readonly #again: Again;
   readonly #undecided = new Map<number, Fate>();
   /** Writes that the core was asked for, and has not answered. */
   #asked = 0;
   /** What was told of writes whose answer was still on its way. */
   readonly #early = new Map<number, MutationState>();
 
-  constructor(link: Link) {
+  constructor(link: Link, again: Again) {
     this.#link = link;
+    this.#again = again;
   }
 
   /** Makes a handle of what the core answers. */
@@ -180,16 +183,15 @@ export class Fates {
         "internal",
         "the worker has stopped, and this write is not known any more: look at the rows before it is done again",
       );
-      this.#link.call("mutation", id).then(
-        (wrote) => {
+      this.#again.ask(() => this.#link.call("mutation", id), {
+        done: (wrote) => {
           const notices: Notices = [];
           if (wrote) this.apply(id, wrote.state, notices);
           else if (this.#undecided.delete(id)) fate.end(gone);
           tell(notices);
         },
-        // It is asked again when that worker has ended, too.
-        () => undefined,
-      );
+        failed: () => undefined,
+      });
     }
   }
 

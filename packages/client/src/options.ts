@@ -21,20 +21,29 @@ export interface ClientOptions {
    */
   token: () => Promise<string> | string;
   /** By which the replica of this server is known, whatever its address is. Without it that is the first address. */
-  name?: string;
+  name?: string | undefined;
   /** The number of the application's own version: the server may ask for a newer one, with `update_required`. */
-  appVersion?: number;
+  appVersion?: number | undefined;
   /**
    * How often each subscription is compared with the server by itself, in time that the client runs: 24 hours without;
    * `null` is never.
    */
-  verifyEvery?: number | null;
+  verifyEvery?: number | null | undefined;
   /** How long a server that is there may owe something before the connection is made anew: a minute without. */
-  stalledAfter?: number;
+  stalledAfter?: number | undefined;
   /** Whether the browser is asked not to clear the replica by itself; it is, without. Some ask the user. */
-  persist?: boolean;
+  persist?: boolean | undefined;
   /** Takes lines for a log. None has the value of a row or a token in it. */
-  log?: (level: LogLevel, line: string) => void;
+  log?: ((level: LogLevel, line: string) => void) | undefined;
+}
+
+/** Asks the application for a token. Rejects with `invalid_request` when it gives something else. */
+export async function tokenOf({ token }: ClientOptions): Promise<string> {
+  // The types say so, and not every application has them.
+  const given: unknown = await token();
+  if (typeof given === "string") return given;
+  const what = given === null ? "null" : typeof given;
+  throw invalid(`the token callback has returned ${what}: return the token, as a string`);
 }
 
 /** Makes the options ready for the worker. Throws `invalid_request`. */

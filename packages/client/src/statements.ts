@@ -3,12 +3,12 @@
 import type { CoreColumns, CoreStatement, CoreWriteOptions } from "./core.js";
 import { invalid } from "./errors.js";
 import type { WriteOptions } from "./mutation.js";
-import { type Columns, type Param, toColumns, toParams, toValue } from "./values.js";
+import { type Columns, type Param, toColumns, toParams, toText, toValue } from "./values.js";
 
 /** One statement of a batch. A text is SQL without parameters. */
 export type Statement =
   | string
-  | { readonly sql: string; readonly params?: readonly Param[] }
+  | { readonly sql: string; readonly params?: readonly Param[] | undefined }
   | { readonly insert: string; readonly values: Columns }
   | { readonly update: string; readonly key: Columns; readonly set: Changes }
   | { readonly delete: string; readonly key: Columns };
@@ -40,8 +40,8 @@ export function add(amount: number | bigint): Add {
 
 /** Makes a statement ready for the worker. Throws `invalid_request`. */
 export function toStatement(statement: Statement): CoreStatement {
-  if (typeof statement === "string") return { sql: statement };
-  if ("sql" in statement) return { sql: statement.sql, params: toParams(statement.params) };
+  if (typeof statement === "string") return { sql: toText(statement, "the SQL") };
+  if ("sql" in statement) return { sql: toText(statement.sql, "the SQL"), params: toParams(statement.params) };
   if ("insert" in statement) return { insert: statement.insert, values: toColumns(statement.values) };
   if ("update" in statement) {
     return { update: statement.update, key: toColumns(statement.key), ...toChanges(statement.set) };

@@ -9,7 +9,7 @@ import { fromMicroseconds } from "./values.js";
  *
  * | word | |
  * | --- | --- |
- * | `paused` | the application does not want a connection |
+ * | `paused` | the application does not want a connection: it was paused, or suspended |
  * | `offline` | there is none for now; it is tried again and again |
  * | `connecting` | the first one is being made since the client was created or resumed |
  * | `connected` | there is one, and everything that is subscribed to is here and live |

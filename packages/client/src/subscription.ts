@@ -1,5 +1,6 @@
 /** What is kept in step with the server. */
 
+import type { Again } from "./again.js";
 import type { CoreSubscribeOptions, CoreSubscriptionView, CoreValue } from "./core.js";
 import { TidewireError, invalid } from "./errors.js";
 import type { Link } from "./link.js";
@@ -9,14 +10,14 @@ import { type Progress, toProgress } from "./status.js";
 /** How something is subscribed to. */
 export interface SubscribeOptions {
   /** Only the last born rows, so many of them; all without. */
-  fetchLast?: number;
+  fetchLast?: number | undefined;
   /** Most rows of one batch of the load; as the server likes without. */
-  batchRows?: number;
+  batchRows?: number | undefined;
   /**
    * How long it is kept when nobody asks for it any more, in milliseconds: 7 days without. Only time in which the
    * client runs counts. Where several ask for the same, the longest counts.
    */
-  ttl?: number;
+  ttl?: number | undefined;
 }
 
 /**
@@ -33,6 +34,7 @@ export class Subscription {
   /** @internal */
   readonly handle: string;
   readonly #link: Link;
+  readonly #again: Again;
   readonly #registry: Map<string, Subscription>;
   readonly #request: { sql: string; params: CoreValue[]; options: CoreSubscribeOptions };
   readonly #listeners = new Listeners<Subscription>();
@@ -47,6 +49,7 @@ export class Subscription {
   /** @internal */
   constructor(
     link: Link,
+    again: Again,
     registry: Map<string, Subscription>,
     handle: string,
     sql: string,
@@ -59,9 +62,16 @@ export class Subscription {
     if (batchRows !== undefined) asked.batchRows = batchRows;
     if (ttl !== undefined) asked.ttlMs = ttl;
     this.#link = link;
+    this.#again = again;
     this.#registry = registry;
     this.handle = handle;
     this.#request = { sql, params, options: asked };
+    if (link.ended) {
+      this.#error = link.ended;
+      this.#state = "idle";
+      this.#isOver = true;
+      return;
+    }
     registry.set(handle, this);
     if (link.isOpen) this.setUp();
   }
@@ -76,7 +86,7 @@ export class Subscription {
     return this.#progress;
   }
 
-  /** Why it is refused, if it is. */
+  /** Why it is refused, if it is; or why it cannot begin for now, which is tried again by itself. */
   get error(): TidewireError | null {
     return this.#error;
   }
@@ -103,6 +113,9 @@ export class Subscription {
   /** Makes its window wider by so many older rows. They come when the server sends them. */
   loadOlder(rows: number): void {
     this.#check();
+    if (!Number.isSafeInteger(rows) || rows < 0) {
+      throw invalid(`the number of rows is a whole number from 0 on, not ${rows}`);
+    }
     this.#link.tell("loadOlder", this.handle, rows);
   }
 
@@ -127,7 +140,7 @@ export class Subscription {
   release(): void {
     if (this.#isOver) return;
     if (this.#link.isOpen) this.#link.tell("release", this.handle);
-    this.#leave("the subscription was released");
+    this.#leaveNow("the subscription was released");
   }
 
   /** Ends it. Its rows leave the device, but for those that another subscription has. */
@@ -139,30 +152,38 @@ export class Subscription {
       this.#link.tell("subscribe", this.handle, sql, params, options);
     }
     this.#link.tell("unsubscribe", this.handle);
-    this.#leave("the subscription was ended");
+    this.#leaveNow("the subscription was ended");
   }
 
   /** @internal The core is open, and does not know it. */
   setUp(): void {
+    this.#again.ask(() => this.#ask(), {
+      done: (view) => {
+        if (view && !this.#isTold) this.#told(view);
+      },
+      failed: (error, isLater) => {
+        const state = isLater ? this.#state : "refused";
+        this.#told({ state, progress: this.#progress, error: null }, error);
+      },
+    });
+  }
+
+  /** Nothing is asked when nobody wants it any more. */
+  async #ask(): Promise<CoreSubscriptionView | undefined> {
+    if (this.#isOver) return undefined;
     const { sql, params, options } = this.#request;
-    const generation = this.#link.generation;
     this.#isTold = false;
-    this.#link.call("subscribe", this.handle, sql, params, options).then(
-      (view) => {
-        if (!this.#isTold) this.#told(view);
-      },
-      (error: TidewireError) => {
-        // When the worker has ended meanwhile it is set up again.
-        if (this.#link.ended || generation === this.#link.generation) {
-          this.#told({ state: "refused", progress: { rows: 0, remaining: null, fraction: null }, error: null }, error);
-        }
-      },
-    );
+    return await this.#link.call("subscribe", this.handle, sql, params, options);
   }
 
   /** @internal What the core says. */
   apply(view: CoreSubscriptionView, notices: Notices, error?: TidewireError): void {
     if (this.#isOver) return;
+    if (view.state === "idle") {
+      // Whoever else had it has ended it.
+      this.#leave("the subscription was ended", notices);
+      return;
+    }
     this.#isTold = true;
     this.#state = view.state;
     this.#progress = toProgress(view.progress);
@@ -171,10 +192,17 @@ export class Subscription {
     this.#listeners.notify(this, notices);
   }
 
+  /** @internal The worker has ended: what was here is as of now. */
+  down(notices: Notices): void {
+    if (this.#state !== "live") return;
+    this.#state = "behind";
+    this.#listeners.notify(this, notices);
+  }
+
   /** @internal There will be nothing more. */
-  end(error: TidewireError): void {
+  end(error: TidewireError, notices: Notices): void {
     this.#error = error;
-    this.#leave(error.message, error);
+    this.#leave(error.message, notices, error);
   }
 
   #told(view: CoreSubscriptionView, error?: TidewireError): void {
@@ -195,17 +223,21 @@ export class Subscription {
     this.#waiting.clear();
   }
 
-  #leave(why: string, error = new TidewireError("cancelled", `${why}: subscribe again`)): void {
+  #leaveNow(why: string): void {
+    const notices: Notices = [];
+    this.#leave(why, notices);
+    tell(notices);
+  }
+
+  #leave(why: string, notices: Notices, error = new TidewireError("cancelled", `${why}: subscribe again`)): void {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#registry.delete(this.handle);
     this.#state = "idle";
-    for (const { reject } of this.#waiting) reject(error);
+    for (const { reject } of this.#waiting) notices.push(() => reject(error));
     this.#waiting.clear();
-    const notices: Notices = [];
     this.#listeners.notify(this, notices);
-    tell(notices);
-    this.#listeners.clear();
+    notices.push(() => this.#listeners.clear());
   }
 
   #check(): void {

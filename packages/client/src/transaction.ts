@@ -5,7 +5,7 @@ import { TidewireError } from "./errors.js";
 import type { Link } from "./link.js";
 import type { Fates, Mutation, WriteOptions } from "./mutation.js";
 import { type Changes, toStatement, toWriteOptions } from "./statements.js";
-import { type Columns, type Param, type Row, toColumns, toParams, toRows } from "./values.js";
+import { type Columns, type Param, type Row, toColumns, toParams, toRows, toText } from "./values.js";
 
 /** What a transaction has come to. */
 export interface Committed<T> {
@@ -24,25 +24,26 @@ export interface Committed<T> {
 export class Transaction {
   readonly #link: Link;
   readonly #handle: string;
-  readonly #generation: number;
-  #isOver = false;
+  /** The worker that has it, once one has. */
+  #generation: number | undefined;
+  /** Why nothing more is done in it. */
+  #over: TidewireError | undefined;
 
   /** @internal */
   constructor(link: Link, handle: string) {
     this.#link = link;
     this.#handle = handle;
-    this.#generation = link.generation;
   }
 
   /** Runs a statement; SAVEPOINT, RELEASE and ROLLBACK TO, too. Says how many rows it has written. */
   async execute(sql: string, params?: readonly Param[]): Promise<number> {
-    const { rowsAffected } = await this.#run({ sql, params: toParams(params) });
+    const { rowsAffected } = await this.#run({ sql: toText(sql, "the SQL"), params: toParams(params) });
     return rowsAffected;
   }
 
   /** Reads, with what this transaction has written. */
   async query<R extends object = Row>(sql: string, params?: readonly Param[]): Promise<R[]> {
-    const { columns, rows } = await this.#run({ query: sql, params: toParams(params) });
+    const { columns, rows } = await this.#run({ query: toText(sql, "the SQL"), params: toParams(params) });
     return toRows<R>(columns, rows);
   }
 
@@ -69,24 +70,32 @@ export class Transaction {
     await this.#run({ expect: table, key: toColumns(key), values: toColumns(values) });
   }
 
-  /** @internal Nothing more is done in it. */
-  leave(): void {
-    this.#isOver = true;
+  /** @internal It goes to a worker. */
+  enter(): void {
+    this.#generation = this.#link.generation;
   }
 
-  /** @internal Whether its worker still lives. */
+  /** @internal Nothing more is done in it. */
+  leave(why = cancelled(OVER)): void {
+    this.#over = why;
+  }
+
+  /** @internal Whether the worker has ended that had it. */
   get isLost(): boolean {
-    return this.#generation !== this.#link.generation;
+    return this.#generation !== undefined && this.#generation !== this.#link.generation;
   }
 
   async #run(statement: CoreStatement) {
-    if (this.#isOver) throw over(OVER);
-    if (this.isLost) throw this.#link.ended ?? over(STOPPED);
+    if (this.#over) throw this.#over;
+    if (this.isLost) throw this.#link.ended ?? cancelled(STOPPED);
     return await this.#link.call("run", this.#handle, statement);
   }
 }
 
-/** Runs a function in a transaction. What it throws undoes everything, and is thrown again. */
+/**
+ * Runs a function in a transaction. What it throws undoes everything, and is thrown again. When the transaction is over
+ * before its function is, nobody waits for that.
+ */
 export async function transact<T>(
   link: Link,
   fates: Fates,
@@ -94,27 +103,39 @@ export async function transact<T>(
   run: (tx: Transaction) => Promise<T> | T,
   options: WriteOptions,
 ): Promise<Committed<T>> {
-  const begun = link.call("begin", handle, toWriteOptions(options));
-  // It is looked at below, also when the function throws before.
-  begun.catch(() => undefined);
   const tx = new Transaction(link, handle);
+  const begun = link.callIn(() => tx.enter(), "begin", handle, toWriteOptions(options));
+  const over = link.call("over", handle);
+  /** Why it is over, when it has not ended here. */
+  let why: TidewireError | undefined;
+  const given = new Promise<never>((_, reject) => {
+    const end = (error: TidewireError): void => {
+      why ??= error;
+      reject(why);
+    };
+    begun.catch(end);
+    over.catch(end);
+  });
+  // It is looked at below, also when the function throws before.
+  given.catch(() => undefined);
   let value: T;
   try {
-    value = await run(tx);
+    value = await Promise.race([(async () => await run(tx))(), given]);
+    await Promise.race([begun, given]);
+    if (tx.isLost) throw link.ended ?? cancelled(STOPPED);
   } catch (error) {
-    tx.leave();
+    tx.leave(why);
+    // Also one that is over by itself, so that the core forgets it, and one that waits for a worker.
     if (!tx.isLost) link.tell("rollback", handle);
     throw error;
   }
   tx.leave();
-  await begun;
-  if (tx.isLost) throw link.ended ?? over(STOPPED);
   return { value, mutation: await fates.mutation(link.call("commit", handle)) };
 }
 
 const OVER = "the transaction is over: await what is done in it before its function returns";
 const STOPPED = "the worker has stopped, and the transaction is undone: start it again";
 
-function over(message: string): TidewireError {
+function cancelled(message: string): TidewireError {
   return new TidewireError("cancelled", message);
 }

@@ -14,6 +14,8 @@ import { invalid, messageOf } from "./errors.js";
  * | TEXT, JSON, UUID | `string` |
  * | BYTES | `Uint8Array` |
  * | TIMESTAMP | microseconds since 1970, UTC: {@link toDate} makes a `Date` of it |
+ *
+ * {@link TidewireClient.remote} gives a BOOLEAN as `true` or `false`: there it comes from the server.
  */
 export type Value = null | boolean | number | bigint | string | Uint8Array;
 
@@ -23,7 +25,7 @@ export type Row = { readonly [column: string]: Value };
 /**
  * What may be given for a value: besides {@link Value} a `Date`, which is whole microseconds since 1970;
  * an `ArrayBuffer` or a view of one, which is its bytes; and a plain object or an array, which is its JSON.
- * `undefined` is NULL.
+ * `undefined` is NULL. All of them are taken as they are at the call: to change one later changes nothing.
  */
 export type Param = null | undefined | boolean | number | bigint | string | object;
 
@@ -57,8 +59,9 @@ export function toValue(value: Param, what: string): CoreValue {
     case "boolean":
     case "number":
     case "bigint":
-    case "string":
       return value;
+    case "string":
+      return toText(value, what);
     case "object":
       return value === null ? null : fromObject(value, what);
     default:
@@ -66,17 +69,37 @@ export function toValue(value: Param, what: string): CoreValue {
   }
 }
 
+/**
+ * A text that can be stored. Half of a character, as cutting a text in the middle of one leaves it, would become
+ * another character on its way.
+ */
+export function toText(text: string, what: string): string {
+  if (typeof text !== "string") throw invalid(`${what} is a ${typeof text}: give a string`);
+  if (!isWellFormed(text)) {
+    throw invalid(`${what} has half of a surrogate pair in it: do not cut a text within a character, or give bytes`);
+  }
+  return text;
+}
+
+/** Browsers of before 2023 cannot tell, but `encodeURIComponent` throws then. */
+function isWellFormed(text: string & { isWellFormed?: () => boolean }): boolean {
+  if (text.isWellFormed) return text.isWellFormed();
+  try {
+    encodeURIComponent(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 function fromObject(value: object, what: string): CoreValue {
   if (value instanceof Date) {
     if (Number.isNaN(value.getTime())) throw invalid(`${what} is a Date without a time: give a valid one`);
-    return value;
+    return new Date(value.getTime());
   }
-  if (value instanceof ArrayBuffer) return new Uint8Array(value);
-  if (ArrayBuffer.isView(value)) {
-    const bytes = new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
-    // A view is sent with all that it is a view of, so what is part of more is copied first.
-    return bytes.byteLength === value.buffer.byteLength && value instanceof Uint8Array ? value : bytes.slice();
-  }
+  // The call may wait for the worker, so what can be changed is copied. A view is sent with all that it is a view of.
+  if (value instanceof ArrayBuffer) return new Uint8Array(value).slice();
+  if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength).slice();
   if (Array.isArray(value) || isPlain(value)) {
     try {
       return JSON.stringify(value);

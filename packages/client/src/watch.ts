@@ -1,7 +1,7 @@
 /** Live results of local queries. */
 
 import type { CoreResult, CoreValue } from "./core.js";
-import { type Diff, allInserted, toDiff, together } from "./diff.js";
+import { type Diff, align, allInserted, toDiff, together, unchanged } from "./diff.js";
 import { TidewireError } from "./errors.js";
 import type { Link } from "./link.js";
 import { type Notices, type Unsubscribe, tell } from "./listeners.js";
@@ -15,7 +15,7 @@ export interface WatchOptions {
    * are compared as wholes. Where a column is not in the result, or two rows have the same values in them, the result
    * has an error, and the rows before.
    */
-  key?: readonly string[];
+  key?: readonly string[] | undefined;
 }
 
 /**
@@ -53,7 +53,8 @@ interface Consumer<R extends object> {
  * A query that is run again whenever its result may be another one: see {@link TidewireClient.watch}.
  *
  * It runs as long as somebody is given results, by {@link Watch.onResult} or a `for await` loop, and begins again
- * with the next one.
+ * with the next one. When the client cannot go on, everybody is given a last result that says why, with the rows
+ * before, also who comes later; loops end then.
  */
 export class Watch<R extends object = Row> implements AsyncIterable<WatchResult<R>> {
   readonly #link: Link;
@@ -63,8 +64,10 @@ export class Watch<R extends object = Row> implements AsyncIterable<WatchResult<
   readonly #consumers = new Set<Consumer<R>>();
   #handle: string | undefined;
   #result: WatchResult<R> | undefined;
-  /** What the worker has told last: the next result builds on it. */
-  #base: { columns: string; rows: readonly R[] } = { columns: "", rows: [] };
+  /** The rows that the worker has told last: the next result builds on them. */
+  #base: readonly R[] = [];
+  /** The worker knows nothing yet of the rows that are shown. */
+  #isAnew = false;
   #isClosed = false;
 
   /** @internal */
@@ -89,11 +92,12 @@ export class Watch<R extends object = Row> implements AsyncIterable<WatchResult<
 
   /** Calls back with the result that is there, and with each further one. */
   onResult(callback: (result: WatchResult<R>) => void): Unsubscribe {
+    let isWanted = true;
     const consumer: Consumer<R> = {
       seen: undefined,
       missed: undefined,
       given: () => {
-        const result = this.#next(consumer);
+        const result = isWanted && this.#next(consumer);
         if (result) callback(result);
       },
       ended: () => undefined,
@@ -101,13 +105,19 @@ export class Watch<R extends object = Row> implements AsyncIterable<WatchResult<
     this.#join(consumer);
     // Not before this has returned, so that the caller has what ends it.
     if (this.#result) queueMicrotask(() => consumer.given());
-    return () => this.#leave(consumer);
+    return () => {
+      isWanted = false;
+      this.#leave(consumer);
+    };
   }
 
   /** Whoever is slow gets the latest result, with all that is new since the one before. To leave the loop ends it. */
   [Symbol.asyncIterator](): AsyncIterator<WatchResult<R>, undefined> {
     let wake: (() => void) | undefined;
     let isOver = false;
+    let hasLeft = false;
+    // The end of what was asked last: who asks twice at once is given one after the other.
+    let last: Promise<unknown> = Promise.resolve();
     const consumer: Consumer<R> = {
       seen: undefined,
       missed: undefined,
@@ -118,17 +128,22 @@ export class Watch<R extends object = Row> implements AsyncIterable<WatchResult<
       },
     };
     this.#join(consumer);
+    const next = async (): Promise<IteratorResult<WatchResult<R>, undefined>> => {
+      for (;;) {
+        const value = hasLeft ? undefined : this.#next(consumer);
+        if (value) return { done: false, value };
+        if (hasLeft || isOver) return { done: true, value: undefined };
+        await new Promise<void>((resolve) => (wake = resolve));
+      }
+    };
     return {
-      next: async () => {
-        for (;;) {
-          const value = this.#next(consumer);
-          if (value) return { done: false, value };
-          if (isOver || this.#isClosed) return { done: true, value: undefined };
-          await new Promise<void>((resolve) => (wake = resolve));
-        }
+      next: () => {
+        const result = last.then(next);
+        last = result;
+        return result;
       },
       return: async () => {
-        isOver = true;
+        hasLeft = true;
         wake?.();
         this.#leave(consumer);
         return { done: true, value: undefined };
@@ -141,38 +156,64 @@ export class Watch<R extends object = Row> implements AsyncIterable<WatchResult<
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#stop();
+    this.#result = undefined;
     for (const consumer of this.#consumers) consumer.ended();
     this.#consumers.clear();
   }
 
   /** @internal The core is open, and does not know it. */
   setUp(): void {
-    this.#base = { columns: "", rows: [] };
+    this.#base = [];
+    this.#isAnew = this.#result !== undefined;
     const { sql, params, key } = this.#query;
     const handle = this.#handle as string;
     this.#link.call("watch", handle, sql, params, ...(key ? [key] : [])).catch((error: TidewireError) => {
       // When the worker has ended it is set up again.
       if (handle !== this.#handle || !this.#link.isOpen) return;
       const notices: Notices = [];
-      this.#take({ rows: this.#base.rows, state: "loading", error, diff: allInserted([], 0) }, notices);
+      this.#take(this.#failed(error), notices);
       tell(notices);
+    });
+  }
+
+  /** @internal The worker has ended: what is shown is as of now. */
+  down(notices: Notices): void {
+    const shown = this.#result;
+    if (shown?.state === "live") this.#take({ ...shown, state: "behind", diff: unchanged(shown.diff.key) }, notices);
+  }
+
+  /** @internal There will be no worker any more: whoever is given results has to know. */
+  end(error: TidewireError, notices: Notices): void {
+    this.#take(this.#failed(error), notices);
+    if (this.#handle !== undefined) this.#registry.delete(this.#handle);
+    this.#handle = undefined;
+    notices.push(() => {
+      for (const consumer of this.#consumers) consumer.ended();
+      this.#consumers.clear();
     });
   }
 
   /** @internal What the core says. */
   apply(told: CoreResult, notices: Notices): void {
-    const before = this.#base.rows;
-    const columns = told.columns.join("\0");
-    const rows = this.#rows(told, before);
-    this.#base = { columns, rows };
-    const { state, error } = told;
+    const { state } = told;
+    const error = told.error && TidewireError.from(told.error);
+    const shown = this.#result;
+    let rows = this.#rows(told, this.#base);
     let diff = toDiff(told);
-    if (before !== this.#result?.rows && this.#result) {
+    if (this.#isAnew && shown) {
       // Another worker has begun from nothing, and the consumers have not.
-      const removed = this.#result.rows.map((_, at) => at);
-      diff = { ...diff, removed };
+      if (error) ({ rows, diff } = { rows: shown.rows, diff: unchanged(shown.diff.key) });
+      else ({ rows, diff } = align(diff.key, shown.rows, rows));
     }
-    this.#take({ rows, state, error: error && TidewireError.from(error), diff }, notices);
+    // With an error the worker still has what it had.
+    if (!error) [this.#base, this.#isAnew] = [rows, false];
+    this.#take({ rows, state, error, diff }, notices);
+  }
+
+  /** What is shown when there is no other result any more. */
+  #failed(error: TidewireError): WatchResult<R> {
+    const { rows, state, diff } = this.#result ?? { rows: [], state: "loading", diff: unchanged([]) };
+    return { rows, state: state === "live" ? "behind" : state, error, diff: unchanged(diff.key) };
   }
 
   #rows({ columns, order, fresh }: CoreResult, before: readonly R[]): readonly R[] {
@@ -221,8 +262,9 @@ export class Watch<R extends object = Row> implements AsyncIterable<WatchResult<
   }
 
   #join(consumer: Consumer<R>): void {
-    if (this.#isClosed || this.#link.ended) {
-      this.#isClosed = true;
+    const { ended, isClosed } = this.#link;
+    if (this.#isClosed || ended) {
+      if (ended && !isClosed && !this.#isClosed) this.#result ??= this.#failed(ended);
       consumer.ended();
       return;
     }
@@ -243,6 +285,6 @@ export class Watch<R extends object = Row> implements AsyncIterable<WatchResult<
     this.#registry.delete(this.#handle);
     this.#handle = undefined;
     this.#result = undefined;
-    this.#base = { columns: "", rows: [] };
+    this.#base = [];
   }
 }

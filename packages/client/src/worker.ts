@@ -5,8 +5,9 @@
 
 import * as tidewire from "../wasm/tidewire.js";
 
-import type { Core, CoreConfig, CoreError, CoreHost, Wasm } from "./core.js";
+import type { Core, CoreConfig, CoreError, CoreHost } from "./core.js";
 import type { FromWorker, ToWorker } from "./messages.js";
+import type { Wasm } from "./wasm.js";
 
 /** As much of the global scope of a dedicated worker as is used. */
 interface Scope {

@@ -2,10 +2,9 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { test } from "node:test";
 
-import { openClient, result, settle, workers } from "./fake.mjs";
+import { createdClient, error, LIVE, openClient, result, settle, started, workers } from "./fake.mjs";
 import { createClient, TidewireError, add } from "../dist/index.js";
 
-const OPTIONS = { url: "wss://sync.example.com", user: "ann", token: () => "t" };
 const WROTE = { id: 5, rowsAffected: 1, columns: [], rows: [], state: { state: "queued" } };
 
 test("it is imported where there is no browser, and says what is missing when a client is created", () => {
@@ -17,12 +16,11 @@ test("it is imported where there is no browser, and says what is missing when a 
 });
 
 test("calls wait until the core is open, and go in their order", async () => {
-  const client = createClient(OPTIONS);
+  const { client, worker } = await createdClient(createClient);
   const rows = client.query("SELECT 1 AS one");
   client.subscribe("SELECT * FROM a.b", [new Date(5)], { ttl: 1_000 });
   const insert = client.insert("a.b", { id: 1n, doc: { x: 1 }, raw: new Uint8Array([0, 1, 2]).subarray(1) });
   await settle();
-  const worker = workers.at(-1);
   assert.ok(worker.opened.module instanceof WebAssembly.Module);
   assert.equal(worker.opened.config.directory, "tidewire");
   assert.deepEqual(worker.calls, []);
@@ -32,29 +30,28 @@ test("calls wait until the core is open, and go in their order", async () => {
   assert.deepEqual(worker.call("subscribe").args, ["s1", "SELECT * FROM a.b", [new Date(5)], { ttlMs: 1_000 }]);
   const [[{ values }]] = worker.call("write").args;
   assert.deepEqual(values, { id: 1n, doc: '{"x":1}', raw: new Uint8Array([1, 2]) });
-  worker.answer("query", { columns: ["one"], rows: [[1]] });
+  await worker.answer("query", { columns: ["one"], rows: [[1]] });
   assert.deepEqual(await rows, [{ one: 1 }]);
   client.update("a.b", { id: 1 }, { n: add(2), body: undefined }).catch(() => undefined);
   assert.deepEqual(worker.call("write").args[0], [{ update: "a.b", key: { id: 1 }, set: { body: null }, add: { n: 2 } }]);
   const lost = assert.rejects(insert, { code: "invalid_request" });
-  await Promise.all([client.close(), settle().then(() => worker.answer("close"))]);
+  await Promise.all([client.close(), worker.answer("close")]);
   await lost;
   assert.ok(worker.isTerminated);
 });
 
 test("where it cannot be opened every call says why", async () => {
-  const client = createClient(OPTIONS);
+  const { client, worker } = await createdClient(createClient);
   const waiting = client.query("SELECT 1");
   const subscription = client.subscribe("SELECT * FROM a.b");
   const ready = subscription.ready();
-  await settle();
-  const error = { code: "update_required", message: "newer", documentation: "docs/ERRORS.md#x", retryAfterMs: null };
-  workers.at(-1).say({ type: "refused", error });
-  for (const call of [client.opened, waiting, ready, client.query("SELECT 2"), client.transaction(() => 1)]) {
+  worker.say({ type: "refused", error: error("update_required", "newer") });
+  const later = client.subscribe("SELECT * FROM a.c").ready();
+  for (const call of [client.opened, waiting, ready, later, client.query("SELECT 2"), client.transaction(() => 1)]) {
     await assert.rejects(call, (thrown) => thrown instanceof TidewireError && thrown.code === "update_required");
   }
   assert.equal(client.status.word, "error");
-  assert.ok(workers.at(-1).isTerminated);
+  assert.ok(worker.isTerminated);
 });
 
 test("everything of one step is applied before anybody is told", async (t) => {
@@ -116,28 +113,26 @@ test("a loop is given the latest result alone, and ends what it has begun", asyn
 test("a write that is decided before its answer has come is decided", async () => {
   const { client, worker } = await openClient(createClient);
   const write = client.execute("INSERT");
-  await settle();
+  await worker.posted("write");
   worker.emit({ type: "mutation", id: 5, state: { state: "accepted", seq: 7 } });
-  worker.answer("write", WROTE);
+  await worker.answer("write", WROTE);
   assert.deepEqual(await (await write).decided(), { state: "accepted", seq: 7 });
 });
 
 test("a trap ends the worker: what was under way fails, and the rest is set up again", async () => {
   const { client, worker } = await openClient(createClient);
   const subscription = client.subscribe("SELECT * FROM a.b");
-  worker.answer("subscribe", { state: "loading", progress: { rows: 0, remaining: null, fraction: null }, error: null });
   const results = [];
   client.watch("SELECT * FROM a").onResult((it) => results.push(it));
   worker.emit(result("w2", ["x"], [-1], [[1]], { inserted: [0] }));
   const done = client.execute("INSERT");
-  await settle();
-  worker.answer("write", WROTE);
+  await worker.answer("write", WROTE);
   const mutation = await done;
   const [write, read] = [client.execute("INSERT"), client.query("SELECT 1")];
   const transaction = client.transaction(async (tx) => {
     await tx.execute("INSERT");
   });
-  await settle();
+  await worker.posted("run");
   client.pause();
   worker.trap();
   await assert.rejects(write, ({ code, message }) => code === "internal" && /is not known/.test(message));
@@ -146,94 +141,77 @@ test("a trap ends the worker: what was under way fails, and the rest is set up a
   assert.equal(client.status.word, "error");
   assert.ok(worker.isTerminated);
   const later = client.query("SELECT 2 AS two");
-  await settle();
 
-  const next = workers.at(-1);
-  assert.notEqual(next, worker);
+  const next = await started(worker);
   // What the first one still says is nobody's.
   worker.emit(result("w2", ["x"], [], []));
   next.say({ type: "opened" });
   assert.deepEqual(next.calls.map(({ op }) => op), ["pause", "subscribe", "watch", "mutation", "query"]);
-  next.answer("query", { columns: ["two"], rows: [[2]] });
+  await next.answer("query", { columns: ["two"], rows: [[2]] });
   assert.deepEqual(await later, [{ two: 2 }]);
   next.emit(result("w2", ["x"], [-1, -1], [[1], [2]], { inserted: [0, 1] }));
-  assert.deepEqual(results.map(({ diff }) => [diff.removed, diff.inserted]), [[[], [0]], [[0], [0, 1]]]);
-  next.answer("mutation", { ...WROTE, state: { state: "accepted", seq: 9 } });
+  const told = results.map(({ state, diff }) => [state, diff.removed, diff.inserted]);
+  assert.deepEqual(told, [["live", [], [0]], ["behind", [], []], ["live", [], [1]]]);
+  await next.answer("mutation", { ...WROTE, state: { state: "accepted", seq: 9 } });
   assert.deepEqual(await mutation.decided(), { state: "accepted", seq: 9 });
-  next.emit({ type: "subscription", handle: subscription.handle, view: { state: "live", progress: { rows: 1, remaining: 0, fraction: 1 }, error: null } });
+  next.emit({ type: "subscription", handle: subscription.handle, view: LIVE });
   await subscription.ready();
   assert.equal(subscription.state, "live");
 });
 
-test("a worker that stops again and again is given up, and nothing waits for ever", async () => {
-  const { client } = await openClient(createClient);
-  const starts = workers.length;
-  const waiting = assert.rejects(client.waitForSync(), { code: "internal" });
-  for (let at = 0; at < 5; at += 1) {
-    const worker = workers.at(-1);
-    if (worker.isTerminated) break;
-    worker.trap();
-    // The pauses before the second and later starts are too long to wait for here.
-    if (at === 1) break;
-    await settle();
-  }
-  await waiting;
-  assert.equal(workers.length, starts + 1);
-  const queued = client.query("SELECT 1");
-  await client.close();
-  await assert.rejects(queued, { code: "invalid_request" });
-});
-
-test("what a transaction throws rolls it back, and is thrown again", async () => {
+test("a worker that stops again and again is given up, and nothing waits for ever", async (t) => {
   const { client, worker } = await openClient(createClient);
-  const own = new Error("no");
-  const undone = client.transaction(async (tx) => {
-    await tx.execute("DELETE");
-    throw own;
-  });
-  await settle();
-  worker.answer("begin");
-  worker.answer("run", { rowsAffected: 1, columns: [], rows: [] });
-  await assert.rejects(undone, (thrown) => thrown === own);
-  assert.deepEqual(worker.calls.map(({ op }) => op), ["begin", "run", "rollback"]);
-
-  const done = client.transaction(async (tx) => (await tx.query("SELECT 1 AS one"))[0].one);
-  await settle();
-  worker.answer("begin");
-  worker.answer("run", { rowsAffected: 0, columns: ["one"], rows: [[1]] });
-  await settle();
-  worker.answer("commit", { ...WROTE, id: null, state: { state: "local" } });
-  const { value, mutation } = await done;
-  assert.equal(value, 1);
-  assert.deepEqual(await mutation.decided(), { state: "local" });
+  const results = [];
+  client.watch("SELECT * FROM a").onResult((it) => results.push(it));
+  worker.emit(result("w1", ["x"], [-1], [[1]], { inserted: [0] }));
+  const ready = assert.rejects(client.subscribe("SELECT * FROM a.b").ready(), { code: "internal" });
+  const waiting = assert.rejects(client.waitForSync(), { code: "internal" });
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  worker.trap();
+  await waiting;
+  const queued = assert.rejects(client.query("SELECT 1"), { code: "internal" });
+  let last = worker;
+  for (const pause of [0, 250, 1_000, 4_000]) {
+    assert.equal(client.status.word, "error");
+    t.mock.timers.tick(pause);
+    last = await started(last);
+    last.trap();
+  }
+  await queued;
+  await ready;
+  t.mock.timers.tick(100_000);
+  assert.equal(workers.at(-1), last);
+  assert.ok(last.isTerminated);
+  assert.equal(client.status.word, "error");
+  assert.deepEqual(results.map(({ state, rows, error }) => [state, rows.length, error?.code]), [
+    ["live", 1, undefined],
+    ["behind", 1, undefined],
+    ["behind", 1, "internal"],
+  ]);
+  await assert.rejects(client.query("SELECT 1"), { code: "internal" });
+  await client.close();
 });
 
-test("tokens are asked of the page, and what is thrown is told", async () => {
-  let fails = false;
-  const token = () => {
-    if (fails) throw new Error("signed out");
-    return "the token";
-  };
+test("tokens are asked of the page, and what is thrown, or is none, is told", async () => {
+  let given = () => "the token";
+  const token = () => given();
   const { worker } = await openClient(createClient, { token });
   worker.say({ type: "token", id: 1 });
   await settle();
   assert.deepEqual(worker.token, { type: "token", id: 1, token: "the token" });
-  fails = true;
+  given = () => {
+    throw new Error("signed out");
+  };
   worker.say({ type: "token", id: 2 });
   await settle();
   assert.deepEqual(worker.token, { type: "no_token", id: 2, message: "signed out" });
-});
-
-test("a subscription that ends before the core is open is ended there, too", async () => {
-  const client = createClient(OPTIONS);
-  const released = client.subscribe("SELECT * FROM a.b");
-  released.release();
-  await assert.rejects(released.ready(), { code: "cancelled" });
-  client.subscribe("SELECT * FROM a.c").unsubscribe();
-  await settle();
-  const worker = workers.at(-1);
-  worker.say({ type: "opened" });
-  assert.deepEqual(worker.calls.map(({ op, args }) => `${op} ${args[1] ?? ""}`), ["subscribe SELECT * FROM a.c", "unsubscribe "]);
+  for (const none of [undefined, null, { text: () => "the token" }]) {
+    given = async () => none;
+    worker.say({ type: "token", id: 3 });
+    await settle();
+    assert.equal(worker.token.type, "no_token");
+    assert.match(worker.token.message, /has returned (undefined|null|object): return the token, as a string/);
+  }
 });
 
 test("a waiting call ends with the client", async () => {
@@ -242,10 +220,7 @@ test("a waiting call ends with the client", async () => {
   const loop = (async () => {
     for await (const _ of client.watch("SELECT 1"));
   })();
-  const end = client.signOut("keep");
-  await settle();
-  worker.answer("signOut");
-  await end;
+  await Promise.all([client.signOut("keep"), worker.answer("signOut")]);
   await assert.rejects(waiting, { code: "invalid_request" });
   await loop;
   assert.equal(client.status.word, "closed");

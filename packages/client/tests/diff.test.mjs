@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { applyDiff, together } from "../dist/diff.js";
+import { align, applyDiff, together } from "../dist/diff.js";
 
 /** Numbers that are the same in each run. */
 function random(seed) {
@@ -63,4 +63,38 @@ test("a list of another length is made anew", () => {
   const diff = { key: [], removed: [], inserted: [1], updated: [], moved: [] };
   assert.deepEqual(applyDiff([], ["a", "b"], diff, (row) => row.toUpperCase()), ["A", "B"]);
   assert.deepEqual(applyDiff(["x"], ["a", "b"], diff, (row) => row.toUpperCase()), ["x", "B"]);
+});
+
+test("rows that come again are found again, with a key and without", () => {
+  for (let seed = 1; seed <= 500; seed += 1) {
+    const draw = random(seed);
+    const before = next(next([], draw), draw);
+    const after = next(before, draw);
+    // As from somebody who knows nothing of the first ones.
+    const copy = after.map((row) => ({ ...row }));
+    for (const key of [["key"], []]) {
+      const { rows, diff } = align(key, before, copy);
+      assert.deepEqual(rows, after, `seed ${seed}`);
+      rows.forEach((row, at) => before.includes(after[at]) && assert.equal(row, after[at], `seed ${seed}`));
+      assert.deepEqual(applyDiff([...before], rows, diff, (row) => row), rows, `seed ${seed}`);
+      if (key.length > 0) {
+        const { moved, ...rest } = diffOf(before, after);
+        assert.deepEqual({ ...diff, moved }, { ...rest, moved }, `seed ${seed}`);
+      } else {
+        assert.deepEqual(diff.updated, [], `seed ${seed}`);
+      }
+    }
+  }
+});
+
+test("only what is equal is taken for the same", () => {
+  const values = [null, 0, -0, false, 0n, "0", "", "null", new Uint8Array([0]), new Uint8Array([]), "bytes 0"];
+  const before = values.map((value) => ({ value }));
+  const after = values.map((value) => ({ value: value instanceof Uint8Array ? value.slice() : value })).reverse();
+  const { rows, diff } = align([], before, after);
+  rows.forEach((row, at) => assert.equal(row, before[values.length - 1 - at]));
+  assert.deepEqual([diff.removed, diff.inserted], [[], []]);
+  // Where one value ends is not guessed from what is in it.
+  const [one, another] = [{ a: "1", b: "2bstring 3" }, { a: "1bstring 2", b: "3" }];
+  assert.deepEqual(align([], [one], [another]).diff.inserted, [0]);
 });

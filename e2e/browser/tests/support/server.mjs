@@ -15,7 +15,7 @@ const run = promisify(execFile);
 
 function binary() {
   const path = process.env.TIDEWIRE_BINARY;
-  if (!path) throw new Error("TIDEWIRE_BINARY is not set: `cargo xtask e2e` does it, or name the server program");
+  if (!path) throw new Error("TIDEWIRE_BINARY is not set: `cargo xtask test` does it, or name the server program");
   return path;
 }
 

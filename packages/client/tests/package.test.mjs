@@ -1,0 +1,63 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+
+const PACKAGE = fileURLToPath(new URL("..", import.meta.url));
+
+test("applications can be compiled without the DOM, and may give undefined for what they do not say", (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "tidewire-types-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const source = `
+    import { type ClientOptions, createClient, type Row, type WatchResult } from ${JSON.stringify(join(PACKAGE, "dist/index.js"))};
+    const options: ClientOptions = {
+      url: "https://sync.example.com", user: "ann", token: () => "t",
+      name: undefined, appVersion: undefined, verifyEvery: undefined, stalledAfter: undefined, persist: undefined, log: undefined,
+    };
+    export async function use(): Promise<readonly Row[]> {
+      const client = createClient(options);
+      client.subscribe("SELECT", undefined, { fetchLast: undefined, batchRows: undefined, ttl: undefined });
+      const watch = client.watch("SELECT", undefined, { key: undefined });
+      watch.onResult((result: WatchResult) => result.rows);
+      const write = { online: undefined, queue: undefined, onReject: undefined, expect: undefined, replaces: undefined };
+      await client.execute("INSERT", undefined, write);
+      await client.batch([{ sql: "INSERT", params: undefined }], undefined);
+      await client.remote("SELECT", undefined, { timeout: undefined });
+      await client.waitForSync({ timeout: undefined });
+      await client.signOut("keep", { discardPending: undefined });
+      return await client.query("SELECT");
+    }`;
+  writeFileSync(join(folder, "application.mts"), source);
+  const compilerOptions = {
+    target: "ES2022",
+    module: "NodeNext",
+    lib: ["ES2022"],
+    types: [],
+    strict: true,
+    exactOptionalPropertyTypes: true,
+    noEmit: true,
+  };
+  writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions, files: ["application.mts"] }));
+  const compiler = join(PACKAGE, "../node_modules/typescript/bin/tsc");
+  try {
+    execFileSync(process.execPath, [compiler, "-p", folder], { encoding: "utf8" });
+  } catch ({ stdout }) {
+    assert.fail(stdout);
+  }
+});
+
+test("what is published has its licences, and the files that its page fetches", () => {
+  const said = execFileSync("npm", ["pack", "--dry-run", "--json", "--silent"], { cwd: PACKAGE, encoding: "utf8" });
+  const files = JSON.parse(said)[0].files.map(({ path }) => path);
+  for (const file of ["LICENSE-APACHE", "LICENSE-MIT", "README.md", "dist/index.js", "dist/index.d.ts", "dist/worker.js"]) {
+    assert.ok(files.includes(file), `${file} is not in ${files}`);
+  }
+  const readme = readFileSync(join(PACKAGE, "README.md"), "utf8");
+  for (const file of ["dist/worker.js", "wasm/tidewire.js", "wasm/tidewire_bg.wasm"]) {
+    assert.ok(files.includes(file), `${file} is not in ${files}`);
+    assert.ok(readme.includes(`\`${file}\``), `the README does not name ${file}`);
+  }
+});
