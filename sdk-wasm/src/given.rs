@@ -47,7 +47,7 @@ extern "C" {
     #[wasm_bindgen(method, getter, structural)]
     pub(crate) fn name(this: &Config) -> Option<String>;
     #[wasm_bindgen(method, getter, structural)]
-    pub(crate) fn directory(this: &Config) -> String;
+    pub(crate) fn directory(this: &Config) -> Option<String>;
     #[wasm_bindgen(method, getter, structural, js_name = appVersion)]
     pub(crate) fn app_version(this: &Config) -> Option<u32>;
     #[wasm_bindgen(method, getter, structural, js_name = verifyEveryMs)]

@@ -6,7 +6,7 @@
 //! | what is told unasked | `events.rs` |
 //! | objects of JavaScript: those that come, those that go; values | `given.rs`, `told.rs`; `values.rs` |
 //! | sockets | `socket.rs` |
-//! | files | `files.rs` |
+//! | files | `files.rs`: `files/origin.rs` of browsers, `files/host.rs` of Node |
 #![cfg(all(target_family = "wasm", target_os = "unknown"))]
 
 mod core;
@@ -18,4 +18,5 @@ mod told;
 mod values;
 
 pub use core::Core;
+pub use files::Files;
 pub use given::{Config, Given, Host, Options};

@@ -3,7 +3,7 @@
 import { Again } from "./again.js";
 import type { CoreEvent, CorePosition, CoreWrote } from "./core.js";
 import { type TidewireError, invalid } from "./errors.js";
-import { Link } from "./link.js";
+import { Link, type LinkUser } from "./link.js";
 import { Listeners, type Notices, type Unsubscribe, tell } from "./listeners.js";
 import { Fates, type Mutation, type WriteOptions } from "./mutation.js";
 import { type ClientOptions, toConfig, tokenOf } from "./options.js";
@@ -11,7 +11,7 @@ import { type Pending, Rejection, toPending } from "./rejection.js";
 import { type Changes, type Statement, toStatement, toWriteOptions } from "./statements.js";
 import { FIRST_STATUS, type Incident, type Status, type StorageUse, toStatus } from "./status.js";
 import { type SubscribeOptions, Subscription } from "./subscription.js";
-import { checkSurroundings, onWake, persist } from "./surroundings.js";
+import type { Surroundings } from "./surroundings.js";
 import { type Committed, type Transaction, transact } from "./transaction.js";
 import { type Columns, type Param, type Row, toParams, toRows, toText } from "./values.js";
 import { Watch, type WatchOptions } from "./watch.js";
@@ -27,14 +27,6 @@ export interface RemoteAnswer<R extends object = Row> {
   readonly rowsAffected: number | null;
   /** Where a write has ended, in each lane that it wrote. */
   readonly positions: readonly Position[];
-}
-
-/**
- * Creates a client: see {@link TidewireClient}. Throws `invalid_request` for options that cannot be, and `unsupported`
- * where there is no `Worker`.
- */
-export function createClient(options: ClientOptions): TidewireClient {
-  return new TidewireClient(options);
 }
 
 /**
@@ -61,18 +53,18 @@ export class TidewireClient {
   #lastHandle = 0;
 
   /** @internal */
-  constructor(options: ClientOptions) {
-    checkSurroundings();
+  constructor(options: ClientOptions, surroundings: Surroundings, directory: string | null) {
+    surroundings.check();
     let onOpened: () => void;
     let onEnded: (error: TidewireError) => void;
     this.opened = new Promise((resolve, reject) => ([onOpened, onEnded] = [resolve, reject]));
     // Whoever does not ask for it is told by every call.
     this.opened.catch(() => undefined);
-    this.#link = new Link(toConfig(options), {
+    const user: LinkUser = {
       token: () => tokenOf(options),
       log: options.log,
       onOpened: (isAgain) => {
-        this.#opened(isAgain, options.persist ?? true);
+        this.#opened(isAgain, surroundings, options.persist ?? true);
         onOpened();
       },
       onEvents: (events) => this.#apply(events),
@@ -81,10 +73,11 @@ export class TidewireClient {
         onEnded(error);
         this.#ended(error, isClosed);
       },
-    });
+    };
+    this.#link = new Link(toConfig(options, directory), user, surroundings);
     this.#again = new Again(this.#link);
     this.#fates = new Fates(this.#link, this.#again);
-    this.#stopWaking = onWake(() => {
+    this.#stopWaking = surroundings.onWake(() => {
       if (this.#link.isOpen) this.#link.tell("nudge");
     });
     this.#link.start();
@@ -305,7 +298,7 @@ export class TidewireClient {
     return `${kind}${this.#lastHandle}`;
   }
 
-  #opened(isAgain: boolean, asks: boolean): void {
+  #opened(isAgain: boolean, { persist, storage: kind }: Surroundings, asks: boolean): void {
     this.#again.forget();
     // Also before it is suspended again, so that it does not connect meanwhile.
     if (this.#rest) this.#link.tell("pause");
@@ -317,10 +310,10 @@ export class TidewireClient {
       if (typeof this.#rest === "object") this.#link.tell("suspend", this.#rest.within);
       return;
     }
-    this.#show({ ...this.#status, storage: { kind: "opfs", isPersistent: null } });
+    this.#show({ ...this.#status, storage: { kind, isPersistent: null } });
     void persist(asks).then((isPersistent) => {
       if (isPersistent !== null && !this.#link.ended) {
-        this.#show({ ...this.#status, storage: { kind: "opfs", isPersistent } });
+        this.#show({ ...this.#status, storage: { kind, isPersistent } });
       }
     });
   }

@@ -14,8 +14,11 @@ export interface CoreConfig {
   servers: string[];
   user: string;
   name?: string;
-  /** A folder of the origin's private file system. One holds the replicas of all users. */
-  directory: string;
+  /**
+   * A folder of the origin's private file system, or in Node of the system's, that holds the replicas of all users;
+   * `null` in memory.
+   */
+  directory: string | null;
   appVersion?: number;
   /** `null` is never. */
   verifyEveryMs?: number | null;
@@ -28,6 +31,29 @@ export interface CoreHost {
   /** Is called once for all that one step has changed. */
   emit(events: CoreEvent[]): void;
   log?(level: LogLevel, line: string): void;
+}
+
+/**
+ * Files that the host has, for SQLite: by names without folders, and without waiting. Each function throws what is
+ * wrong; `ENOSPC` or `EDQUOT` as its `code` says that there is no room.
+ */
+export interface CoreFiles {
+  /** A number for an open file; `undefined` where there is none and none is to be made. */
+  open(name: string, create: boolean): number | undefined;
+  close(file: number): void;
+  /** How many bytes there were from there on, at most as many as there is room for. */
+  read(file: number, into: Uint8Array, at: number): number;
+  /** All of them. */
+  write(file: number, bytes: Uint8Array, at: number): void;
+  truncate(file: number, size: number): void;
+  /** What was written lasts through a power cut. */
+  sync(file: number): void;
+  size(file: number): number;
+  exists(name: string): boolean;
+  /** Durably, if it is there. */
+  remove(name: string): void;
+  /** All of it is there under the other name, durably, or nothing. */
+  copy(from: string, to: string): void;
 }
 
 /** How important a line of the log is. */

@@ -3,23 +3,26 @@
  *
  * | to find | look in |
  * | --- | --- |
- * | what applications call | `client.ts`, `subscription.ts`, `watch.ts`, `diff.ts`, `mutation.ts`, `statements.ts`, `transaction.ts`, `rejection.ts`, `values.ts` |
+ * | what applications call | `words.ts`: `client.ts`, `subscription.ts`, `watch.ts`, `diff.ts`, `mutation.ts`, `statements.ts`, `transaction.ts`, `rejection.ts`, `values.ts` |
  * | how a client is set up, and how it is | `options.ts`, `status.ts`, `errors.ts` |
- * | the worker, and the calls to it | `link.ts`, `again.ts`, `messages.ts`, `worker.ts`, `program.ts`, `surroundings.ts` |
+ * | the worker, and the calls to it | `link.ts`, `again.ts`, `messages.ts`, `serve.ts` |
+ * | browsers, Node | `surroundings.ts`: `browser.ts`, `program.ts`, `worker.ts`; `node/`, `memory.ts` |
  * | what the WebAssembly gives | `core.ts`, `wasm.ts` |
  */
 
-export { createClient, type Position, type RemoteAnswer, type TidewireClient } from "./client.js";
-export type { LogLevel } from "./core.js";
-export { applyDiff, type Diff, type FromTo } from "./diff.js";
-export { type ErrorCode, TidewireError } from "./errors.js";
-export type { Unsubscribe } from "./listeners.js";
-export type { Mutation, MutationState, WriteOptions } from "./mutation.js";
-export type { ClientOptions } from "./options.js";
-export type { Pending, PendingMutation, RejectedOperation, Rejection } from "./rejection.js";
-export { type Add, add, type Changes, type Statement } from "./statements.js";
-export type { Incident, Progress, Status, StatusWord, StorageStatus, StorageUse } from "./status.js";
-export type { SubscribeOptions, Subscription, SubscriptionState } from "./subscription.js";
-export type { Committed, Transaction } from "./transaction.js";
-export { type Columns, type Param, type Row, toDate, type Value } from "./values.js";
-export type { ResultState, Watch, WatchOptions, WatchResult } from "./watch.js";
+import { BROWSER } from "./browser.js";
+import { TidewireClient } from "./client.js";
+import type { ClientOptions } from "./options.js";
+
+export * from "./words.js";
+
+/** The folder of all replicas in the private file system of the origin, and its lock. It keeps its name for ever. */
+const DIRECTORY = "tidewire";
+
+/**
+ * Creates a client: see {@link TidewireClient}. Throws `invalid_request` for options that cannot be, and `unsupported`
+ * where there is no `Worker`.
+ */
+export function createClient(options: ClientOptions): TidewireClient {
+  return new TidewireClient(options, BROWSER, DIRECTORY);
+}

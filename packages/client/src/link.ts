@@ -15,7 +15,7 @@
 import type { Core, CoreConfig, CoreEvent, LogLevel } from "./core.js";
 import { TidewireError, invalid, messageOf } from "./errors.js";
 import type { FromWorker, ToWorker } from "./messages.js";
-import { program } from "./program.js";
+import type { Surroundings, WorkerPort } from "./surroundings.js";
 
 /** How long it waits before each further start, in milliseconds. It gives up when all of them have failed. */
 const PAUSES_MS = [0, 250, 1_000, 4_000];
@@ -60,7 +60,8 @@ interface Call {
 export class Link {
   readonly #config: CoreConfig;
   readonly #user: LinkUser;
-  #worker: Worker | undefined;
+  readonly #surroundings: Surroundings;
+  #worker: WorkerPort | undefined;
   #isOpen = false;
   #isFirst = true;
   /** Why there will be no worker any more. */
@@ -76,9 +77,10 @@ export class Link {
   #queue: Call[] = [];
   #generation = 0;
 
-  constructor(config: CoreConfig, user: LinkUser) {
+  constructor(config: CoreConfig, user: LinkUser, surroundings: Surroundings) {
     this.#config = config;
     this.#user = user;
+    this.#surroundings = surroundings;
   }
 
   get isOpen(): boolean {
@@ -101,16 +103,16 @@ export class Link {
 
   /** Starts the worker. */
   start(): void {
-    let worker: Worker;
+    let worker: WorkerPort;
     try {
-      worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "tidewire" });
+      worker = this.#surroundings.startWorker();
     } catch (error) {
       // Such as an address that a policy forbids.
       this.#end(new TidewireError("internal", `the worker cannot be started: ${messageOf(error)}`));
       return;
     }
     this.#worker = worker;
-    worker.onmessage = (event: MessageEvent<FromWorker>) => this.#receive(worker, event.data);
+    worker.onmessage = (event) => this.#receive(worker, event.data);
     worker.onmessageerror = () => this.#fail(worker, "a message of the worker cannot be read");
     worker.onerror = (event) => {
       // It is dealt with here, and says the same in the console without this.
@@ -119,7 +121,7 @@ export class Link {
       this.#fail(worker, event.message || NO_SCRIPT);
     };
     const isLogged = this.#user.log !== undefined;
-    program().then(
+    this.#surroundings.program().then(
       (module) => this.#post(worker, { type: "open", module, config: this.#config, isLogged }),
       (error: TidewireError) => {
         if (worker === this.#worker) this.#end(error);
@@ -177,7 +179,7 @@ export class Link {
     this.#end(invalid("the client is closed: create another one"), true);
   }
 
-  #receive(worker: Worker, message: FromWorker): void {
+  #receive(worker: WorkerPort, message: FromWorker): void {
     // One that has ended may have said something before.
     if (worker !== this.#worker) return;
     switch (message.type) {
@@ -226,7 +228,7 @@ export class Link {
     else this.#startAgain(error);
   }
 
-  #fail(worker: Worker, why: string): void {
+  #fail(worker: WorkerPort, why: string): void {
     if (worker !== this.#worker) return;
     const error = new TidewireError("internal", `the worker has stopped: ${why}`);
     if (this.#isFirst) {
@@ -291,14 +293,14 @@ export class Link {
     return call;
   }
 
-  #token(worker: Worker, id: number): void {
+  #token(worker: WorkerPort, id: number): void {
     this.#user.token().then(
       (token) => this.#post(worker, { type: "token", id, token }),
       (error: unknown) => this.#post(worker, { type: "no_token", id, message: messageOf(error) }),
     );
   }
 
-  #post(worker: Worker | undefined, message: ToWorker): void {
+  #post(worker: WorkerPort | undefined, message: ToWorker): void {
     if (worker === this.#worker) worker?.postMessage(message);
   }
 }

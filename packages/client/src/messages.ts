@@ -15,8 +15,11 @@
 
 import type { CoreConfig, CoreError, CoreEvent, LogLevel } from "./core.js";
 
+/** A compiled `WebAssembly.Module`. It is not named, since what names this is seen by applications without the DOM. */
+export type Program = object;
+
 export type ToWorker =
-  | { type: "open"; module: WebAssembly.Module; config: CoreConfig; isLogged: boolean }
+  | { type: "open"; module: Program; config: CoreConfig; isLogged: boolean }
   | { type: "call"; id: number; op: string; args: unknown[] }
   | { type: "token"; id: number; token: string }
   | { type: "no_token"; id: number; message: string };

@@ -3,9 +3,6 @@
 import type { CoreConfig, LogLevel } from "./core.js";
 import { invalid } from "./errors.js";
 
-/** The folder of all replicas in the private file system of the origin, and its lock. It keeps its name for ever. */
-const DIRECTORY = "tidewire";
-
 /** How a client is set up. All times are in milliseconds. */
 export interface ClientOptions {
   /**
@@ -47,13 +44,13 @@ export async function tokenOf({ token }: ClientOptions): Promise<string> {
 }
 
 /** Makes the options ready for the worker. Throws `invalid_request`. */
-export function toConfig(options: ClientOptions): CoreConfig {
+export function toConfig(options: ClientOptions, directory: string | null): CoreConfig {
   const { url, user, token, name, appVersion, verifyEvery, stalledAfter } = options;
   const servers = typeof url === "string" ? [url] : [...url];
   if (servers.length === 0) throw invalid("there is no url: say where the server is");
   if (typeof user !== "string" || user === "") throw invalid("there is no user: say whose replica it is");
   if (typeof token !== "function") throw invalid("there is no token: give a function that returns one");
-  const config: CoreConfig = { servers: servers.map(absolute), user, directory: DIRECTORY };
+  const config: CoreConfig = { servers: servers.map(absolute), user, directory };
   if (name !== undefined) config.name = name;
   if (appVersion !== undefined) config.appVersion = appVersion;
   if (verifyEvery !== undefined) config.verifyEveryMs = verifyEvery;

@@ -51,8 +51,11 @@ export interface Status {
 
 /** Where the replica is. */
 export interface StorageStatus {
-  /** `opfs` is the origin's private file system; `none` before the replica is open. */
-  readonly kind: "opfs" | "none";
+  /**
+   * `opfs` is the origin's private file system, `file` a directory of Node, `memory` nothing that lasts; `none` before
+   * the replica is open.
+   */
+  readonly kind: "opfs" | "file" | "memory" | "none";
   /** Whether the browser has promised not to clear it by itself; `null` as long as it has not answered. */
   readonly isPersistent: boolean | null;
 }

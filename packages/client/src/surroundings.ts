@@ -1,41 +1,28 @@
-/** What a page tells by itself: that it is in front, and that there is a network again. */
+/** What a client is in: a browser or Node. */
 
-import { TidewireError } from "./errors.js";
 import type { Unsubscribe } from "./listeners.js";
+import type { FromWorker, Program, ToWorker } from "./messages.js";
+import type { StorageStatus } from "./status.js";
 
-/** Throws where a client cannot be. Nothing of a browser is touched before. */
-export function checkSurroundings(): void {
-  if (typeof Worker === "undefined") {
-    throw new TidewireError(
-      "unsupported",
-      "there is no Worker here: create the client in the browser, for instance in an effect, and not while a page is " +
-        "rendered on a server",
-    );
-  }
+/** As much of a worker as is used. */
+export interface WorkerPort {
+  onmessage: ((event: { data: FromWorker }) => void) | null;
+  onmessageerror: ((event: unknown) => void) | null;
+  onerror: ((event: { message: string; preventDefault(): void }) => void) | null;
+  postMessage(message: ToWorker): void;
+  terminate(): unknown;
 }
 
-/** Calls back when a connection may be possible again, so that nobody waits out a pause. */
-export function onWake(callback: () => void): Unsubscribe {
-  const scope: { addEventListener?: unknown } = globalThis;
-  if (typeof scope.addEventListener !== "function") return () => undefined;
-  const seen = (): void => {
-    if (document.visibilityState === "visible") callback();
-  };
-  globalThis.addEventListener("online", callback);
-  const page = typeof document === "undefined" ? undefined : document;
-  page?.addEventListener("visibilitychange", seen);
-  return () => {
-    globalThis.removeEventListener("online", callback);
-    page?.removeEventListener("visibilitychange", seen);
-  };
-}
-
-/** Asks the browser not to clear what is stored by itself. `null` where it does not say. */
-export async function persist(asks: boolean): Promise<boolean | null> {
-  try {
-    const { storage } = navigator;
-    return (await storage.persisted()) || (asks && (await storage.persist()));
-  } catch {
-    return null;
-  }
+export interface Surroundings {
+  /** Throws where a client cannot be. */
+  check(): void;
+  startWorker(): WorkerPort;
+  /** The compiled WebAssembly. A worker that is started again gets the same. */
+  program(): Promise<Program>;
+  /** Calls back when a connection may be possible again, so that nobody waits out a pause. */
+  onWake(callback: () => void): Unsubscribe;
+  /** Asks that what is stored stays. `null` where nobody says. */
+  persist(asks: boolean): Promise<boolean | null>;
+  /** Where replicas are. */
+  readonly storage: Exclude<StorageStatus["kind"], "none">;
 }

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::{Arc, Once};
+use std::sync::Once;
 
 use sdk_core::{Client, Config, LogLevel, SignOut};
 use tokio::sync::{mpsc, oneshot};
@@ -12,7 +12,7 @@ use wasm_bindgen_futures::{JsFuture, spawn_local};
 
 use super::{Core, Outcome, failed};
 use crate::events::Events;
-use crate::files::OriginFiles;
+use crate::files::{self, Files};
 use crate::given::{self, Fault, Host, duration};
 use crate::socket::Web;
 
@@ -21,10 +21,12 @@ type TokenRequest = oneshot::Sender<Result<String, String>>;
 
 #[wasm_bindgen]
 impl Core {
-    /// Opens the replica of a server and user, or makes it, and begins to connect.
-    pub async fn open(config: given::Config, host: Host) -> Outcome<Core> {
+    /// Opens the replica of a server and user, or makes it, and begins to connect. It is on the private
+    /// files of the origin, unless there are `files`.
+    pub async fn open(config: given::Config, host: Host, files: Option<Files>) -> Outcome<Core> {
         tell_panics();
-        let files = OriginFiles::open(&config.directory()).await.map_err(failed)?;
+        let pool =
+            files::open(&config.directory().unwrap_or_default(), files).await.map_err(failed)?;
         let mut servers = config.servers().into_iter().map(String::from);
         let server = servers.next().unwrap_or_default();
         let (tokens, requests) = mpsc::unbounded_channel::<TokenRequest>();
@@ -34,7 +36,7 @@ impl Core {
             let _ = tokens.send(answer);
             async move { Ok(answered.await.map_err(|_| "the page has gone")??) }
         };
-        let mut setting = Config::in_pool(server, config.user(), Arc::new(files), token);
+        let mut setting = Config::in_pool(server, config.user(), pool, token);
         for server in servers {
             setting = setting.or_server(server);
         }

@@ -1,0 +1,55 @@
+/** Node: worker threads, and files of the system. */
+
+import { readFile } from "node:fs/promises";
+import { Worker } from "node:worker_threads";
+
+import type { FromWorker, ToWorker } from "../messages.js";
+import type { Surroundings, WorkerPort } from "../surroundings.js";
+
+let compiled: Promise<WebAssembly.Module> | undefined;
+
+/** A client with replicas in a directory, or in memory. */
+export function inNode(directory: string | null): Surroundings {
+  return {
+    check: () => undefined,
+    startWorker: () => new Thread(),
+    program,
+    onWake: () => () => undefined,
+    persist: async () => null,
+    storage: directory === null ? "memory" : "file",
+  };
+}
+
+function program(): Promise<WebAssembly.Module> {
+  compiled ??= readFile(new URL("../../wasm/tidewire_bg.wasm", import.meta.url)).then((bytes) => WebAssembly.compile(bytes));
+  return compiled;
+}
+
+/** A worker thread, as a browser would have it. */
+class Thread implements WorkerPort {
+  onmessage: WorkerPort["onmessage"] = null;
+  onmessageerror: WorkerPort["onmessageerror"] = null;
+  onerror: WorkerPort["onerror"] = null;
+  readonly #worker = new Worker(new URL("./worker.js", import.meta.url), { name: "tidewire" });
+  #isTerminated = false;
+
+  constructor() {
+    this.#worker.on("message", (data: FromWorker) => this.onmessage?.({ data }));
+    this.#worker.on("messageerror", (error) => this.onmessageerror?.(error));
+    this.#worker.on("error", (error) => this.#fail(error instanceof Error ? error.message : String(error)));
+    this.#worker.on("exit", (code) => this.#fail(`its thread has ended with ${code}`));
+  }
+
+  postMessage(message: ToWorker): void {
+    this.#worker.postMessage(message);
+  }
+
+  terminate(): unknown {
+    this.#isTerminated = true;
+    return this.#worker.terminate();
+  }
+
+  #fail(message: string): void {
+    if (!this.#isTerminated) this.onerror?.({ message, preventDefault: () => undefined });
+  }
+}
