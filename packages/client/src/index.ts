@@ -12,6 +12,7 @@
 
 import { BROWSER } from "./browser.js";
 import { TidewireClient } from "./client.js";
+import { invalid } from "./errors.js";
 import type { ClientOptions } from "./options.js";
 
 export * from "./words.js";
@@ -24,5 +25,8 @@ const DIRECTORY = "tidewire";
  * where there is no `Worker`.
  */
 export function createClient(options: ClientOptions): TidewireClient {
+  if (options.directory !== undefined) {
+    throw invalid("a browser has no directories: leave that option out, the replica is on the files of the origin");
+  }
   return new TidewireClient(options, BROWSER, DIRECTORY);
 }

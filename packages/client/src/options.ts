@@ -30,6 +30,12 @@ export interface ClientOptions {
   stalledAfter?: number | undefined;
   /** Whether the browser is asked not to clear the replica by itself; it is, without. Some ask the user. */
   persist?: boolean | undefined;
+  /**
+   * In Node: the directory of the replicas, one file for each user. It is made where there is none, and one client has
+   * it at a time. Without it the replica is in memory, and what has not been sent goes with the process. A browser has
+   * none.
+   */
+  directory?: string | undefined;
   /** Takes lines for a log. None has the value of a row or a token in it. */
   log?: ((level: LogLevel, line: string) => void) | undefined;
 }

@@ -1,7 +1,7 @@
-/** Files in a directory of Node: replicas that other programs can read, and that last. */
+/** Files in a directory of Node: replicas that last. */
 
 import * as fs from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 
 import type { CoreFiles } from "../core.js";
 
@@ -11,9 +11,8 @@ const PRIVATE = 0o600;
 export class DirectoryFiles implements CoreFiles {
   readonly #directory: string;
 
-  /** Makes the directory, where there is none. Throws what Node says. */
+  /** The directory is there. */
   constructor(directory: string) {
-    fs.mkdirSync(directory, { recursive: true });
     this.#directory = directory;
   }
 
@@ -26,7 +25,7 @@ export class DirectoryFiles implements CoreFiles {
     }
     if (!create) return undefined;
     const file = fs.openSync(path, fs.constants.O_RDWR | fs.constants.O_CREAT, PRIVATE);
-    this.#syncNames();
+    syncNames(this.#directory);
     return file;
   }
 
@@ -45,6 +44,7 @@ export class DirectoryFiles implements CoreFiles {
   }
 
   write(file: number, bytes: Uint8Array, at: number): void {
+    checkNamed(file);
     let written = 0;
     while (written < bytes.length) {
       written += fs.writeSync(file, bytes, written, bytes.length - written, at + written);
@@ -56,6 +56,7 @@ export class DirectoryFiles implements CoreFiles {
   }
 
   sync(file: number): void {
+    checkNamed(file);
     fs.fsyncSync(file);
   }
 
@@ -64,7 +65,8 @@ export class DirectoryFiles implements CoreFiles {
   }
 
   exists(name: string): boolean {
-    return fs.existsSync(this.#path(name));
+    // What cannot be looked at may be there.
+    return fs.statSync(this.#path(name), { throwIfNoEntry: false }) !== undefined;
   }
 
   remove(name: string): void {
@@ -73,7 +75,7 @@ export class DirectoryFiles implements CoreFiles {
     } catch (error) {
       if (!isMissing(error)) throw error;
     }
-    this.#syncNames();
+    syncNames(this.#directory);
   }
 
   copy(from: string, to: string): void {
@@ -86,25 +88,47 @@ export class DirectoryFiles implements CoreFiles {
       fs.closeSync(file);
     }
     fs.renameSync(half, this.#path(to));
-    this.#syncNames();
+    syncNames(this.#directory);
   }
 
   #path(name: string): string {
     return join(this.#directory, name);
   }
+}
 
-  /** The names are durable. Where that cannot be, as on Windows, they are soon. */
-  #syncNames(): void {
+/** Makes a directory that lasts, where there is none. Throws what Node says. */
+export function makeDirectory(directory: string): void {
+  const first = fs.mkdirSync(directory, { recursive: true });
+  if (first === undefined) return;
+  for (let made = directory; ; made = dirname(made)) {
+    syncNames(dirname(made));
+    if (made === first || made === dirname(made)) return;
+  }
+}
+
+/**
+ * A file that has no name any more loses what is written to it. So it is when another program has read the replica
+ * meanwhile, which sees nobody, and tidies up when it closes it.
+ */
+function checkNamed(file: number): void {
+  if (fs.fstatSync(file).nlink > 0) return;
+  throw new Error(
+    "another program has removed a file of the replica while it was open: close the client before others read it, " +
+      "and create it again",
+  );
+}
+
+/** The names in a directory are durable. Where that cannot be, as on Windows, they are soon. */
+function syncNames(path: string): void {
+  try {
+    const directory = fs.openSync(path, "r");
     try {
-      const directory = fs.openSync(this.#directory, "r");
-      try {
-        fs.fsyncSync(directory);
-      } finally {
-        fs.closeSync(directory);
-      }
-    } catch {
-      // There is nothing else to be done.
+      fs.fsyncSync(directory);
+    } finally {
+      fs.closeSync(directory);
     }
+  } catch {
+    // There is nothing else to be done.
   }
 }
 

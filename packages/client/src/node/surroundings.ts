@@ -3,6 +3,7 @@
 import { readFile } from "node:fs/promises";
 import { Worker } from "node:worker_threads";
 
+import { TidewireError, messageOf } from "../errors.js";
 import type { FromWorker, ToWorker } from "../messages.js";
 import type { Surroundings, WorkerPort } from "../surroundings.js";
 
@@ -21,8 +22,19 @@ export function inNode(directory: string | null): Surroundings {
 }
 
 function program(): Promise<WebAssembly.Module> {
-  compiled ??= readFile(new URL("../../wasm/tidewire_bg.wasm", import.meta.url)).then((bytes) => WebAssembly.compile(bytes));
+  compiled ??= load().catch((error: unknown) => {
+    compiled = undefined;
+    throw new TidewireError(
+      "internal",
+      `the WebAssembly of the package cannot be loaded (${messageOf(error)}): leave @tidewire/client out of a bundle of ` +
+        "the server, or put its folders dist and wasm beside it",
+    );
+  });
   return compiled;
+}
+
+async function load(): Promise<WebAssembly.Module> {
+  return await WebAssembly.compile(await readFile(new URL("../../wasm/tidewire_bg.wasm", import.meta.url)));
 }
 
 /** A worker thread, as a browser would have it. */
