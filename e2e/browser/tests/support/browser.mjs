@@ -51,14 +51,21 @@ export class Browser {
 
   /** A page at this address, whose scripts have run. */
   async open(url) {
+    const page = await this.page();
+    await page.goto(url);
+    await ready(page);
+    return page;
+  }
+
+  /** An empty page. What it writes to its console is told. */
+  async page(onConsole = () => undefined) {
     const page = await this.#context.newPage();
     page.on("console", (message) => {
+      onConsole(message);
       if (["error", "warning"].includes(message.type())) this.#complain(message.text());
     });
     page.on("pageerror", (error) => this.#complain(error.stack ?? String(error)));
     page.on("crash", () => this.#complain("the page has crashed"));
-    await page.goto(url);
-    await ready(page);
     return page;
   }
 
