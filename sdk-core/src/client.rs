@@ -2,6 +2,7 @@
 
 mod diagnosing;
 mod opening;
+mod overviews;
 mod rejections;
 mod syncing;
 mod writes;
@@ -26,16 +27,15 @@ use crate::incident::Incident;
 use crate::platform::{Done, suspended_within};
 use crate::readers::{Ending, Readers, Waited, WaitedHere};
 use crate::rows::Rows;
-use crate::status::{Overview, Status};
+use crate::status::Status;
 use crate::subscription::{Progress, SubscribeOptions, Subscription};
 use crate::verify::Verifications;
 use crate::watch::{Watch, WatchOptions};
 
+pub use self::overviews::Overview;
+
 /// How long a statement for the server is waited for, unless it is said otherwise.
 const REMOTE_WITHIN: Duration = Duration::from_secs(30);
-
-/// How often it is told that all is live, in microseconds.
-const SYNCED_TOLD_EVERY: i64 = 1_000_000;
 
 /// And at most.
 const REMOTE_WITHIN_MAX: Duration = Duration::from_secs(24 * 3_600);
@@ -265,34 +265,6 @@ impl Client {
         Box::pin(stream)
     }
 
-    /// How it is with all of it, and each time that this is another. That it is still live is told once a
-    /// second at most. Whoever is slow gets the latest one.
-    pub fn overviews(&self) -> impl Stream<Item = Overview> + Send + Unpin + use<> {
-        let shown = &self.inner.shown;
-        let of = (shown.status.clone(), shown.progress.clone(), shown.synced_at.clone());
-        let stream = futures::stream::unfold((of, None), |(mut of, mut told)| async move {
-            let next = loop {
-                let (status, progress, synced_at) = &mut of;
-                let now = Overview {
-                    status: status.borrow_and_update().clone(),
-                    progress: *progress.borrow_and_update(),
-                    last_synced_at: *synced_at.borrow_and_update(),
-                };
-                if told.as_ref().is_none_or(|told| is_news(told, &now)) {
-                    break now;
-                }
-                tokio::select! {
-                    changed = status.changed() => changed.ok()?,
-                    changed = progress.changed() => changed.ok()?,
-                    changed = synced_at.changed() => changed.ok()?,
-                }
-            };
-            told.clone_from(&Some(next.clone()));
-            Some((next, (of, told)))
-        });
-        Box::pin(stream)
-    }
-
     /// What has gone wrong and was mended: the last ones since the client was opened, and each further
     /// one. For a log, or whoever looks after the application. It ends when the client is closed.
     pub fn incidents(&self) -> impl Stream<Item = Incident> + Send + Unpin + use<> {
@@ -410,12 +382,6 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("status", &self.status()).finish_non_exhaustive()
     }
-}
-
-/// Whether somebody who was told this is told that.
-fn is_news(told: &Overview, now: &Overview) -> bool {
-    let since = now.last_synced_at.unwrap_or(0) - told.last_synced_at.unwrap_or(0);
-    now.status != told.status || now.progress != told.progress || since >= SYNCED_TOLD_EVERY
 }
 
 /// Bytes that nobody else draws.

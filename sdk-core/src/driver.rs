@@ -35,9 +35,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use protocol::frame::v1::ServerFrame;
 use protocol::ids::TenantId;
-use sdk_machine::{
-    Ask, Attempt, Event, Machine, Millis, Moment, Stall, StatusWord as Word, SubscriptionId,
-};
+use sdk_machine::{Ask, Attempt, Event, Machine, Millis, Moment, Stall, SubscriptionId};
 use sdk_replica::{Changed, ReplicaError};
 use tokio::select;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -69,9 +67,6 @@ const FRAMES_WAITING_MAX: usize = 16;
 /// How long it is waited after a step that could not be done, at first and at most.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 const TRY_AGAIN_MAX: Duration = Duration::from_secs(30);
-
-/// How often it is stored that all is live, in microseconds.
-const SYNCED_STORED_EVERY: i64 = 60_000_000;
 
 /// Something has happened besides.
 enum Happened {
@@ -533,26 +528,6 @@ impl Driver {
             self.expire();
             self.expire_writes();
             self.tidy();
-        }
-    }
-
-    /// Whatever comes while all is live says that it is.
-    fn note_synced(&mut self) {
-        let is_synced = self.machine.status().word == Word::Connected && self.trouble.is_none();
-        let now = self.server_micros().filter(|_| is_synced);
-        if now > *self.synced_at.borrow() {
-            self.synced_at.send_replace(now);
-            self.store_synced(SYNCED_STORED_EVERY);
-        }
-    }
-
-    /// Stores it, if it is so many microseconds later than what is stored.
-    fn store_synced(&mut self, later: i64) {
-        let Some(at) = *self.synced_at.borrow() else { return };
-        let is_later = self.synced_at_stored.is_none_or(|stored| at - stored > later);
-        // It is no reason to stop: the next one may be possible.
-        if is_later && self.replica.get_mut().and_then(|it| it.note_synced(at)).is_ok() {
-            self.synced_at_stored = Some(at);
         }
     }
 

@@ -35,7 +35,7 @@ mod verify;
 mod watch;
 mod written;
 
-pub use client::{Client, RemoteAnswer, RemoteOptions};
+pub use client::{Client, Overview, RemoteAnswer, RemoteOptions};
 pub use command::SignOut;
 pub use config::{Config, LogLevel, TokenError, TokenFuture};
 pub use diff::{Diff, FromTo};
@@ -51,7 +51,7 @@ pub use rejection::{OperationKind, RejectedOperation, Rejection, ServerRow};
 pub use rows::{FromValue, Row, Rows};
 pub use sdk_machine::SubscriptionState;
 pub use sdk_replica::{Change, Expect, MutationId, OnReject, Rescued, TableStorage, WriteOptions};
-pub use status::{Overview, ResultState, Status, StatusReason, StatusWord};
+pub use status::{ResultState, Status, StatusReason, StatusWord};
 pub use storage::{Storage, SubscriptionStorage};
 pub use subscription::{Progress, SubscribeOptions, Subscription};
 pub use sync::Unsynced;

@@ -5,8 +5,6 @@ use std::fmt;
 use protocol::error_code::ErrorCode;
 use sdk_machine::StatusWord as Machine;
 
-use crate::subscription::Progress;
-
 /// How it is, in a word, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
@@ -14,18 +12,6 @@ pub struct Status {
     pub word: StatusWord,
     /// Why, where there is a reason.
     pub reason: Option<StatusReason>,
-}
-
-/// How it is with all of a client.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Overview {
-    /// With the connection.
-    pub status: Status,
-    /// How far all loads are together.
-    pub progress: Progress,
-    /// When all was here and live for the last time: see
-    /// [`Client::last_synced_at`](crate::Client::last_synced_at).
-    pub last_synced_at: Option<i64>,
 }
 
 /// How it is, in a word.

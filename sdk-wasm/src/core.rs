@@ -17,7 +17,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use self::subscribing::Here;
 use self::transaction::Begun;
 use crate::events::Events;
-use crate::told::failure;
+use crate::objects::failure;
 
 /// A client that is open. What is given by a handle is the caller's to name, differently each time.
 #[derive(Debug)]

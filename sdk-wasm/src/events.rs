@@ -16,7 +16,8 @@ use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::spawn_local;
 
 use crate::given::Host;
-use crate::told::{failure, idle, number, object, progress, state, view};
+use crate::objects::{failure, number, object};
+use crate::told::{idle, progress, state, view};
 use crate::values::{columns, row};
 
 /// How many are told at once at most. Each teller has one thing to tell at a time, the latest.

@@ -1,39 +1,16 @@
-//! Objects of JavaScript that are given to the core, and what is wrong with them.
+//! Objects of JavaScript that are given to the core.
 
 use std::time::Duration;
 
 use js_sys::{Function, JsString, Object, Promise};
 use sdk_core::{
-    Change, Error, ErrorCode, Expect, MutationId, OnReject, Statement, SubscribeOptions, Value,
-    WriteOptions,
+    Change, Expect, MutationId, OnReject, Statement, SubscribeOptions, Value, WriteOptions,
 };
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 
-use crate::told::failure;
+use crate::objects::Fault;
 use crate::values::value;
-
-/// What was given cannot be used: why, for whoever gave it.
-#[derive(Debug)]
-pub(crate) struct Fault(String);
-
-impl Fault {
-    pub(crate) fn new(why: impl Into<String>) -> Self {
-        Self(why.into())
-    }
-}
-
-impl From<Fault> for Error {
-    fn from(Fault(message): Fault) -> Self {
-        Self::Asked { code: ErrorCode::InvalidRequest, message }
-    }
-}
-
-impl From<Fault> for JsValue {
-    fn from(fault: Fault) -> Self {
-        failure(&fault.into())
-    }
-}
 
 #[wasm_bindgen]
 extern "C" {

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | what is called | `core.rs`, `core/` |
 //! | what is told unasked | `events.rs` |
-//! | objects of JavaScript: those that come, those that go; values | `given.rs`, `told.rs`; `values.rs` |
+//! | objects of JavaScript: those that come, those that go; values | `given.rs`, `told.rs`, `objects.rs`; `values.rs` |
 //! | sockets | `socket.rs` |
 //! | files | `files.rs`: `files/origin.rs` of browsers, `files/host.rs` of Node |
 #![cfg(all(target_family = "wasm", target_os = "unknown"))]
@@ -13,6 +13,7 @@ mod core;
 mod events;
 mod files;
 mod given;
+mod objects;
 mod socket;
 mod told;
 mod values;

@@ -1,51 +1,14 @@
 //! Objects of JavaScript that the core gives.
 
-use js_sys::{Array, Object, Reflect};
+use js_sys::Array;
 use sdk_core::{
-    Change, Error, Mutation, MutationState, OperationKind, Pending, Progress, Rejection, Rows,
-    ServerRow, Subscription, SubscriptionState, Value,
+    Change, Mutation, MutationState, OperationKind, Pending, Progress, Rejection, Rows, ServerRow,
+    Subscription, SubscriptionState, Value,
 };
 use wasm_bindgen::JsValue;
 
+use crate::objects::{failure, number, object, or_null, text};
 use crate::values::{columns, js, row};
-
-/// An object with these properties.
-pub(crate) fn object(properties: &[(&str, JsValue)]) -> JsValue {
-    let object = Object::new();
-    for (name, value) in properties {
-        // A new object takes every property.
-        let _ = Reflect::set(&object, &JsValue::from_str(name), value);
-    }
-    object.into()
-}
-
-fn text(text: &str) -> JsValue {
-    JsValue::from_str(text)
-}
-
-/// A whole number that is as large as a count, a time or a position can be: below 2^53.
-#[expect(clippy::cast_precision_loss, reason = "it is below 2^53")]
-pub(crate) fn number(number: u64) -> JsValue {
-    (number as f64).into()
-}
-
-fn or_null(value: Option<JsValue>) -> JsValue {
-    value.unwrap_or(JsValue::NULL)
-}
-
-/// Why something was not done.
-pub(crate) fn failure(error: &Error) -> JsValue {
-    let retry_after = match error {
-        Error::Server { retry_after_ms, .. } => *retry_after_ms,
-        _ => None,
-    };
-    object(&[
-        ("code", text(error.code().as_str())),
-        ("message", text(&error.to_string())),
-        ("documentation", text(&error.documentation())),
-        ("retryAfterMs", or_null(retry_after.map(number))),
-    ])
-}
 
 /// Rows, by the places of their columns.
 pub(crate) fn rows(rows: &Rows) -> [(&'static str, JsValue); 2] {

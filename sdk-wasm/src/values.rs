@@ -13,7 +13,7 @@ use js_sys::{Array, BigInt, Date, Number, Uint8Array};
 use sdk_core::{Row, Rows, Value, uuid_text};
 use wasm_bindgen::{JsCast, JsValue};
 
-use crate::given::Fault;
+use crate::objects::Fault;
 
 /// The largest integer that JavaScript has exactly as a `number`.
 const EXACT_MAX: u64 = (1 << 53) - 1;

@@ -1,9 +1,10 @@
-//! Who waits until all that was written is decided, and all that the server had is here.
+//! Who waits until all that was written is decided, and all that the server had is here; and when that was
+//! so for the last time.
 
 use std::time::Duration;
 
 use protocol::frame::v1::Position;
-use sdk_machine::{Event, SubscriptionState, SyncId};
+use sdk_machine::{Event, StatusWord as Word, SubscriptionState, SyncId};
 use sdk_replica::{MutationId, Replica};
 use tokio::sync::oneshot;
 
@@ -43,7 +44,30 @@ impl Syncing {
     }
 }
 
+/// How often it is stored that all is live, in microseconds.
+const SYNCED_STORED_EVERY: i64 = 60_000_000;
+
 impl Driver {
+    /// Whatever comes while all is live says that it is.
+    pub(super) fn note_synced(&mut self) {
+        let is_synced = self.machine.status().word == Word::Connected && self.trouble.is_none();
+        let now = self.server_micros().filter(|_| is_synced);
+        if now > *self.synced_at.borrow() {
+            self.synced_at.send_replace(now);
+            self.store_synced(SYNCED_STORED_EVERY);
+        }
+    }
+
+    /// Stores it, if it is so many microseconds later than what is stored.
+    pub(super) fn store_synced(&mut self, later: i64) {
+        let Some(at) = *self.synced_at.borrow() else { return };
+        let is_later = self.synced_at_stored.is_none_or(|stored| at - stored > later);
+        // It is no reason to stop: the next one may be possible.
+        if is_later && self.replica.get_mut().and_then(|it| it.note_synced(at)).is_ok() {
+            self.synced_at_stored = Some(at);
+        }
+    }
+
     pub(super) fn wait_for_sync(
         &mut self,
         within: Duration,

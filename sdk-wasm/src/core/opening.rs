@@ -13,7 +13,8 @@ use wasm_bindgen_futures::{JsFuture, spawn_local};
 use super::{Core, Outcome, failed};
 use crate::events::Events;
 use crate::files::{self, Files};
-use crate::given::{self, Fault, Host, duration};
+use crate::given::{self, Host, duration};
+use crate::objects::Fault;
 use crate::socket::Web;
 
 /// Who waits for a token.

@@ -5,7 +5,8 @@ use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use super::{Core, Outcome, failed};
-use crate::told::{object, rows};
+use crate::objects::object;
+use crate::told::rows;
 use crate::values::values;
 
 #[wasm_bindgen]

@@ -8,7 +8,8 @@ use wasm_bindgen_futures::spawn_local;
 
 use super::{Core, Outcome, failed};
 use crate::given::{Options, subscribe_options, whole};
-use crate::told::{object, view};
+use crate::objects::object;
+use crate::told::view;
 use crate::values::values;
 
 /// A subscription, as soon as it is stored. What is wanted of it before that is done then.

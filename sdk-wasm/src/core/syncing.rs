@@ -9,8 +9,9 @@ use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use super::{Core, Outcome, failed};
-use crate::given::{Fault, Options, duration};
-use crate::told::{number, object, rows};
+use crate::given::{Options, duration};
+use crate::objects::{Fault, number, object};
+use crate::told::rows;
 use crate::values::values;
 
 /// How long it is waited for a server, unless it is said otherwise.

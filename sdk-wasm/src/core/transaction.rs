@@ -12,7 +12,8 @@ use wasm_bindgen_futures::spawn_local;
 
 use super::{Core, Outcome, failed};
 use crate::given::{Given, Options, Work, work, write_options};
-use crate::told::{number, object, rows};
+use crate::objects::{number, object};
+use crate::told::rows;
 
 /// One that was begun.
 #[derive(Debug)]

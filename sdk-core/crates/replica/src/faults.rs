@@ -5,7 +5,7 @@ use std::mem::ManuallyDrop;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use crate::file::beside;
+use crate::files::beside;
 use crate::replica::Replica;
 
 /// Where the journal's index has the number of frames. (SQLite's format of the write-ahead log.)

@@ -7,13 +7,12 @@
 //! | `X.damaged`, `X.rebuilt` | while a damaged one is replaced: it, and the one that takes its place |
 //! | `X.set-aside` | the last that was damaged |
 
-use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use crate::error::ReplicaError;
-use crate::place::Files;
+use crate::files::{Files, beside};
 
 /// The files, held against other processes for as long as this lives.
 pub(crate) struct SystemFiles {
@@ -141,12 +140,6 @@ pub(crate) fn options() -> OpenOptions {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options
-}
-
-pub(crate) fn beside(path: &Path, end: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(end);
-    name.into()
 }
 
 /// Removes a database and its journal.

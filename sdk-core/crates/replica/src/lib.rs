@@ -7,7 +7,7 @@
 //!
 //! | to find | look in |
 //! | --- | --- |
-//! | where it is: a file of the system, or of a browser | `place.rs`; `file.rs`, `pool.rs` |
+//! | where it is: a file of the system, or of a browser | `place.rs`; `files.rs`: `file.rs`, `pool.rs` |
 //! | opening, and what a step is | `replica.rs`, `step.rs` |
 //! | what the machine is told when it starts | `stored.rs`; the tables of the SDK: `sql/` |
 //! | which tables there are, and which of them the user may write | `allowed.rs`; how the file follows: `schema.rs` |
@@ -34,6 +34,7 @@ mod expect;
 #[cfg(feature = "testing")]
 mod faults;
 mod file;
+mod files;
 mod functions;
 mod guard;
 mod hold;

@@ -12,8 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::ReplicaError;
-use crate::file::beside;
-use crate::place::Files;
+use crate::files::{Files, beside};
 
 /// Files that a platform keeps for SQLite, which reaches them as its default file system. Nobody else
 /// has the pool. Errors are what the platform says.

@@ -9,7 +9,8 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use crate::error::ReplicaError;
-use crate::file::{beside, failed, options};
+use crate::file::{failed, options};
+use crate::files::beside;
 use crate::replica::Replica;
 
 /// The size of the reserve, in bytes. SQLite begins its journal anew when it is about as large, so this
