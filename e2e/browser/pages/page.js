@@ -32,6 +32,12 @@ function open(user, options = {}) {
   return tidewire.createClient({ url: server, name: "test", user, token: () => token(user), log, ...options });
 }
 
+/** The same with all rows of a table here. It is `client` from then on. */
+async function openWith(user, table) {
+  globalThis.client = open(user);
+  await client.subscribe(`SELECT * FROM ${table}`).ready();
+}
+
 /** The code and the sentence of what is thrown. */
 async function failure(run) {
   try {
@@ -53,5 +59,5 @@ async function until(what, look) {
   }
 }
 
-Object.assign(globalThis, { Device, tidewire, open, failure, until, workers, longTasks, logged });
+Object.assign(globalThis, { Device, tidewire, open, openWith, failure, until, workers, longTasks, logged });
 globalThis.isReady = true;

@@ -137,8 +137,7 @@ test("who signs out with wipe leaves nothing behind", TIMEOUT, async (t) => {
   const { proxy, open } = await world(t, NOTES);
   const page = await open();
   const first = await page.evaluate(async () => {
-    globalThis.client = open("ann");
-    await client.subscribe("SELECT * FROM app.notes").ready();
+    await openWith("ann", "app.notes");
     await (await client.insert("app.notes", { id: 1, room: 7, body: "hers" })).decided();
     await client.execute("CREATE TABLE drafts (body TEXT)");
     await client.execute("INSERT INTO drafts VALUES ('mine')");

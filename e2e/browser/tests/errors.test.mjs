@@ -55,10 +55,7 @@ test("a rejection is kept over a reload, until it is retried or discarded", TIME
     "CREATE SHARED TABLE app.names (name TEXT PRIMARY KEY, owner TEXT) WITH (ACCESS_LEVEL = WRITE, OWNER_COLUMN = owner)",
   );
   const page = await open();
-  await page.evaluate(async () => {
-    globalThis.client = open("ann");
-    await client.subscribe("SELECT * FROM app.names").ready();
-  });
+  await page.evaluate(() => openWith("ann", "app.names"));
   proxy.cut();
   await server.sql("INSERT INTO app.names (name) VALUES ('blue'), ('green')", [], "bob");
   await page.evaluate(async () => {

@@ -46,10 +46,7 @@ test("the rows are there again before there is a network", TIMEOUT, async (t) =>
   const { server, proxy, open } = await world(t, NOTES);
   await server.sql("INSERT INTO app.notes (id, room, body) VALUES (1, 7, 'kept')");
   const page = await open();
-  await page.evaluate(async () => {
-    globalThis.client = open("ann");
-    await client.subscribe("SELECT * FROM app.notes").ready();
-  });
+  await page.evaluate(() => openWith("ann", "app.notes"));
   proxy.cut();
   // Reloaded several times, also in quick succession: the storage of the page before may still be held.
   await page.reload();

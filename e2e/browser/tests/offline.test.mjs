@@ -7,10 +7,7 @@ import { NOTES, TIMEOUT, world } from "./support/world.mjs";
 test("what is written offline is there after a reload, and is done once when there is a network", TIMEOUT, async (t) => {
   const { server, proxy, open } = await world(t, NOTES);
   const page = await open();
-  await page.evaluate(async () => {
-    globalThis.client = open("ann");
-    await client.subscribe("SELECT * FROM app.notes").ready();
-  });
+  await page.evaluate(() => openWith("ann", "app.notes"));
   proxy.cut();
   const ids = await page.evaluate(async () => {
     const made = [];
@@ -67,10 +64,7 @@ test("two pages count offline, and both count", TIMEOUT, async (t) => {
   );
   await server.sql("INSERT INTO app.likes (id) VALUES (1)");
   const page = await open();
-  await page.evaluate(async () => {
-    globalThis.client = open("ann");
-    await client.subscribe("SELECT * FROM app.likes").ready();
-  });
+  await page.evaluate(() => openWith("ann", "app.likes"));
   proxy.cut();
   await server.sql("UPDATE app.likes SET n = n + 5 WHERE id = 1");
   await page.evaluate(() => client.update("app.likes", { id: 1 }, { n: tidewire.add(2) }));
@@ -82,10 +76,7 @@ test("two pages count offline, and both count", TIMEOUT, async (t) => {
 test("a write can be taken back while it has not left, and one for now or never fails at once", TIMEOUT, async (t) => {
   const { proxy, open } = await world(t, NOTES);
   const page = await open();
-  await page.evaluate(async () => {
-    globalThis.client = open("ann");
-    await client.subscribe("SELECT * FROM app.notes").ready();
-  });
+  await page.evaluate(() => openWith("ann", "app.notes"));
   proxy.cut();
   const said = await page.evaluate(async () => {
     await until("offline", () => client.status.word === "offline");

@@ -91,10 +91,7 @@ test("what a transaction expects is checked by the server", TIMEOUT, async (t) =
   const { server, proxy, open } = await world(t, NOTES);
   await server.sql("INSERT INTO app.notes (id, room, body) VALUES (1, 7, 'old')");
   const page = await open();
-  await page.evaluate(async () => {
-    globalThis.client = open("ann");
-    await client.subscribe("SELECT * FROM app.notes").ready();
-  });
+  await page.evaluate(() => openWith("ann", "app.notes"));
   proxy.cut();
   await server.sql("UPDATE app.notes SET body = 'other' WHERE id = 1");
   await page.evaluate(async () => {
@@ -114,10 +111,7 @@ test("what a transaction expects is checked by the server", TIMEOUT, async (t) =
 test("why a transaction cannot begin is told", TIMEOUT, async (t) => {
   const { proxy, open } = await world(t, NOTES);
   const page = await open();
-  await page.evaluate(async () => {
-    globalThis.client = open("ann");
-    await client.subscribe("SELECT * FROM app.notes").ready();
-  });
+  await page.evaluate(() => openWith("ann", "app.notes"));
   proxy.cut();
   const said = await page.evaluate(async () => {
     await until("offline", () => client.status.word === "offline");

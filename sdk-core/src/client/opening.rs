@@ -7,12 +7,10 @@ use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
 use super::{Client, Inner};
-use crate::command::Command;
 use crate::config::Config;
-use crate::driver::{Driver, ReplicaFile, ShownOfAll};
+use crate::driver::{Driver, ReplicaFile};
 use crate::error::Error;
 use crate::ports::Transport;
-use crate::readers::Readers;
 #[cfg(not(target_family = "wasm"))]
 use crate::transport::native::Native;
 
@@ -49,17 +47,13 @@ impl Client {
         let thread = thread
             .map_err(|error| Error::Config(format!("the system gives no thread: {error}")))?;
         let (shown, readers) = is_open.await.map_err(|_| Error::Closed)??;
-        let mut client = Self::with(commands, readers, shown);
-        if let Some(inner) = Arc::get_mut(&mut client.inner) {
-            inner.thread = Mutex::new(Some(thread));
-        }
-        Ok(client)
+        let thread = Mutex::new(Some(thread));
+        Ok(Self { inner: Arc::new(Inner { commands, readers, shown, thread }) })
     }
 
     /// Opens the replica of a server and user, or makes it, where there are no threads, and sockets are the
-    /// platform's. `transport` is given the
-    /// addresses of the servers. Nothing happens but while the future is polled; it ends when the client
-    /// is closed.
+    /// platform's. `transport` is given the addresses of the servers. Nothing happens but while the future is
+    /// polled; it ends when the client is closed.
     ///
     /// # Errors
     /// [`Error::Config`] for an address or user that is none; [`Error::Replica`] when the files cannot be
@@ -72,13 +66,9 @@ impl Client {
         let transport = transport(config.addresses()?);
         let (commands, received) = mpsc::unbounded_channel();
         let driver = begin(config, transport)?;
-        let client = Self::with(commands, driver.readers(), driver.shown());
+        let (readers, shown, thread) = (driver.readers(), driver.shown(), Mutex::new(None));
+        let client = Self { inner: Arc::new(Inner { commands, readers, shown, thread }) };
         Ok((client, driver.run(received)))
-    }
-
-    fn with(commands: mpsc::UnboundedSender<Command>, readers: Readers, shown: ShownOfAll) -> Self {
-        let thread = Mutex::new(None);
-        Self { inner: Arc::new(Inner { commands, readers, shown, thread }) }
     }
 }
 
