@@ -71,8 +71,26 @@ export type CoreStatement =
   | { delete: string; key: CoreColumns }
   | { expect: string; key: CoreColumns; values?: CoreColumns };
 
+/**
+ * Which call of whom it is: what it does is done once, however often it is asked for, and what it has given is stored
+ * with it.
+ */
+export interface CoreRequest {
+  /** Whose call: 1 to 64 bytes. Nobody else has this name. */
+  client: string;
+  /** Which: grows from one call of this client to the next. */
+  number: number;
+  /** All below this have been answered, and are asked for never again. At most `number`. */
+  answered: number;
+}
+
+/** How something is done that is done once. */
+export interface CoreOnce {
+  request?: CoreRequest;
+}
+
 /** How something is written. */
-export interface CoreWriteOptions {
+export interface CoreWriteOptions extends CoreOnce {
   online?: boolean;
   queue?: string;
   onReject?: "hold" | "continue";
@@ -80,7 +98,10 @@ export interface CoreWriteOptions {
   replaces?: number;
 }
 
-/** How it is with a write. */
+/**
+ * How it is with a write. One that was accepted long ago, of which it is not known any more how it was decided, is
+ * `uncertain` where {@link Core.answer} gives it.
+ */
 export type CoreMutationState =
   | { state: "local" | "queued" | "sent" | "expired" | "stuck" | "uncertain" }
   | { state: "accepted"; seq: number }
@@ -166,6 +187,13 @@ export interface CoreStorage {
   subscriptions: { sql: string; rows: number; bytes: number }[];
 }
 
+/** How a statement is sent to the server. */
+export interface CoreRemoteOptions {
+  timeoutMs?: number;
+  /** 16 bytes, under which the server keeps the answer of a write for 24 hours. Drawn at random without. */
+  requestId?: Uint8Array;
+}
+
 /** Where a lane was. It is given back as it came. */
 export type CorePosition = unknown;
 
@@ -227,19 +255,32 @@ export interface Core {
   query(sql: string, params: CoreValue[]): Promise<CoreRows>;
   watch(handle: string, sql: string, params: CoreValue[], key?: string[]): void;
   unwatch(handle: string): void;
+  /** One whose request was done before is not done again, and gives what it gave then. */
   write(statements: CoreStatement[], options?: CoreWriteOptions): Promise<CoreWrote>;
+  /**
+   * Its request is stored when it is committed. One whose request was done before ends at once with `conflict`: ask
+   * {@link Core.answer} before it is begun again.
+   */
   begin(handle: string, options?: CoreWriteOptions): void;
   run(handle: string, statement: CoreStatement): Promise<CoreRows & { rowsAffected: number }>;
   commit(handle: string): Promise<CoreWrote>;
   rollback(handle: string): void;
   /** Rejects with why it is over by itself, as soon as it is; is fulfilled when it was committed or rolled back. */
   over(handle: string): Promise<void>;
+  /**
+   * What a request has given, if it was done and not said to be answered: a write, whose states are told from there
+   * on, or what `cancel` or `discard` has said.
+   */
+  answer(client: string, number: number): Promise<CoreWrote | boolean | undefined>;
+  /** Forgets the requests of everybody else. */
+  keepRequests(clients: string[]): Promise<void>;
   pending(): Promise<CorePending>;
+  /** Of a write that had a request, also how it was decided, as long as it is one of the last 1,000 that were. */
   mutation(id: number): Promise<CoreWrote | undefined>;
-  cancel(id: number): Promise<boolean>;
+  cancel(id: number, options?: CoreOnce): Promise<boolean>;
   rejections(): Promise<CoreRejection[]>;
-  retry(id: number): Promise<CoreWrote>;
-  discard(id: number): Promise<boolean>;
+  retry(id: number, options?: CoreOnce): Promise<CoreWrote>;
+  discard(id: number, options?: CoreOnce): Promise<boolean>;
   subscribe(
     handle: string,
     sql: string,
@@ -251,7 +292,7 @@ export interface Core {
   verify(handle: string): Promise<{ verdict: "same" | "different" | "unknown" }>;
   release(handle: string): void;
   unsubscribe(handle: string): void;
-  remote(sql: string, params: CoreValue[], options?: { timeoutMs?: number }): Promise<CoreRemoteAnswer>;
+  remote(sql: string, params: CoreValue[], options?: CoreRemoteOptions): Promise<CoreRemoteAnswer>;
   waitFor(positions: CorePosition[]): Promise<void>;
   waitForSync(timeoutMs?: number): Promise<void>;
   syncOnce(deadlineMs: number): Promise<void>;
