@@ -18,3 +18,9 @@ pub(crate) async fn open(directory: &str, files: Option<Files>) -> Result<Arc<dy
         None => origin::open(directory).await,
     }
 }
+
+/// Lets the files of the origin go, so that another worker can open them. Those of a host it has for as
+/// long as the worker lives.
+pub(crate) async fn let_go() -> Result<(), Error> {
+    origin::let_go().await
+}

@@ -23,7 +23,11 @@ type TokenRequest = oneshot::Sender<Result<String, String>>;
 #[wasm_bindgen]
 impl Core {
     /// Opens the replica of a server and user, or makes it, and begins to connect. It is on the private
-    /// files of the origin, unless there are `files`.
+    /// files of the origin, unless there are `files`. Others may be open, of other users, and several may be
+    /// opened at once.
+    ///
+    /// Of the files of the origin the code of an error says: `unsupported` that this browser has none, or not
+    /// here; `leader_changed` that another worker has them open; `quota` that there is no room.
     pub async fn open(config: given::Config, host: Host, files: Option<Files>) -> Outcome<Core> {
         tell_panics();
         let pool =
@@ -67,7 +71,15 @@ impl Core {
         })
     }
 
-    /// Ends everything. The files are free when the worker ends.
+    /// Lets the files of the origin go, so that another worker can open them at once, until the next one is
+    /// opened here. Nothing happens when they are not open, or where replicas are on the files of a host.
+    /// Fails with `invalid_request` while a client that is not closed has them.
+    #[wasm_bindgen(js_name = letGo)]
+    pub async fn let_go() -> Outcome<()> {
+        files::let_go().await.map_err(failed)
+    }
+
+    /// Ends everything. The files are free when the worker ends, or lets them go.
     pub async fn close(&self) {
         self.client.close().await;
     }

@@ -1,38 +1,79 @@
 //! The files of the origin: a pool, by which SQLite reads and writes without waiting.
+//!
+//! One worker of all that the origin has can have them open. It may let them go while it lives, and take
+//! them again.
 
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use js_sys::Reflect;
 use rsqlite_vfs::VfsFilesManager;
 use rsqlite_vfs::transfer::DbTransfer;
 use sdk_core::ports::Pool;
 use sdk_core::{Error, ErrorCode};
 use sqlite_wasm_rs::WasmOsCallback;
 use sqlite_wasm_vfs::sahpool::{OpfsSAHError, OpfsSAHPoolCfgBuilder, OpfsSAHPoolUtil, install};
+use tokio::sync::Mutex;
 
 /// How many files there is room for beside those that are there: a replica with its journal, and what
 /// takes its place when it is damaged.
 const FREE_FILES: usize = 8;
 
-thread_local! {
-    /// A worker has one pool for as long as it lives.
-    static POOL: RefCell<Option<OpfsSAHPoolUtil>> = const { RefCell::new(None) };
+/// The pool of a worker, from when it is first opened for as long as the worker lives.
+#[derive(Clone)]
+struct Origin {
+    directory: String,
+    pool: OpfsSAHPoolUtil,
+    /// Whoever has them open has a clone.
+    files: Arc<OriginFiles>,
 }
+
+thread_local! {
+    static ORIGIN: RefCell<Option<Origin>> = const { RefCell::new(None) };
+}
+
+/// Who opens the pool or lets it go. It takes a while, and is not done twice at once.
+static TURN: Mutex<()> = Mutex::const_new(());
 
 /// Opens the pool in a directory of the origin, as the file system of SQLite.
 pub(super) async fn open(directory: &str) -> Result<Arc<dyn Pool>, Error> {
-    let there = POOL.with_borrow(Clone::clone);
-    let pool = match there {
-        Some(pool) => pool,
+    let _turn = TURN.lock().await;
+    let there = ORIGIN.with_borrow(Clone::clone);
+    let Origin { pool, files, .. } = match there {
+        Some(origin) if origin.directory == directory => {
+            origin.pool.resume().await.map_err(failed)?;
+            origin
+        }
+        Some(origin) => return Err(elsewhere(&origin.directory)),
         None => {
-            let options = OpfsSAHPoolCfgBuilder::new().directory(directory).build();
-            install::<WasmOsCallback>(&options, true).await.map_err(failed)?
+            let options =
+                OpfsSAHPoolCfgBuilder::new().directory(directory).initial_capacity(0).build();
+            let pool = install::<WasmOsCallback>(&options, true).await.map_err(failed)?;
+            let (directory, files) = (directory.to_owned(), Arc::new(OriginFiles));
+            let origin = Origin { directory, pool, files };
+            ORIGIN.set(Some(origin.clone()));
+            origin
         }
     };
-    let files = pool.len().map_err(failed)?;
-    pool.ensure_capacity(files + FREE_FILES).await.map_err(failed)?;
-    POOL.set(Some(pool));
-    Ok(Arc::new(OriginFiles))
+    let count = pool.len().map_err(failed)?;
+    pool.ensure_capacity(count + FREE_FILES).await.map_err(failed)?;
+    Ok(files)
+}
+
+/// Lets the pool go, so that another worker can open it, until it is opened again.
+pub(super) async fn let_go() -> Result<(), Error> {
+    let _turn = TURN.lock().await;
+    let Some(origin) = ORIGIN.with_borrow(Clone::clone) else { return Ok(()) };
+    let Origin { pool, files, .. } = origin;
+    // This clone, and the one that stays. Of a client that is suspended no file is open, and it has them
+    // all the same: once it is resumed SQLite would find no file system, or another one.
+    if Arc::strong_count(&files) > 2 {
+        return Err(in_use());
+    }
+    pool.pause().map_err(|error| match error {
+        OpfsSAHError::FilesInUse => in_use(),
+        error => failed(error),
+    })
 }
 
 /// The files of the origin, once they are open.
@@ -42,8 +83,8 @@ impl OriginFiles {
     fn with<T>(
         work: impl FnOnce(&OpfsSAHPoolUtil) -> Result<T, OpfsSAHError>,
     ) -> Result<T, String> {
-        POOL.with_borrow(|pool| match pool {
-            Some(pool) => work(pool).map_err(|error| error.to_string()),
+        ORIGIN.with_borrow(|origin| match origin {
+            Some(origin) => work(&origin.pool).map_err(|error| error.to_string()),
             None => Err("the files of the origin are not open".to_owned()),
         })
     }
@@ -64,20 +105,58 @@ impl Pool for OriginFiles {
     }
 }
 
+fn in_use() -> Error {
+    let message = "the private files of the origin are in use: close every client of this worker \
+                   first, and those that are suspended, too";
+    Error::Asked { code: ErrorCode::InvalidRequest, message: message.to_owned() }
+}
+
+fn elsewhere(directory: &str) -> Error {
+    let message = format!(
+        "this worker has its replicas in the directory {directory:?}: open all of them there, or use \
+         another worker"
+    );
+    Error::Asked { code: ErrorCode::InvalidRequest, message }
+}
+
 fn failed(error: OpfsSAHError) -> Error {
-    let told = error.to_string();
-    let advice = match error {
-        OpfsSAHError::NotSupported => {
+    let code = code(&error);
+    let advice = match code {
+        ErrorCode::Unsupported => {
             "use a browser and an address (https:, or localhost) that have them, and no private window"
         }
-        _ if told.contains(TAKEN) => "close what else of this site is open, and try again",
+        ErrorCode::LeaderChanged => "close what else of this site is open, and try again",
+        ErrorCode::Quota => "free some space on this device, and try again",
         _ => {
             "load the page again; if that does not help, clear what the browser has stored of this site"
         }
     };
-    let message = format!("the private files of the origin cannot be used ({told}): {advice}");
-    Error::Asked { code: ErrorCode::Internal, message }
+    let message = format!("the private files of the origin cannot be used ({error}): {advice}");
+    Error::Asked { code, message }
 }
 
-/// How browsers say that somebody else has a file open.
-const TAKEN: &str = "NoModificationAllowedError";
+/// What the browser means: that it has no such files, or not here; that another worker has them open; that
+/// there is no room; or anything else.
+fn code(error: &OpfsSAHError) -> ErrorCode {
+    match error {
+        OpfsSAHError::NotSupported => ErrorCode::Unsupported,
+        OpfsSAHError::Cleanup { error, .. } => code(error),
+        OpfsSAHError::Opfs { operation, value, .. } => {
+            let name = Reflect::get(value, &"name".into()).ok().and_then(|name| name.as_string());
+            match name.as_deref() {
+                Some("NoModificationAllowedError") => ErrorCode::LeaderChanged,
+                Some("QuotaExceededError") => ErrorCode::Quota,
+                Some("NotSupportedError" | "NotAllowedError" | "SecurityError") => {
+                    ErrorCode::Unsupported
+                }
+                // Browsers have many words for it.
+                _ if *operation == ROOT => ErrorCode::Unsupported,
+                _ => ErrorCode::Internal,
+            }
+        }
+        _ => ErrorCode::Internal,
+    }
+}
+
+/// How the first step is called, which every browser with such files can do.
+const ROOT: &str = "get OPFS root";
