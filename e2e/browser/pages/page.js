@@ -6,12 +6,33 @@ const server = new URLSearchParams(location.search).get("server");
 
 // Each worker that was started, so that a test can be what ends one.
 const workers = [];
+// By which each of them knows the page.
+const clients = [];
 globalThis.Worker = class extends Worker {
   constructor(...args) {
     super(...args);
     workers.push(this);
   }
+
+  postMessage(message) {
+    if (message.type === "open") clients.push(message.opening.client);
+    super.postMessage(message);
+  }
 };
+
+/** Whether the last worker of this page has the replicas. */
+async function isLeading() {
+  const { held } = await navigator.locks.query();
+  const leader = held.find(({ name }) => name === "tidewire")?.clientId;
+  return held.some(({ name, clientId }) => clientId === leader && name.startsWith(`tidewire-page:${clients.at(-1)}:`));
+}
+
+/** Has the page seen, or not. */
+function see(isSeen) {
+  const visibilityState = isSeen ? "visible" : "hidden";
+  Object.defineProperty(document, "visibilityState", { value: visibilityState, configurable: true });
+  document.dispatchEvent(new Event("visibilitychange"));
+}
 
 // Tasks of more than 50 ms on this thread.
 const longTasks = [];
@@ -59,5 +80,5 @@ async function until(what, look) {
   }
 }
 
-Object.assign(globalThis, { Device, tidewire, open, openWith, failure, until, workers, longTasks, logged });
+Object.assign(globalThis, { Device, tidewire, open, openWith, failure, until, isLeading, see, workers, longTasks, logged });
 globalThis.isReady = true;

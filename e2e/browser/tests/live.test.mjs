@@ -96,19 +96,6 @@ test("a client goes with close, and another one takes its place", TIMEOUT, async
   assert.equal(said.word, "closed");
 });
 
-test("a second page is told that the first has the replica, and has it when that is closed", TIMEOUT, async (t) => {
-  const { open } = await world(t, NOTES);
-  const first = await open();
-  await first.evaluate(() => open("ann").query("SELECT 1"));
-  const second = await open();
-  const refused = await second.evaluate(() => failure(() => open("ann").query("SELECT 1")));
-  assert.equal(refused.code, "unsupported");
-  assert.match(refused.message, /another page/);
-  await first.close();
-  const rows = await second.evaluate(() => open("ann").query("SELECT 1 AS one"));
-  assert.deepEqual(rows, [{ one: 1 }]);
-});
-
 test("a page may let go of everything for a while, and what it asks for meanwhile comes afterwards", TIMEOUT, async (t) => {
   const { server, open } = await world(t, NOTES);
   await server.sql("INSERT INTO app.notes (id, room, body) VALUES (1, 7, 'there')");

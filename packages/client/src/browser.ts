@@ -5,7 +5,7 @@ import type { Unsubscribe } from "./listeners.js";
 import { program } from "./program.js";
 import type { Surroundings, WorkerPort } from "./surroundings.js";
 
-export const BROWSER: Surroundings = { check, startWorker, program, onWake, persist, storage: "opfs" };
+export const BROWSER: Surroundings = { check, startWorker, program, onWake, persist, isVisible, onPage };
 
 function check(): void {
   if (typeof Worker === "undefined") {
@@ -35,6 +35,28 @@ function onWake(callback: () => void): Unsubscribe {
   return () => {
     globalThis.removeEventListener("online", callback);
     page?.removeEventListener("visibilitychange", seen);
+  };
+}
+
+function isVisible(): boolean {
+  return typeof document === "undefined" || document.visibilityState === "visible";
+}
+
+function onPage(callback: (what: "visible" | "hidden" | "away" | "back") => void): Unsubscribe {
+  // In a worker of the application nobody says that it goes.
+  if (typeof document === "undefined") return () => undefined;
+  const seen = (): void => callback(isVisible() ? "visible" : "hidden");
+  const away = (): void => callback("away");
+  const back = ({ persisted }: PageTransitionEvent): void => {
+    if (persisted) callback("back");
+  };
+  document.addEventListener("visibilitychange", seen);
+  globalThis.addEventListener("pagehide", away);
+  globalThis.addEventListener("pageshow", back);
+  return () => {
+    document.removeEventListener("visibilitychange", seen);
+    globalThis.removeEventListener("pagehide", away);
+    globalThis.removeEventListener("pageshow", back);
   };
 }
 

@@ -1,10 +1,11 @@
 /** What applications call. */
 
 import { Again } from "./again.js";
-import type { CoreEvent, CorePosition, CoreWrote } from "./core.js";
+import type { CorePosition, CoreWrote } from "./core.js";
 import { type TidewireError, invalid } from "./errors.js";
-import { Link, type LinkUser } from "./link.js";
+import { Link, type LinkUser, type Opened } from "./link.js";
 import { Listeners, type Notices, type Unsubscribe, tell } from "./listeners.js";
+import type { PageEvent } from "./messages.js";
 import { Fates, type Mutation, type WriteOptions } from "./mutation.js";
 import { type ClientOptions, toConfig, tokenOf } from "./options.js";
 import { type Pending, Rejection, toPending } from "./rejection.js";
@@ -46,10 +47,9 @@ export class TidewireClient {
   readonly #statuses = new Listeners<Status>();
   readonly #incidents = new Listeners<Incident>();
   readonly #rejected = new Listeners<readonly Rejection[]>();
-  readonly #stopWaking: Unsubscribe;
+  readonly #surroundings: Surroundings;
+  readonly #stops: Unsubscribe[];
   #status: Status = FIRST_STATUS;
-  /** That the application wants no connection, or nothing to be open, within so many milliseconds. */
-  #rest: "paused" | { readonly within: number } | undefined;
   #lastHandle = 0;
 
   /** @internal */
@@ -63,8 +63,9 @@ export class TidewireClient {
     const user: LinkUser = {
       token: () => tokenOf(options),
       log: options.log,
-      onOpened: (isAgain) => {
-        this.#opened(isAgain, surroundings, options.persist ?? true);
+      onOpened: () => this.#setUp(),
+      onReady: (opened, isAgain) => {
+        this.#ready(opened, isAgain, options.persist ?? true);
         onOpened();
       },
       onEvents: (events) => this.#apply(events),
@@ -77,9 +78,11 @@ export class TidewireClient {
     this.#link = new Link(toConfig(options, directory), user, surroundings);
     this.#again = new Again(this.#link);
     this.#fates = new Fates(this.#link, this.#again);
-    this.#stopWaking = surroundings.onWake(() => {
+    this.#surroundings = surroundings;
+    const wake = surroundings.onWake(() => {
       if (this.#link.isOpen) this.#link.tell("nudge");
     });
+    this.#stops = [wake, surroundings.onPage((what) => this.#onPage(what))];
     this.#link.start();
   }
 
@@ -226,9 +229,9 @@ export class TidewireClient {
     return this.#link.call("syncOnce", deadline);
   }
 
-  /** Ends the connection. Reading and writing go on. */
+  /** Ends the connection, of all pages of the site. Reading and writing go on. */
   pause(): void {
-    this.#rest = "paused";
+    this.#link.rest = "paused";
     this.#link.tell("pause");
   }
 
@@ -240,13 +243,13 @@ export class TidewireClient {
    */
   async suspend(deadline: number): Promise<void> {
     if (!(deadline >= 0)) throw invalid(`the deadline is a number of milliseconds, not ${deadline}`);
-    this.#rest = { within: deadline };
+    this.#link.rest = { within: deadline };
     await this.#link.call("suspend", deadline);
   }
 
   /** Connects again, and has the replica again. */
   resume(): void {
-    this.#rest = undefined;
+    this.#link.rest = null;
     this.#link.tell("resume");
     this.#again.again();
   }
@@ -298,28 +301,40 @@ export class TidewireClient {
     return `${kind}${this.#lastHandle}`;
   }
 
-  #opened(isAgain: boolean, { persist, storage: kind }: Surroundings, asks: boolean): void {
+  #setUp(): void {
     this.#again.forget();
-    // Also before it is suspended again, so that it does not connect meanwhile.
-    if (this.#rest) this.#link.tell("pause");
     for (const subscription of this.#subscriptions.values()) subscription.setUp();
     for (const watch of this.#watches.values()) watch.setUp();
+  }
+
+  #ready({ rest, storage: kind }: Opened, isAgain: boolean, asks: boolean): void {
+    this.#link.rest = rest;
+    const { isPersistent } = this.#status.storage;
+    this.#show({ ...this.#status, storage: { kind, isPersistent } });
     if (isAgain) {
       this.#fates.askAgain();
       this.#tellRejections();
-      if (typeof this.#rest === "object") this.#link.tell("suspend", this.#rest.within);
       return;
     }
-    this.#show({ ...this.#status, storage: { kind, isPersistent: null } });
-    void persist(asks).then((isPersistent) => {
+    void this.#surroundings.persist(asks).then((isPersistent) => {
       if (isPersistent !== null && !this.#link.ended) {
-        this.#show({ ...this.#status, storage: { kind, isPersistent } });
+        this.#show({ ...this.#status, storage: { ...this.#status.storage, isPersistent } });
       }
     });
   }
 
+  #onPage(what: "visible" | "hidden" | "away" | "back"): void {
+    if (what === "away" || what === "back") {
+      this.#link.say({ type: what });
+      return;
+    }
+    const isVisible = what === "visible";
+    this.#link.say({ type: "visible", isVisible });
+    for (const watch of [...this.#watches.values()]) watch.see();
+  }
+
   /** Everything that a step has changed is applied first, and then all are told. */
-  #apply(events: CoreEvent[]): void {
+  #apply(events: PageEvent[]): void {
     const notices: Notices = [];
     for (const event of events) {
       switch (event.type) {
@@ -341,6 +356,9 @@ export class TidewireClient {
         }
         case "incident":
           this.#incidents.notify({ kind: event.kind, message: event.message }, notices);
+          break;
+        case "rest":
+          this.#link.rest = event.rest;
           break;
         case "rejections":
           notices.push(() => this.#tellRejections());
@@ -381,7 +399,7 @@ export class TidewireClient {
   }
 
   #ended(error: TidewireError, isClosed: boolean): void {
-    this.#stopWaking();
+    for (const stop of this.#stops) stop();
     this.#again.forget();
     const notices: Notices = [];
     for (const subscription of [...this.#subscriptions.values()]) subscription.end(error, notices);

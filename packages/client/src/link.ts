@@ -2,19 +2,23 @@
  * The worker, and the calls to it.
  *
  * ```text
- * opening ──opened──▶ open ──fatal──▶ down ──after a pause──▶ opening …
- *    │ refused          │ close           │ too often
- *    ▼                  ▼                 ▼
- *  ended              ended             ended
+ * opening ──opened──▶ open ──lost──▶ lost ──opened──▶ open …
+ *    │ refused         │ │ close
+ *    │           fatal │ └──────────────▶ ended
+ *    ▼                 ▼
+ *  ended              down ──after a pause──▶ opening …, ended when that was too often
  * ```
  *
- * A trap in the WebAssembly never settles a promise, so it is the end of that worker: whatever was under way
- * fails, and another worker takes its place. Calls that are made while there is none wait for it.
+ * The replica is open in one worker of all pages of a site. When that has gone another one has it, and when its
+ * WebAssembly has trapped, which never settles a promise, another one takes its place. Whatever was called meanwhile
+ * is called again, by the number that it has: what writes is stored with that number, so it is done once. The page
+ * sets up again what it watches and subscribes to. Only an open transaction goes with its worker.
  */
 
-import type { Core, CoreConfig, CoreEvent, LogLevel } from "./core.js";
+import { type Call, OpenCalls } from "./calls.js";
+import type { CoreConfig, LogLevel } from "./core.js";
 import { TidewireError, invalid, messageOf } from "./errors.js";
-import type { FromWorker, ToWorker } from "./messages.js";
+import type { Calls, FromWorker, PageEvent, Rest, ToWorker } from "./messages.js";
 import type { Surroundings, WorkerPort } from "./surroundings.js";
 
 /** How long it waits before each further start, in milliseconds. It gives up when all of them have failed. */
@@ -29,32 +33,22 @@ const CLOSE_WITHIN_MS = 10_000;
 const NO_SCRIPT =
   "its script cannot be loaded: serve worker.js with the application, and allow worker-src 'self' in its policy";
 
-/** Calls that may have stored something by the time that their answer is lost. */
-const WRITES = new Set<keyof Core>(["write", "commit", "retry", "discard", "cancel", "signOut"]);
-
-/** Calls in a transaction, which goes with its worker. */
-const STEPS = new Set<keyof Core>(["begin", "run", "over"]);
+/** What a worker says when the replica is open. */
+export type Opened = FromWorker & { type: "opened" };
 
 /** Who uses a link. */
 export interface LinkUser {
   token(): Promise<string>;
   readonly log: ((level: LogLevel, line: string) => void) | undefined;
-  /** The core is open: the first time, or again in another worker, which knows nothing of this page. */
-  onOpened(isAgain: boolean): void;
-  onEvents(events: CoreEvent[]): void;
-  /** The worker has ended. Another one is started. */
+  /** The replica is open, and nothing is known there of what this page has. What is called now goes first. */
+  onOpened(opened: Opened): void;
+  /** All is called that waited for it: the first time, or again. */
+  onReady(opened: Opened, isAgain: boolean): void;
+  onEvents(events: PageEvent[]): void;
+  /** For a while nobody serves the page. */
   onDown(error: TidewireError): void;
-  /** There will be no other one. */
+  /** There will be no other worker. */
   onEnded(error: TidewireError, isClosed: boolean): void;
-}
-
-interface Call {
-  op: keyof Core;
-  args: unknown[];
-  /** It goes to a worker now, and to no other one. */
-  onPosted: (() => void) | undefined;
-  resolve(value: unknown): void;
-  reject(error: TidewireError): void;
 }
 
 export class Link {
@@ -70,12 +64,15 @@ export class Link {
   #failures = 0;
   #openedAt = 0;
   #restart: ReturnType<typeof setTimeout> | undefined;
-  #lastCall = 0;
-  /** Posted, and not answered. */
-  readonly #pending = new Map<number, Call>();
-  /** Not posted yet. */
+  readonly #calls = new OpenCalls();
+  /** Not posted yet, or to be posted again. */
   #queue: Call[] = [];
   #generation = 0;
+  /** Why the transactions of the generation before are undone. */
+  #loss: TidewireError | undefined;
+  /** How often this worker has said that it is lost. */
+  #losses = 0;
+  #rest: Rest = null;
 
   constructor(config: CoreConfig, user: LinkUser, surroundings: Surroundings) {
     this.#config = config;
@@ -96,9 +93,25 @@ export class Link {
     return this.#isClosed;
   }
 
-  /** Another number for each worker that takes the place of one that has ended. */
+  /** Another number for each worker that takes the place of one that has gone. */
   get generation(): number {
     return this.#generation;
+  }
+
+  /** Whether somebody may see the page. */
+  get isVisible(): boolean {
+    return this.#surroundings.isVisible();
+  }
+
+  /** Why what was open in the generation before is not any more. */
+  get loss(): TidewireError {
+    return this.#ended ?? this.#loss ?? gone();
+  }
+
+  /** What the application wants, for a worker that opens the replica anew. */
+  set rest(rest: Rest) {
+    this.#rest = rest;
+    this.say({ type: "rest", rest });
   }
 
   /** Starts the worker. */
@@ -112,6 +125,7 @@ export class Link {
       return;
     }
     this.#worker = worker;
+    this.#losses = 0;
     worker.onmessage = (event) => this.#receive(worker, event.data);
     worker.onmessageerror = () => this.#fail(worker, "a message of the worker cannot be read");
     worker.onerror = (event) => {
@@ -120,9 +134,17 @@ export class Link {
       // A script that is not there, or that a policy forbids, comes without a sentence.
       this.#fail(worker, event.message || NO_SCRIPT);
     };
-    const isLogged = this.#user.log !== undefined;
     this.#surroundings.program().then(
-      (module) => this.#post(worker, { type: "open", module, config: this.#config, isLogged }),
+      (module) => {
+        const opening = {
+          client: this.#calls.client,
+          config: this.#config,
+          isLogged: this.#user.log !== undefined,
+          isVisible: this.#surroundings.isVisible(),
+          rest: this.#rest,
+        };
+        this.#post(worker, { type: "open", module, opening });
+      },
       (error: TidewireError) => {
         if (worker === this.#worker) this.#end(error);
       },
@@ -132,33 +154,37 @@ export class Link {
   /**
    * Calls the core. It waits until that is open.
    *
-   * Rejects with what the core says; with `internal` when the worker ends meanwhile; and with why there is no worker,
-   * when there will be none.
+   * Rejects with what the core says; and with why there is no worker, when there will be none.
    */
-  call<Op extends keyof Core>(op: Op, ...args: Parameters<Core[Op]>): Promise<Awaited<ReturnType<Core[Op]>>> {
+  call<Op extends keyof Calls>(op: Op, ...args: Parameters<Calls[Op]>): Promise<Awaited<ReturnType<Calls[Op]>>> {
     return this.callIn(undefined, op, ...args);
   }
 
   /** The same, and says when it goes to a worker: until then none has to do with it. */
-  callIn<Op extends keyof Core>(
+  callIn<Op extends keyof Calls>(
     onPosted: (() => void) | undefined,
     op: Op,
-    ...args: Parameters<Core[Op]>
-  ): Promise<Awaited<ReturnType<Core[Op]>>> {
+    ...args: Parameters<Calls[Op]>
+  ): Promise<Awaited<ReturnType<Calls[Op]>>> {
     return new Promise((resolve, reject) => {
       if (this.#ended) {
         reject(this.#ended);
         return;
       }
-      const call: Call = { op, args, onPosted, resolve: resolve as (value: unknown) => void, reject };
+      const call = this.#calls.add({ op, args, onPosted, resolve: resolve as (value: unknown) => void, reject });
       if (this.#isOpen) this.#send(call);
       else this.#queue.push(call);
     });
   }
 
   /** Calls what gives nothing back. The core says what is wrong with it in other ways, if something is. */
-  tell<Op extends keyof Core>(op: Op, ...args: Parameters<Core[Op]>): void {
+  tell<Op extends keyof Calls>(op: Op, ...args: Parameters<Calls[Op]>): void {
     this.call(op, ...args).catch(() => undefined);
+  }
+
+  /** Says something to the worker that is no call. */
+  say(message: ToWorker & { type: "rest" | "visible" | "away" | "back" }): void {
+    this.#post(this.#worker, message);
   }
 
   /** Closes the core, and ends. Calls that wait fail. */
@@ -184,16 +210,24 @@ export class Link {
     if (worker !== this.#worker) return;
     switch (message.type) {
       case "opened":
-        this.#opened();
+        this.#opened(message);
         break;
       case "refused":
         this.#refused(TidewireError.from(message.error));
         break;
+      case "lost":
+        this.#losses += 1;
+        this.#lose(message.why ? TidewireError.from(message.why) : gone(), message.isTrap);
+        if (message.why) this.#user.onDown(TidewireError.from(message.why));
+        break;
+      case "ended":
+        this.#end(TidewireError.from(message.error), message.error.code === "invalid_request");
+        break;
       case "done":
-        this.#take(message.id)?.resolve(message.value);
+        this.#calls.take(message.id)?.resolve(message.value);
         break;
       case "failed":
-        this.#take(message.id)?.reject(TidewireError.from(message.error));
+        this.#calls.take(message.id)?.reject(TidewireError.from(message.error));
         break;
       case "events":
         this.#user.onEvents(message.events);
@@ -210,16 +244,17 @@ export class Link {
     }
   }
 
-  #opened(): void {
+  #opened(opened: Opened): void {
     const isAgain = !this.#isFirst;
     this.#isOpen = true;
     this.#isFirst = false;
     this.#openedAt = Date.now();
-    // What the page had goes first, so that calls find it.
-    this.#user.onOpened(isAgain);
     const queue = this.#queue;
     this.#queue = [];
+    // What the page had goes first, so that calls find it.
+    this.#user.onOpened(opened);
     for (const call of queue) this.#send(call);
+    this.#user.onReady(opened, isAgain);
   }
 
   /** The first time it is final. Later the storage may only be held by the worker that has ended. */
@@ -240,7 +275,8 @@ export class Link {
   }
 
   #startAgain(error: TidewireError): void {
-    this.#stop(error);
+    this.#stop();
+    this.#lose(error, true);
     const pause = PAUSES_MS[this.#failures];
     if (pause === undefined) {
       this.#end(error);
@@ -251,15 +287,17 @@ export class Link {
     this.#restart = setTimeout(() => this.start(), pause);
   }
 
-  /** Ends the worker, and what it was asked. */
-  #stop(error: TidewireError): void {
+  #stop(): void {
     this.#worker?.terminate();
     this.#worker = undefined;
+  }
+
+  /** What was called is called again, when somebody serves the page again. */
+  #lose(error: TidewireError, isTrap: boolean): void {
     this.#isOpen = false;
     this.#generation += 1;
-    const lost = [...this.#pending.values()];
-    this.#pending.clear();
-    for (const { op, reject } of lost) reject(lostWith(op, error, this.#ended !== undefined));
+    this.#loss = error;
+    this.#queue = this.#calls.lose(error, isTrap);
   }
 
   #end(error: TidewireError, isClosed = false): void {
@@ -267,36 +305,31 @@ export class Link {
     this.#ended = error;
     this.#isClosed = isClosed;
     clearTimeout(this.#restart);
-    this.#stop(error);
-    const queue = this.#queue;
+    this.#stop();
+    this.#isOpen = false;
+    this.#generation += 1;
     this.#queue = [];
-    for (const { reject } of queue) reject(error);
+    this.#calls.end(error);
     this.#user.onEnded(error, isClosed);
   }
 
   #send(call: Call): void {
-    this.#lastCall += 1;
-    const id = this.#lastCall;
-    this.#pending.set(id, call);
     call.onPosted?.();
+    call.isPosted = true;
     try {
-      this.#post(this.#worker, { type: "call", id, op: call.op, args: call.args });
+      const { id, op } = call;
+      this.#post(this.#worker, { type: "call", id, op, args: this.#calls.argsOf(call), losses: this.#losses });
     } catch (error) {
-      this.#pending.delete(id);
+      this.#calls.take(call.id);
       call.reject(invalid(`an argument cannot be given to the worker: ${messageOf(error)}`));
     }
   }
 
-  #take(id: number): Call | undefined {
-    const call = this.#pending.get(id);
-    this.#pending.delete(id);
-    return call;
-  }
-
   #token(worker: WorkerPort, id: number): void {
+    const losses = this.#losses;
     this.#user.token().then(
-      (token) => this.#post(worker, { type: "token", id, token }),
-      (error: unknown) => this.#post(worker, { type: "no_token", id, message: messageOf(error) }),
+      (token) => this.#post(worker, { type: "token", id, token, losses }),
+      (error: unknown) => this.#post(worker, { type: "no_token", id, message: messageOf(error), losses }),
     );
   }
 
@@ -305,19 +338,6 @@ export class Link {
   }
 }
 
-/** What a call is told whose answer is lost. */
-function lostWith(op: keyof Core, error: TidewireError, isLast: boolean): TidewireError {
-  const { code, message } = error;
-  if (WRITES.has(op)) {
-    const what = "Whether this was done is not known: look at the rows, and at pending(), before it is done again";
-    return new TidewireError(code, `${message}. ${what}`);
-  }
-  if (op === "remote") {
-    const what = "Whether the server has done this is not known: ask it for the rows before a write is done again";
-    return new TidewireError(code, `${message}. ${what}`);
-  }
-  if (STEPS.has(op) && !isLast) {
-    return new TidewireError(code, `${message}. The transaction is undone: start it again`);
-  }
-  return error;
+function gone(): TidewireError {
+  return new TidewireError("leader_changed", "the page that had the replica has gone, and another one has it");
 }

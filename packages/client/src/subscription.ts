@@ -146,12 +146,8 @@ export class Subscription {
   /** Ends it. Its rows leave the device, but for those that another subscription has. */
   unsubscribe(): void {
     if (this.#isOver) return;
-    // The core has to know which one it is, also when it was kept from an earlier visit.
-    if (!this.#link.isOpen) {
-      const { sql, params, options } = this.#request;
-      this.#link.tell("subscribe", this.handle, sql, params, options);
-    }
-    this.#link.tell("unsubscribe", this.handle);
+    const { sql, params, options } = this.#request;
+    this.#link.tell("unsubscribe", this.handle, sql, params, options);
     this.#leaveNow("the subscription was ended");
   }
 

@@ -2,7 +2,6 @@
 
 import type { Unsubscribe } from "./listeners.js";
 import type { FromWorker, Program, ToWorker } from "./messages.js";
-import type { StorageStatus } from "./status.js";
 
 /** As much of a worker as is used. */
 export interface WorkerPort {
@@ -23,6 +22,8 @@ export interface Surroundings {
   onWake(callback: () => void): Unsubscribe;
   /** Asks that what is stored stays. `null` where nobody says. */
   persist(asks: boolean): Promise<boolean | null>;
-  /** Where replicas are. */
-  readonly storage: Exclude<StorageStatus["kind"], "none">;
+  /** Whether somebody may see the page now. */
+  isVisible(): boolean;
+  /** Calls back when that changes, when the page goes, and when it comes back as it was. */
+  onPage(callback: (what: "visible" | "hidden" | "away" | "back") => void): Unsubscribe;
 }

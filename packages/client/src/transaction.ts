@@ -87,7 +87,7 @@ export class Transaction {
 
   async #run(statement: CoreStatement) {
     if (this.#over) throw this.#over;
-    if (this.isLost) throw this.#link.ended ?? cancelled(STOPPED);
+    if (this.isLost) throw lost(this.#link);
     return await this.#link.call("run", this.#handle, statement);
   }
 }
@@ -122,7 +122,7 @@ export async function transact<T>(
   try {
     value = await Promise.race([(async () => await run(tx))(), given]);
     await Promise.race([begun, given]);
-    if (tx.isLost) throw link.ended ?? cancelled(STOPPED);
+    if (tx.isLost) throw lost(link);
   } catch (error) {
     tx.leave(why);
     // Also one that is over by itself, so that the core forgets it, and one that waits for a worker.
@@ -134,7 +134,10 @@ export async function transact<T>(
 }
 
 const OVER = "the transaction is over: await what is done in it before its function returns";
-const STOPPED = "the worker has stopped, and the transaction is undone: start it again";
+
+function lost({ ended, loss }: Link): TidewireError {
+  return ended ?? new TidewireError(loss.code, `${loss.message}. The transaction is undone: start it again`);
+}
 
 function cancelled(message: string): TidewireError {
   return new TidewireError("cancelled", message);

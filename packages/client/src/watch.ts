@@ -16,6 +16,11 @@ export interface WatchOptions {
    * has an error, and the rows before.
    */
   key?: readonly string[] | undefined;
+  /**
+   * Whether it goes on while nobody sees the page, for instance for a number in its title. Without it, a page that is
+   * not seen has the first result, and further ones when it is seen again.
+   */
+  whileHidden?: boolean | undefined;
 }
 
 /**
@@ -61,6 +66,7 @@ export class Watch<R extends object = Row> implements AsyncIterable<WatchResult<
   readonly #registry: Map<string, Watch<never>>;
   readonly #newHandle: () => string;
   readonly #query: { sql: string; params: CoreValue[]; key: string[] | undefined };
+  readonly #isForHidden: boolean;
   readonly #consumers = new Set<Consumer<R>>();
   #handle: string | undefined;
   #result: WatchResult<R> | undefined;
@@ -69,6 +75,8 @@ export class Watch<R extends object = Row> implements AsyncIterable<WatchResult<
   /** The worker knows nothing yet of the rows that are shown. */
   #isAnew = false;
   #isClosed = false;
+  /** Nobody sees the page, and the core does not run it. */
+  #isResting = false;
 
   /** @internal */
   constructor(
@@ -83,6 +91,7 @@ export class Watch<R extends object = Row> implements AsyncIterable<WatchResult<
     this.#registry = registry;
     this.#newHandle = newHandle;
     this.#query = { sql, params, key: options.key && [...options.key] };
+    this.#isForHidden = options.whileHidden ?? false;
   }
 
   /** The latest result, while it runs. */
@@ -163,6 +172,8 @@ export class Watch<R extends object = Row> implements AsyncIterable<WatchResult<
 
   /** @internal The core is open, and does not know it. */
   setUp(): void {
+    this.#isResting = this.#result !== undefined && this.#mayRest;
+    if (this.#isResting) return;
     this.#base = [];
     this.#isAnew = this.#result !== undefined;
     const { sql, params, key } = this.#query;
@@ -174,6 +185,19 @@ export class Watch<R extends object = Row> implements AsyncIterable<WatchResult<
       this.#take(this.#failed(error), notices);
       tell(notices);
     });
+  }
+
+  /** @internal Whether somebody sees the page is another now. */
+  see(): void {
+    if (!this.#mayRest) {
+      if (this.#isResting && this.#link.isOpen) this.setUp();
+      return;
+    }
+    if (this.#isResting || !this.#result || this.#handle === undefined) return;
+    this.#isResting = true;
+    if (this.#link.isOpen) this.#link.tell("unwatch", this.#handle);
+    // What is still told of this one is not of the next.
+    this.#register();
   }
 
   /** @internal The worker has ended: what is shown is as of now. */
@@ -208,6 +232,17 @@ export class Watch<R extends object = Row> implements AsyncIterable<WatchResult<
     // With an error the worker still has what it had.
     if (!error) [this.#base, this.#isAnew] = [rows, false];
     this.#take({ rows, state, error, diff }, notices);
+    this.see();
+  }
+
+  get #mayRest(): boolean {
+    return !this.#isForHidden && !this.#link.isVisible;
+  }
+
+  #register(): void {
+    if (this.#handle !== undefined) this.#registry.delete(this.#handle);
+    this.#handle = this.#newHandle();
+    this.#registry.set(this.#handle, this as unknown as Watch<never>);
   }
 
   /** What is shown when there is no other result any more. */
@@ -270,8 +305,7 @@ export class Watch<R extends object = Row> implements AsyncIterable<WatchResult<
     }
     this.#consumers.add(consumer);
     if (this.#handle !== undefined) return;
-    this.#handle = this.#newHandle();
-    this.#registry.set(this.#handle, this as unknown as Watch<never>);
+    this.#register();
     if (this.#link.isOpen) this.setUp();
   }
 
@@ -281,7 +315,8 @@ export class Watch<R extends object = Row> implements AsyncIterable<WatchResult<
 
   #stop(): void {
     if (this.#handle === undefined) return;
-    if (this.#link.isOpen) this.#link.tell("unwatch", this.#handle);
+    if (this.#link.isOpen && !this.#isResting) this.#link.tell("unwatch", this.#handle);
+    this.#isResting = false;
     this.#registry.delete(this.#handle);
     this.#handle = undefined;
     this.#result = undefined;

@@ -1,7 +1,12 @@
-/** The worker of a browser, on the private files of the origin. */
+/** The worker of a browser. */
+
+import * as tidewire from "../wasm/tidewire.js";
 
 import type { FromWorker, ToWorker } from "./messages.js";
-import { serve } from "./serve.js";
+import type { Wasm } from "./wasm.js";
+import { isTrap } from "./worker/failures.js";
+import type { Storage } from "./worker/guest.js";
+import { Tab } from "./worker/tab.js";
 
 /** As much of the global scope of a dedicated worker as is used. */
 interface Global {
@@ -12,29 +17,12 @@ interface Global {
 
 const global = globalThis as unknown as Global;
 
-serve(
-  {
-    post: (message) => global.postMessage(message),
-    onMessage: (listener) => global.addEventListener("message", ({ data }) => listener(data)),
-    onUnhandled: (listener) => global.addEventListener("unhandledrejection", ({ reason }) => listener(reason)),
-  },
-  {
-    take,
-    files: () => undefined,
-    whenTaken:
-      "another page of this site has the replica open, and several at once are not offered: close it, and reload",
-  },
-);
+/** The private files of the origin. */
+const ORIGIN: Storage = { kind: "opfs", letGo: () => (tidewire as unknown as Wasm).Core.letGo() };
 
-function take(lock: string, withinMs: number): Promise<boolean> {
-  const { locks } = navigator;
-  // Without them there is no private file system either, and the core says so.
-  if (!locks) return Promise.resolve(true);
-  return new Promise((resolve) => {
-    const held = locks.request(lock, { signal: AbortSignal.timeout(withinMs) }, () => {
-      resolve(true);
-      return new Promise(() => undefined);
-    });
-    held.catch(() => resolve(false));
-  });
-}
+const tab = new Tab((message) => global.postMessage(message), [ORIGIN], navigator.locks);
+global.addEventListener("message", ({ data }) => tab.receive(data));
+// A trap in a task that nobody waits for is seen here alone.
+global.addEventListener("unhandledrejection", ({ reason }) => {
+  if (isTrap(reason)) tab.fail(reason);
+});

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { test } from "node:test";
 
-import { createdClient, error, LIVE, openClient, result, settle, started, workers } from "./fake.mjs";
+import { createdClient, error, LIVE, openClient, OPENED, result, settle, started, workers } from "./fake.mjs";
 import { createClient, TidewireError, add } from "../dist/index.js";
 
 const WROTE = { id: 5, rowsAffected: 1, columns: [], rows: [], state: { state: "queued" } };
@@ -22,9 +22,9 @@ test("calls wait until the core is open, and go in their order", async () => {
   const insert = client.insert("a.b", { id: 1n, doc: { x: 1 }, raw: new Uint8Array([0, 1, 2]).subarray(1) });
   await settle();
   assert.ok(worker.opened.module instanceof WebAssembly.Module);
-  assert.equal(worker.opened.config.directory, "tidewire");
+  assert.equal(worker.opened.opening.config.directory, "tidewire");
   assert.deepEqual(worker.calls, []);
-  worker.say({ type: "opened" });
+  worker.say(OPENED);
   await client.opened;
   assert.deepEqual(worker.calls.map(({ op }) => op), ["subscribe", "query", "write"]);
   assert.deepEqual(worker.call("subscribe").args, ["s1", "SELECT * FROM a.b", [new Date(5)], { ttlMs: 1_000 }]);
@@ -119,7 +119,7 @@ test("a write that is decided before its answer has come is decided", async () =
   assert.deepEqual(await (await write).decided(), { state: "accepted", seq: 7 });
 });
 
-test("a trap ends the worker: what was under way fails, and the rest is set up again", async () => {
+test("a trap ends the worker: what was under way is asked for again, and the rest is set up again", async () => {
   const { client, worker } = await openClient(createClient);
   const subscription = client.subscribe("SELECT * FROM a.b");
   const results = [];
@@ -128,16 +128,14 @@ test("a trap ends the worker: what was under way fails, and the rest is set up a
   const done = client.execute("INSERT");
   await worker.answer("write", WROTE);
   const mutation = await done;
-  const [write, read] = [client.execute("INSERT"), client.query("SELECT 1")];
+  const [write, read, wait] = [client.execute("INSERT"), client.query("SELECT 1"), client.waitForSync()];
   const transaction = client.transaction(async (tx) => {
     await tx.execute("INSERT");
   });
   await worker.posted("run");
   client.pause();
   worker.trap();
-  await assert.rejects(write, ({ code, message }) => code === "internal" && /is not known/.test(message));
-  await assert.rejects(read, ({ code, message }) => code === "internal" && !/is not known/.test(message));
-  await assert.rejects(transaction, { code: "internal" });
+  await assert.rejects(transaction, ({ code, message }) => code === "internal" && /is undone: start it again/.test(message));
   assert.equal(client.status.word, "error");
   assert.ok(worker.isTerminated);
   const later = client.query("SELECT 2 AS two");
@@ -145,10 +143,22 @@ test("a trap ends the worker: what was under way fails, and the rest is set up a
   const next = await started(worker);
   // What the first one still says is nobody's.
   worker.emit(result("w2", ["x"], [], []));
-  next.say({ type: "opened" });
-  assert.deepEqual(next.calls.map(({ op }) => op), ["pause", "subscribe", "watch", "mutation", "query"]);
+  assert.equal(next.opened.opening.rest, "paused");
+  next.say({ ...OPENED, rest: "paused" });
+  const again = ["subscribe", "watch", "write", "query", "waitForSync", "pause", "query", "mutation"];
+  assert.deepEqual(next.calls.map(({ op }) => op), again);
+  // What writes is known there by the same request.
+  const { client: name, number } = worker.call("write").args[1].request;
+  assert.deepEqual(next.call("write").args[1].request, { client: name, number, answered: number });
+  assert.equal(name, next.opened.opening.client);
+  await next.answer("write", { ...WROTE, id: 6 });
+  assert.equal((await write).id, 6);
+  await next.answer("query", { columns: ["one"], rows: [[1]] });
+  assert.deepEqual(await read, [{ one: 1 }]);
   await next.answer("query", { columns: ["two"], rows: [[2]] });
   assert.deepEqual(await later, [{ two: 2 }]);
+  await next.answer("waitForSync");
+  await wait;
   next.emit(result("w2", ["x"], [-1, -1], [[1], [2]], { inserted: [0, 1] }));
   const told = results.map(({ state, diff }) => [state, diff.removed, diff.inserted]);
   assert.deepEqual(told, [["live", [], [0]], ["behind", [], []], ["live", [], [1]]]);
@@ -166,9 +176,9 @@ test("a worker that stops again and again is given up, and nothing waits for eve
   worker.emit(result("w1", ["x"], [-1], [[1]], { inserted: [0] }));
   const ready = assert.rejects(client.subscribe("SELECT * FROM a.b").ready(), { code: "internal" });
   const waiting = assert.rejects(client.waitForSync(), { code: "internal" });
+  const poison = assert.rejects(client.execute("INSERT"), ({ message }) => /is not known/.test(message));
   t.mock.timers.enable({ apis: ["setTimeout"] });
   worker.trap();
-  await waiting;
   const queued = assert.rejects(client.query("SELECT 1"), { code: "internal" });
   let last = worker;
   for (const pause of [0, 250, 1_000, 4_000]) {
@@ -177,8 +187,7 @@ test("a worker that stops again and again is given up, and nothing waits for eve
     last = await started(last);
     last.trap();
   }
-  await queued;
-  await ready;
+  await Promise.all([queued, ready, waiting, poison]);
   t.mock.timers.tick(100_000);
   assert.equal(workers.at(-1), last);
   assert.ok(last.isTerminated);
@@ -198,13 +207,13 @@ test("tokens are asked of the page, and what is thrown, or is none, is told", as
   const { worker } = await openClient(createClient, { token });
   worker.say({ type: "token", id: 1 });
   await settle();
-  assert.deepEqual(worker.token, { type: "token", id: 1, token: "the token" });
+  assert.deepEqual(worker.token, { type: "token", id: 1, token: "the token", losses: 0 });
   given = () => {
     throw new Error("signed out");
   };
   worker.say({ type: "token", id: 2 });
   await settle();
-  assert.deepEqual(worker.token, { type: "no_token", id: 2, message: "signed out" });
+  assert.deepEqual(worker.token, { type: "no_token", id: 2, message: "signed out", losses: 0 });
   for (const none of [undefined, null, { text: () => "the token" }]) {
     given = async () => none;
     worker.say({ type: "token", id: 3 });

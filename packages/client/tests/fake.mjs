@@ -4,6 +4,9 @@ const EMPTY_WASM = new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]);
 
 export const workers = [];
 
+/** What a worker says when it has the replica. */
+export const OPENED = { type: "opened", rest: null, storage: "opfs" };
+
 /** What a subscription is told first. */
 export const LOADING = { state: "loading", progress: { rows: 0, remaining: null, fraction: null }, error: null };
 export const LIVE = { state: "live", progress: { rows: 1, remaining: 0, fraction: 1 }, error: null };
@@ -32,6 +35,8 @@ async function wait(find) {
 
 class FakeWorker {
   calls = [];
+  /** What was said besides. */
+  said = [];
   answered = new Set();
   isTerminated = false;
   /** What the core says to a subscription, a while after it was asked: a view, or the code of an error. */
@@ -46,7 +51,8 @@ class FakeWorker {
     const copy = structuredClone(message);
     if (copy.type === "open") this.opened = copy;
     else if (copy.type === "call") this.calls.push(copy);
-    else this.token = copy;
+    else if (copy.type === "token" || copy.type === "no_token") this.token = copy;
+    else this.said.push(copy);
     if (copy.op === "subscribe") setImmediate(() => this.#answerSubscribe(copy));
     look();
   }
@@ -139,7 +145,7 @@ export async function createdClient(createClient, options = {}) {
 /** The same, and it is open. */
 export async function openClient(createClient, options = {}) {
   const { client, worker } = await createdClient(createClient, options);
-  worker.say({ type: "opened" });
+  worker.say(OPENED);
   return { client, worker };
 }
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { createdClient, error, LIVE, LOADING, openClient, result, settle, started, status } from "./fake.mjs";
+import { createdClient, error, LIVE, LOADING, openClient, OPENED, result, settle, started, status } from "./fake.mjs";
 import { createClient } from "../dist/index.js";
 
 const asked = (worker) => worker.calls.filter(({ op }) => op === "subscribe").length;
@@ -12,8 +12,8 @@ test("a subscription that ends before the core is open is ended there, too", asy
   released.release();
   await assert.rejects(released.ready(), { code: "cancelled" });
   client.subscribe("SELECT * FROM a.c").unsubscribe();
-  worker.say({ type: "opened" });
-  assert.deepEqual(worker.calls.map(({ op, args }) => `${op} ${args[1] ?? ""}`), ["subscribe SELECT * FROM a.c", "unsubscribe "]);
+  worker.say(OPENED);
+  assert.deepEqual(worker.calls.map(({ op, args }) => `${op} ${args[1] ?? ""}`), ["unsubscribe SELECT * FROM a.c"]);
 });
 
 test("a subscription may be released, and asked for more, before the core has answered", async () => {
@@ -45,7 +45,7 @@ test("a subscription whose twin was ended is over, and is not set up again", asy
   assert.throws(() => subscription.reset(), { code: "invalid_request" });
   worker.trap();
   const next = await started(worker);
-  next.say({ type: "opened" });
+  next.say(OPENED);
   assert.deepEqual(next.ops, []);
 });
 
@@ -145,6 +145,7 @@ test("rejections are told when it is resumed, and a worker that takes over is su
   await worker.refuse("rejections", "cancelled");
   await settle();
   client.resume();
+  await worker.answer("resume");
   await worker.answer("rejections", []);
   await settle();
   assert.deepEqual(told, [0]);
@@ -152,18 +153,19 @@ test("rejections are told when it is resumed, and a worker that takes over is su
   await Promise.all([client.suspend(500), worker.answer("suspend")]);
   worker.trap();
   const next = await started(worker);
-  next.say({ type: "opened" });
-  assert.deepEqual(next.calls.map(({ op, args }) => [op, ...args]), [["pause"], ["rejections"], ["suspend", 500]]);
+  next.say(OPENED);
+  assert.deepEqual(next.opened.opening.rest, { within: 500 });
+  assert.deepEqual(next.ops, ["rejections"]);
 
   // What is asked for while there is no worker comes to the next one in its order.
   next.trap();
   const suspended = client.suspend(600);
   client.resume();
   const last = await started(next);
-  last.say({ type: "opened" });
+  last.say(OPENED);
   await last.answer("suspend");
   await suspended;
-  assert.deepEqual(last.ops, ["rejections", "suspend", "resume"]);
+  assert.deepEqual(last.ops, ["rejections", "suspend", "resume", "rejections"]);
 });
 
 test("who cannot sign out because files stay is signed out all the same", async () => {
@@ -182,24 +184,35 @@ test("who cannot sign out because files stay is signed out all the same", async 
   await assert.rejects(client.query("SELECT 1"), { code: "invalid_request" });
 });
 
-test("a worker that stops while it signs out is no answer", async () => {
+test("a worker that stops while it signs out is no answer, and the next one is asked", async () => {
   const { client, worker } = await openClient(createClient);
-  const lost = assert.rejects(client.signOut("wipe"), ({ message }) => /is not known/.test(message));
+  const signedOut = client.signOut("wipe");
   await worker.posted("signOut");
   worker.trap();
-  await lost;
   const next = await started(worker);
-  next.say({ type: "opened" });
-  await Promise.all([client.signOut("wipe"), next.answer("signOut")]);
+  next.say(OPENED);
+  await Promise.all([signedOut, next.answer("signOut")]);
   assert.equal(client.status.word, "closed");
 });
 
-test("what the server was asked for says that its outcome is not known when the worker stops", async () => {
+test("in which a worker stops twice is not asked for a third time, and what the server was asked for has its name", async () => {
   const { client, worker } = await openClient(createClient);
-  const remote = client.remote("INSERT");
+  const remote = assert.rejects(
+    client.remote("INSERT"),
+    ({ code, message }) => code === "internal" && /is not known: ask it/.test(message),
+  );
   await worker.posted("remote");
   worker.trap();
-  await assert.rejects(remote, ({ code, message }) => code === "internal" && /is not known: ask it/.test(message));
+  const next = await started(worker);
+  next.say(OPENED);
+  const { requestId } = next.call("remote").args[2];
+  assert.equal(requestId.length, 16);
+  assert.deepEqual(requestId, worker.call("remote").args[2].requestId);
+  next.trap();
+  await remote;
+  const last = await started(next);
+  last.say(OPENED);
+  assert.deepEqual(last.ops, []);
 });
 
 test("a subscription to a client that cannot be opened says why", async () => {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { error, openClient, settle, started } from "./fake.mjs";
+import { error, openClient, OPENED, settle, started } from "./fake.mjs";
 import { createClient } from "../dist/index.js";
 
 const WROTE = { id: null, rowsAffected: 1, columns: [], rows: [], state: { state: "local" } };
@@ -52,7 +52,7 @@ test("a transaction ends with its worker, and with the client, also while its fu
   worker.trap();
   await assert.rejects(lost, ({ code, message }) => code === "internal" && /The transaction is undone/.test(message));
   const next = await started(worker);
-  next.say({ type: "opened" });
+  next.say(OPENED);
   assert.deepEqual(next.ops, []);
   const closed = client.transaction(never);
   await next.answer("begin");
@@ -100,7 +100,7 @@ test("a transaction that waits for a worker goes to the one that comes, and is g
   const refused = await started(worker);
   refused.say({ type: "refused", error: error("internal", "in use") });
   const next = await started(refused);
-  next.say({ type: "opened" });
+  next.say(OPENED);
   await next.answer("begin");
   await next.answer("run", RAN);
   await assert.rejects(undone, (thrown) => thrown === own);
@@ -115,7 +115,7 @@ test("a transaction that waits for a worker goes to the one that comes, and is g
     (thrown) => thrown === own,
   );
   const last = await started(next);
-  last.say({ type: "opened" });
+  last.say(OPENED);
   await settle();
   assert.deepEqual(last.ops, ["begin", "over", "rollback"]);
 });

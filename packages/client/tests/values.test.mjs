@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { createdClient, openClient } from "./fake.mjs";
+import { createdClient, openClient, OPENED } from "./fake.mjs";
 import { createClient } from "../dist/index.js";
 
 test("what is given is taken as it is at the call, however long that waits", async () => {
@@ -18,7 +18,7 @@ test("what is given is taken as it is at the call, however long that waits", asy
   bytes[0] = 9;
   new Uint8Array(buffer)[0] = 9;
   date.setTime(9);
-  worker.say({ type: "opened" });
+  worker.say(OPENED);
   const taken = [new Uint8Array([1, 2]), new Uint8Array([3, 4]), new Uint8Array([1, 2]), new Date(5)];
   assert.deepEqual(worker.call("query").args[1], taken);
   assert.deepEqual(worker.call("write").args[0][0].values, { bytes: taken[0], date: taken[3] });

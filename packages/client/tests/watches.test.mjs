@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { createdClient, error, openClient, result, settle, started } from "./fake.mjs";
+import { createdClient, error, openClient, OPENED, result, settle, started } from "./fake.mjs";
 import { applyDiff, createClient } from "../dist/index.js";
 
 test("a watch on a client that cannot be opened says why, also to who comes later, and loops end", async () => {
@@ -74,7 +74,7 @@ async function overRestart(first, second) {
   worker.emit(first);
   worker.trap();
   const next = await started(worker);
-  next.say({ type: "opened" });
+  next.say(OPENED);
   for (const result of [second].flat()) next.emit(result);
   return results;
 }

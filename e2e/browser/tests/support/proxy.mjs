@@ -7,6 +7,8 @@ export class Proxy {
   #streams = new Set();
   #target;
   #isOpen = true;
+  /** How many there were. */
+  connections = 0;
   /** Bytes that have gone to the page. */
   down = 0;
   /** Bytes a second towards the page; as fast as it goes without. */
@@ -49,6 +51,7 @@ export class Proxy {
       page.destroy();
       return;
     }
+    this.connections += 1;
     const [host, port] = this.#target.address.split(":");
     const server = connect(Number(port), host);
     for (const [from, to] of [[page, server], [server, page]]) {

@@ -8,6 +8,11 @@ import { fileURLToPath } from "node:url";
 const BASE = "/some/base/path/";
 const HERE = fileURLToPath(new URL("../..", import.meta.url));
 const FOLDERS = { client: join(HERE, "../../packages/client"), pages: join(HERE, "pages") };
+/** The client as another release of it would be. */
+const RELEASES = {
+  newer: (script) => script.replace(/VERSION = "[^"]+"/, 'VERSION = "99.0.0"'),
+  other: (script) => script.replace(/VERSION = "[^"]+"/, 'VERSION = "99.0.0"').replace(/PROTOCOL = \d+/, "PROTOCOL = 99"),
+};
 const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".wasm": "application/wasm" };
 
 export class Site {
@@ -34,7 +39,12 @@ export class Site {
 
   /** The address of the page. */
   get url() {
-    return `${this.#origin}${BASE}pages/index.html?server=ws://${this.#reachable}`;
+    return this.at("");
+  }
+
+  /** That of the page with another release of the client. */
+  at(release) {
+    return `${this.#origin}${BASE}${release && `${release}/`}pages/index.html?server=ws://${this.#reachable}`;
   }
 
   async remove() {
@@ -50,9 +60,12 @@ export class Site {
       const token = await this.#server.token(url.searchParams.get("user"));
       return response.writeHead(200, { "Content-Type": "text/plain", "Cache-Control": "no-store" }).end(token);
     }
-    const [folder, ...rest] = url.pathname.startsWith(BASE) ? url.pathname.slice(BASE.length).split("/") : [];
+    const parts = url.pathname.startsWith(BASE) ? url.pathname.slice(BASE.length).split("/") : [];
+    const released = RELEASES[parts[0]] && parts.shift();
+    const [folder, ...rest] = parts;
     const path = FOLDERS[folder] && join(FOLDERS[folder], normalize(`/${rest.join("/")}`));
-    const body = path && (await readFile(path).catch(() => undefined));
+    let body = path && (await readFile(path).catch(() => undefined));
+    if (body && released && path.endsWith("version.js")) body = RELEASES[released](body.toString());
     if (!body) return response.writeHead(404).end();
     const policy = [
       "default-src 'none'",

@@ -19,5 +19,5 @@ export function createClient(options: ClientOptions): TidewireClient {
     throw invalid("the directory is none: give a path, or nothing for a replica in memory");
   }
   const path = directory === undefined ? null : resolve(directory);
-  return new TidewireClient(options, inNode(path), path);
+  return new TidewireClient(options, inNode(), path);
 }

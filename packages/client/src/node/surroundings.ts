@@ -9,15 +9,16 @@ import type { Surroundings, WorkerPort } from "../surroundings.js";
 
 let compiled: Promise<WebAssembly.Module> | undefined;
 
-/** A client with replicas in a directory, or in memory. */
-export function inNode(directory: string | null): Surroundings {
+/** Node has no page. */
+export function inNode(): Surroundings {
   return {
     check: () => undefined,
     startWorker: () => new Thread(),
     program,
     onWake: () => () => undefined,
     persist: async () => null,
-    storage: directory === null ? "memory" : "file",
+    isVisible: () => true,
+    onPage: () => () => undefined,
   };
 }
 

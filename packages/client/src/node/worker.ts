@@ -3,7 +3,10 @@
 import { parentPort } from "node:worker_threads";
 
 import { MemoryFiles } from "../memory.js";
-import { serve } from "../serve.js";
+import type { FromWorker, ToWorker } from "../messages.js";
+import { failure, isTrap, plain } from "../worker/failures.js";
+import type { Guest, Storage } from "../worker/guest.js";
+import { Host } from "../worker/host.js";
 import { DirectoryFiles, makeDirectory } from "./directory.js";
 import { take } from "./lock.js";
 
@@ -25,23 +28,44 @@ if (typeof WebSocket === "undefined") {
   });
 }
 
-serve(
-  {
-    post: (message) => port.postMessage(message),
-    onMessage: (listener) => port.on("message", listener),
-    onUnhandled: (listener) =>
-      process.on("unhandledRejection", (reason) => {
-        listener(reason);
-        // What is none of the core's ends the thread, as it does elsewhere in Node.
-        if (!(reason instanceof WebAssembly.RuntimeError)) throw reason;
-      }),
-  },
-  {
-    take: (directory, withinMs) => {
+/** How long another client may take to go, in milliseconds. */
+const TAKEN_WITHIN_MS = 5_000;
+
+const TAKEN = "another client has this directory open: close that one, or give this one another directory";
+
+let host: Host | undefined;
+const page: Guest = { id: "page", post: (message: FromWorker) => port.postMessage(message) };
+
+async function open({ module, opening }: ToWorker & { type: "open" }): Promise<void> {
+  const { directory } = opening.config;
+  try {
+    if (directory !== null) {
       makeDirectory(directory);
-      return take(directory, withinMs);
-    },
-    files: (directory) => (directory === null ? new MemoryFiles() : new DirectoryFiles(directory)),
-    whenTaken: "another client has this directory open: close that one, or give this one another directory",
-  },
-);
+      if (!(await take(directory, TAKEN_WITHIN_MS))) throw failure("unsupported", TAKEN);
+    }
+    host = new Host([directory === null ? MEMORY : { kind: "file", files: async () => new DirectoryFiles(directory) }]);
+    await host.open(page, opening, module);
+  } catch (error) {
+    page.post({ type: "refused", error: plain(error) });
+  }
+}
+
+const MEMORY: Storage = { kind: "memory", files: async () => new MemoryFiles() };
+
+port.on("message", (message: ToWorker) => {
+  switch (message.type) {
+    case "open":
+      void open(message);
+      break;
+    case "call":
+    case "token":
+    case "no_token":
+      void host?.receive(page, message);
+  }
+});
+
+process.on("unhandledRejection", (reason) => {
+  // What is none of the core's ends the thread, as it does elsewhere in Node.
+  if (!isTrap(reason)) throw reason;
+  host?.fail(reason);
+});

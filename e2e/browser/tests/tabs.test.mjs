@@ -1,0 +1,242 @@
+// Several pages of a site are one client.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { until } from "./support/browser.mjs";
+import { ENDS, TYPED, begin, checkTyped, type, typed } from "./support/tabs.mjs";
+import { NOTES, TIMEOUT, world } from "./support/world.mjs";
+
+test("two pages have one replica and one connection, and each sees at once what the other writes", TIMEOUT, async (t) => {
+  const { server, proxy, open } = await world(t, NOTES);
+  const first = await open();
+  await first.evaluate(() => openWith("ann", "app.notes"));
+  const connections = proxy.connections;
+  const second = await open();
+  const said = await second.evaluate(async () => {
+    await openWith("ann", "app.notes");
+    globalThis.results = [];
+    client.watch("SELECT body FROM app.notes ORDER BY id").onResult(({ rows }) => results.push(rows.map(({ body }) => body)));
+    await until("a first result", () => results.length > 0);
+    return { status: client.status.word, storage: client.status.storage.kind, rows: results[0] };
+  });
+  assert.deepEqual(said, { status: "connected", storage: "opfs", rows: [] });
+  assert.equal(proxy.connections, connections);
+
+  proxy.cut();
+  await first.evaluate(async () => {
+    globalThis.written = await client.insert("app.notes", { id: 1, room: 7, body: "of the first" });
+  });
+  await second.evaluate(async () => {
+    await until("what the first has written", () => results.at(-1)[0] === "of the first");
+    globalThis.mutation = await client.insert("app.notes", { id: 2, room: 7, body: "of the second" });
+  });
+  assert.equal(await second.evaluate(async () => (await client.pending()).count), 2);
+  proxy.open();
+  const states = await Promise.all([
+    first.evaluate(async () => (await written.decided()).state),
+    second.evaluate(async () => (await mutation.decided()).state),
+  ]);
+  assert.deepEqual(states, ["accepted", "accepted"]);
+  assert.deepEqual((await server.rows("SELECT id FROM app.notes ORDER BY id")).flat(), ["1", "2"]);
+});
+
+for (const [way, end] of Object.entries(ENDS)) {
+  test(`the page that has the replica ends (${way}): the other goes on, and nothing is lost or doubled`, TIMEOUT, async (t) => {
+    const { server, browser, open } = await world(t, TYPED);
+    browser.allow(/the page has crashed/);
+    const leader = await open();
+    await begin(leader);
+    const other = await open();
+    await begin(other);
+    await type(other, 2);
+    // Of it nothing is to be there.
+    await leader.evaluate(async () => {
+      const begun = new Promise((resolve) => {
+        client
+          .transaction(async (tx) => {
+            await tx.insert("app.typed", { id: 1_000_000, page: 1 });
+            resolve();
+            await new Promise(() => undefined);
+          })
+          .catch(() => undefined);
+      });
+      await begun;
+    });
+    await end(leader);
+    const before = await other.evaluate(() => acknowledged.length);
+    await until("it goes on", () => other.evaluate((before) => acknowledged.length > before + 20, before));
+    const { acknowledged, failures, longestGap } = await typed(other);
+    assert.deepEqual(failures, []);
+    await checkTyped(other, server, 2, acknowledged);
+    t.diagnostic(`${way}: ${acknowledged.length} writes, longest gap ${Math.round(longestGap)} ms`);
+  });
+}
+
+test("a transaction goes with the page that had the replica, and can be begun again", TIMEOUT, async (t) => {
+  const { open } = await world(t, TYPED);
+  const leader = await open();
+  await begin(leader);
+  const other = await open();
+  await begin(other);
+  await other.evaluate(async () => {
+    globalThis.lost = failure(() =>
+      client.transaction(async (tx) => {
+        await tx.insert("app.typed", { id: 1, page: 2 });
+        globalThis.hasBegun = true;
+        await new Promise(() => undefined);
+      }),
+    );
+    await until("it has begun", () => globalThis.hasBegun);
+  });
+  await leader.close();
+  const { code, message } = await other.evaluate(() => lost);
+  assert.equal(code, "leader_changed");
+  assert.match(message, /is undone: start it again/);
+  const rows = await other.evaluate(async () => {
+    await client.transaction((tx) => tx.insert("app.typed", { id: 2, page: 2 }));
+    return await client.query("SELECT id FROM app.typed");
+  });
+  assert.deepEqual(rows, [{ id: 2 }]);
+});
+
+test("what a page watches and waits for goes on in another worker", TIMEOUT, async (t) => {
+  const { server, proxy, open } = await world(t, NOTES);
+  const leader = await open();
+  await leader.evaluate(() => openWith("ann", "app.notes"));
+  const other = await open();
+  await other.evaluate(async () => {
+    await openWith("ann", "app.notes");
+    globalThis.results = [];
+    client.watch("SELECT id FROM app.notes ORDER BY id").onResult((result) => results.push(result));
+    globalThis.statuses = [];
+    client.onStatus(({ word }) => statuses.push(word));
+  });
+  proxy.cut();
+  await other.evaluate(async () => {
+    globalThis.mutation = await client.insert("app.notes", { id: 1, room: 7 });
+    await until("the row", () => results.at(-1)?.rows.length === 1);
+    globalThis.row = results.at(-1).rows[0];
+    globalThis.decided = mutation.decided();
+    globalThis.synced = client.waitForSync({ timeout: 60_000 });
+  });
+  await leader.close();
+  proxy.open();
+  assert.equal((await other.evaluate(() => decided)).state, "accepted");
+  await other.evaluate(() => synced);
+  await server.sql("INSERT INTO app.notes (id, room) VALUES (2, 7)");
+  const said = await other.evaluate(async () => {
+    await until("the next row", () => results.at(-1).rows.length === 2 && results.at(-1).state === "live");
+    return { isSame: results.at(-1).rows[0] === row, isError: statuses.includes("error") };
+  });
+  assert.deepEqual(said, { isSame: true, isError: false });
+});
+
+test("pages rest together, and a page of another user does not", TIMEOUT, async (t) => {
+  const { open } = await world(t, NOTES);
+  const [first, second, third] = [await open(), await open(), await open()];
+  for (const page of [first, second]) await page.evaluate(() => openWith("ann", "app.notes"));
+  await third.evaluate(() => openWith("bob", "app.notes"));
+  const word = (page, wanted) =>
+    page.evaluate((wanted) => until(wanted, () => client.status.word === wanted), wanted);
+  await first.evaluate(() => client.pause());
+  await word(second, "paused");
+  assert.equal(await third.evaluate(() => client.status.word), "connected");
+  // Who comes later finds it so, also in another worker.
+  const later = await open();
+  await later.evaluate(() => void (globalThis.client = open("ann")));
+  await word(later, "paused");
+  await first.close();
+  await second.evaluate(() => client.query("SELECT 1"));
+  await word(second, "paused");
+  await second.evaluate(() => client.resume());
+  await word(later, "connected");
+  await word(second, "connected");
+});
+
+test("who signs out on one page is signed out on all", TIMEOUT, async (t) => {
+  const { open } = await world(t, NOTES);
+  const [first, second] = [await open(), await open()];
+  for (const page of [first, second]) await page.evaluate(() => openWith("ann", "app.notes"));
+  await second.evaluate(() => client.signOut("wipe"));
+  const { code, message } = await first.evaluate(async () => {
+    await until("it is closed", () => client.status.word === "closed");
+    return await failure(() => client.query("SELECT 1"));
+  });
+  assert.equal(code, "invalid_request");
+  assert.match(message, /signed out on another page/);
+  assert.equal(await first.evaluate(() => openWith("ann", "app.notes").then(() => client.status.word)), "connected");
+});
+
+test("a page that nobody sees lets go for one that is seen, and rests", TIMEOUT, async (t) => {
+  const { open } = await world(t, TYPED);
+  const [first, second] = [await open(), await open()];
+  await begin(first);
+  await begin(second);
+  const watch = () => {
+    globalThis.counts = [];
+    client.watch("SELECT count(*) AS n FROM app.typed").onResult(({ rows }) => counts.push(rows[0].n));
+    globalThis.titles = [];
+    const options = { whileHidden: true };
+    client.watch("SELECT count(*) AS n FROM app.typed", [], options).onResult(({ rows }) => titles.push(rows[0].n));
+  };
+  await first.evaluate(watch);
+  await first.evaluate(() => until("both", () => counts.length > 0 && titles.length > 0));
+  await type(second, 2);
+  await first.evaluate(() => see(false));
+  await until("the second has it", async () => (await second.evaluate(() => isLeading())) && !(await first.evaluate(() => isLeading())));
+  const { acknowledged, failures } = await typed(second);
+  assert.deepEqual(failures, []);
+  assert.equal(new Set(acknowledged).size, acknowledged.length);
+  const n = acknowledged.length;
+  await first.evaluate((n) => until("the title", () => titles.at(-1) === n), n);
+  assert.ok((await first.evaluate(() => counts.at(-1))) < n, "what nobody sees was told");
+  await first.evaluate(() => see(true));
+  await first.evaluate((n) => until("it is seen", () => counts.at(-1) === n), n);
+});
+
+test("a page that goes lets go, and comes back as it was", TIMEOUT, async (t) => {
+  const { open } = await world(t, TYPED);
+  const [first, second] = [await open(), await open()];
+  await begin(first);
+  await begin(second);
+  await first.evaluate(() => dispatchEvent(new PageTransitionEvent("pagehide", { persisted: true })));
+  await second.evaluate(async () => {
+    await client.insert("app.typed", { id: 1, page: 2 });
+    globalThis.lead = isLeading();
+  });
+  assert.equal(await second.evaluate(() => lead), true);
+  const rows = await first.evaluate(async () => {
+    dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true }));
+    await client.insert("app.typed", { id: 2, page: 1 });
+    return await client.query("SELECT id FROM app.typed ORDER BY id");
+  });
+  assert.deepEqual(rows, [{ id: 1 }, { id: 2 }]);
+});
+
+test("a newer version takes over, and the older page is told so", TIMEOUT, async (t) => {
+  const { site, browser, open } = await world(t, TYPED);
+  const older = await open();
+  await begin(older);
+  await older.evaluate(() => {
+    globalThis.incidents = [];
+    client.onIncident(({ kind }) => incidents.push(kind));
+  });
+  const newer = await browser.open(site.at("newer"));
+  await begin(newer);
+  await newer.evaluate(() => until("it leads", () => isLeading()));
+  await older.evaluate(() => until("it is told", () => incidents.includes("outdated")));
+  await older.evaluate(() => client.insert("app.typed", { id: 1, page: 1 }));
+  assert.deepEqual(await newer.evaluate(() => client.query("SELECT id FROM app.typed")), [{ id: 1 }]);
+
+  const other = await browser.open(site.at("other"));
+  await begin(other);
+  for (const page of [older, newer]) {
+    const { code, message } = await page.evaluate(async () => {
+      await until("it has ended", () => client.status.word === "error");
+      return await failure(() => client.query("SELECT 1"));
+    });
+    assert.equal(code, "update_required");
+    assert.match(message, /load this page again/);
+  }
+  assert.deepEqual(await other.evaluate(() => client.query("SELECT id FROM app.typed")), [{ id: 1 }]);
+});

@@ -1,0 +1,137 @@
+/** Calls that are not answered, and which of them are made again when whoever was to answer has gone. */
+
+import { TidewireError } from "./errors.js";
+import type { Calls } from "./messages.js";
+import { randomBytes, randomId } from "./random.js";
+
+/** What is asked for. */
+export interface Call {
+  readonly id: number;
+  op: keyof Calls;
+  args: unknown[];
+  /** It goes to a worker now, and to no other one. */
+  onPosted: (() => void) | undefined;
+  resolve(value: unknown): void;
+  reject(error: TidewireError): void;
+  /** Under which a server knows it, so that it does it once. */
+  readonly requestId: Uint8Array | undefined;
+  /** Whether a worker has it now. */
+  isPosted: boolean;
+  /** Whether a worker has stopped in the middle of it. */
+  hasStopped: boolean;
+}
+
+/** Which argument has the options of what is stored with its effect, so that it is done once however often asked for. */
+const REQUESTS: Partial<Record<keyof Calls, number>> = { write: 1, begin: 1, retry: 1, discard: 1, cancel: 1 };
+
+/** Steps of a transaction, which goes with its worker. */
+const STEPS = new Set<keyof Calls>(["begin", "run", "over"]);
+
+/** What the page sets up again by itself, and what is done when the worker is gone. */
+const NOT_AGAIN = new Set<keyof Calls>(["watch", "subscribe", "unwatch", "release", "rollback", "close"]);
+
+/** Calls that may have done something by the time that their answer is lost. */
+const WRITES = new Set<keyof Calls>(["write", "commit", "answer", "retry", "discard", "cancel", "signOut"]);
+
+export class OpenCalls {
+  /** By which the requests of this page are known. */
+  readonly client = randomId();
+  #last = 0;
+  readonly #open = new Map<number, Call>();
+  /** The requests of transactions that are open, by their handles. */
+  readonly #begun = new Map<string, number>();
+
+  /** One more. */
+  add(call: Pick<Call, "op" | "args" | "onPosted" | "resolve" | "reject">): Call {
+    this.#last += 1;
+    const requestId = call.op === "remote" ? randomBytes() : undefined;
+    const made = { ...call, id: this.#last, requestId, isPosted: false, hasStopped: false };
+    this.#open.set(made.id, made);
+    if (call.op === "begin") this.#begun.set(String(call.args[0]), made.id);
+    return made;
+  }
+
+  /** It is answered, or nobody waits for it. */
+  take(id: number): Call | undefined {
+    const call = this.#open.get(id);
+    this.#open.delete(id);
+    if (call?.op === "commit" || call?.op === "rollback") this.#begun.delete(String(call.args[0]));
+    return call;
+  }
+
+  /** The arguments of a call, with its request. */
+  argsOf({ id, op, args, requestId }: Call): unknown[] {
+    const at = REQUESTS[op];
+    if (at === undefined && !requestId) return args;
+    const given = [...args];
+    const place = at ?? 2;
+    const more = requestId ? { requestId } : { request: { client: this.client, number: id, answered: this.#answered } };
+    given[place] = { ...(given[place] as object | undefined), ...more };
+    return given;
+  }
+
+  /** Whoever was to answer has gone. Gives what is to be called; the rest knows why it is not. */
+  lose(error: TidewireError, isTrap: boolean): Call[] {
+    for (const call of [...this.#open.values()].filter(({ isPosted }) => isPosted)) {
+      if (NOT_AGAIN.has(call.op)) this.#drop(call, error);
+      else if (STEPS.has(call.op)) this.#drop(call, undone(error));
+      else if (isTrap && call.hasStopped) this.#drop(call, unknown(call.op, error));
+      else call.hasStopped ||= isTrap;
+      if (call.op === "commit") this.#ask(call, error);
+      call.isPosted = false;
+    }
+    for (const [handle, id] of this.#begun) {
+      // Others that have begun are over.
+      if (!this.#open.has(id)) this.#begun.delete(handle);
+    }
+    return [...this.#open.values()];
+  }
+
+  /** Nobody will answer any more. */
+  end(error: TidewireError): void {
+    const all = [...this.#open.values()];
+    this.#open.clear();
+    for (const { op, reject } of all) reject(unknown(op, error));
+  }
+
+  /** All requests with smaller numbers are answered. */
+  get #answered(): number {
+    const [first] = this.#open.keys();
+    return Math.min(first ?? this.#last, ...this.#begun.values());
+  }
+
+  #drop(call: Call, error: TidewireError): void {
+    this.#open.delete(call.id);
+    call.reject(error);
+  }
+
+  /** The next worker knows whether the transaction was committed. */
+  #ask(call: Call, error: TidewireError): void {
+    const number = this.#begun.get(String(call.args[0]));
+    const { resolve, reject } = call;
+    call.op = "answer";
+    call.args = [this.client, number];
+    call.resolve = (wrote) => {
+      if (wrote === undefined || wrote === null) reject(undone(error));
+      else resolve(wrote);
+    };
+  }
+}
+
+function undone({ code, message }: TidewireError): TidewireError {
+  return new TidewireError(code, `${message}. The transaction is undone: start it again`);
+}
+
+/** What a call is told whose answer will not come. */
+function unknown(op: keyof Calls, error: TidewireError): TidewireError {
+  const { code, message } = error;
+  if (WRITES.has(op)) {
+    const what = "Whether this was done is not known: look at the rows, and at pending(), before it is done again";
+    return new TidewireError(code, `${message}. ${what}`);
+  }
+  if (op === "remote") {
+    const what = "Whether the server has done this is not known: ask it for the rows before a write is done again";
+    return new TidewireError(code, `${message}. ${what}`);
+  }
+  return error;
+}

@@ -1,0 +1,29 @@
+/** Whom a worker serves, and what with. */
+
+import type { Core, CoreFiles } from "../core.js";
+import type { FromWorker } from "../messages.js";
+import type { StorageStatus } from "../status.js";
+
+/** A page, wherever it is. */
+export interface Guest {
+  /** By which others know it. */
+  readonly id: string;
+  post(message: FromWorker): void;
+}
+
+/** Where replicas are. */
+export interface Storage {
+  readonly kind: Exclude<StorageStatus["kind"], "none">;
+  /** Its files; none where it is the private files of the origin, which the core knows. */
+  files?(directory: string | null): Promise<CoreFiles>;
+  /** Has nothing open any more, so that another worker can. What is opened later is opened again. */
+  letGo?(): Promise<void>;
+  /** Is fulfilled when all that was written before is durable, where that takes a while. */
+  settled?(): Promise<void>;
+}
+
+/** A replica that is open. */
+export interface Replica {
+  readonly core: Core;
+  readonly storage: Storage;
+}

@@ -1,0 +1,113 @@
+/** What the leader does for the pages of other workers. */
+
+import type { Opening, Program } from "../messages.js";
+import { type Answer, type Said, openOutbox, presence, presentClients } from "./channel.js";
+import type { Guest, Storage } from "./guest.js";
+import { Host } from "./host.js";
+
+/** When it is looked which pages are there, so that the requests of others are forgotten, in milliseconds. */
+const SETTLED_AFTER_MS = 60_000;
+
+/** The page of another worker. */
+class Visitor implements Guest {
+  readonly id: string;
+  readonly #leader: string;
+  readonly #outbox: BroadcastChannel;
+  /** When somebody began to see it; 0 while nobody does. */
+  seenAt = 0;
+  #isGone = false;
+
+  constructor(id: string, leader: string) {
+    this.id = id;
+    this.#leader = leader;
+    this.#outbox = openOutbox(id);
+  }
+
+  post(told: Answer["told"]): void {
+    if (!this.#isGone) this.#outbox.postMessage({ leader: this.#leader, told } satisfies Answer);
+  }
+
+  close(): void {
+    this.#isGone = true;
+    this.#outbox.close();
+  }
+}
+
+export class Leading {
+  readonly #id: string;
+  readonly #locks: LockManager | undefined;
+  readonly #storages: readonly Storage[];
+  readonly #host: Host;
+  readonly #visitors = new Map<string, Visitor>();
+  readonly #over = new AbortController();
+  readonly #module: Program;
+
+  constructor(id: string, module: Program, storages: readonly Storage[], locks: LockManager | undefined) {
+    this.#id = id;
+    this.#module = module;
+    this.#storages = storages;
+    this.#locks = locks;
+    this.#host = new Host(storages);
+    const timer = setTimeout(() => void this.#forgetRequests(), SETTLED_AFTER_MS);
+    this.#over.signal.addEventListener("abort", () => clearTimeout(timer));
+  }
+
+  get host(): Host {
+    return this.#host;
+  }
+
+  /** The page that is seen, and was seen last of those that are. */
+  get seen(): string | undefined {
+    const seen = [...this.#visitors.values()].filter(({ seenAt }) => seenAt > 0);
+    return seen.sort((a, b) => b.seenAt - a.seenAt)[0]?.id;
+  }
+
+  /** Hears what a page of another worker wants. */
+  receive({ from, asked }: Said & { type: "ask" }): void {
+    const visitor = this.#visitors.get(from);
+    switch (asked.type) {
+      case "open":
+        void this.#open(visitor ?? this.#enter(from, asked.opening), asked.opening);
+        break;
+      case "ping":
+        visitor?.post({ type: "pong" });
+        break;
+      case "visible":
+        if (visitor) visitor.seenAt = asked.isVisible ? Date.now() : 0;
+        break;
+      default:
+        if (visitor) void this.#host.receive(visitor, asked);
+    }
+  }
+
+  /** Closes all that is open, so that another worker can have it. */
+  async end(): Promise<void> {
+    this.#over.abort();
+    await this.#host.end();
+    for (const visitor of this.#visitors.values()) visitor.close();
+    this.#visitors.clear();
+    for (const storage of this.#storages) await storage.letGo?.();
+  }
+
+  async #open(visitor: Visitor, opening: Opening): Promise<void> {
+    visitor.seenAt = opening.isVisible ? Date.now() : 0;
+    await this.#host.open(visitor, opening, this.#module);
+  }
+
+  #enter(id: string, { client }: Opening): Visitor {
+    const visitor = new Visitor(id, this.#id);
+    this.#visitors.set(id, visitor);
+    // It is given when whoever has it has gone, however that was.
+    const gone = this.#locks?.request(presence(client, id), { signal: this.#over.signal }, () => {
+      this.#visitors.delete(id);
+      visitor.close();
+      void this.#host.leave(visitor);
+    });
+    gone?.catch(() => undefined);
+    return visitor;
+  }
+
+  async #forgetRequests(): Promise<void> {
+    if (this.#locks) await this.#host.keepRequests(await presentClients(this.#locks));
+  }
+}
