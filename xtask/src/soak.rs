@@ -33,6 +33,12 @@ pub(crate) const SOAKS: &[Soak] = &[
         about: "kill -9 of a browser twice at seed 0, then 8 times in 100,000 rows that are loaded",
     },
     Soak {
+        name: "browser-tabs",
+        package: BROWSER,
+        test: "many-tabs.test.mjs",
+        about: "25 random events of the pages of a site at seed 0, then 1,000",
+    },
+    Soak {
         name: "captures",
         package: "sdk-replica",
         test: "captures::what_is_shown_is_what_sqlite_makes_and_the_fold",

@@ -5,7 +5,7 @@ import type { Unsubscribe } from "./listeners.js";
 import { program } from "./program.js";
 import type { Surroundings, WorkerPort } from "./surroundings.js";
 
-export const BROWSER: Surroundings = { check, startWorker, program, onWake, persist, isVisible, onPage };
+export const BROWSER: Surroundings = { check, startWorker, program, onWake, persist, isVisible, onPage, warnOnLeave };
 
 function check(): void {
   if (typeof Worker === "undefined") {
@@ -58,6 +58,13 @@ function onPage(callback: (what: "visible" | "hidden" | "away" | "back") => void
     globalThis.removeEventListener("pagehide", away);
     globalThis.removeEventListener("pageshow", back);
   };
+}
+
+function warnOnLeave(): Unsubscribe {
+  if (typeof document === "undefined") return () => undefined;
+  const ask = (event: BeforeUnloadEvent): void => event.preventDefault();
+  globalThis.addEventListener("beforeunload", ask);
+  return () => globalThis.removeEventListener("beforeunload", ask);
 }
 
 async function persist(asks: boolean): Promise<boolean | null> {

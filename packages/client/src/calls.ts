@@ -38,6 +38,8 @@ export class OpenCalls {
   readonly client = randomId();
   #last = 0;
   readonly #open = new Map<number, Call>();
+  /** Those of them that are requests, in their order. */
+  readonly #requests = new Set<number>();
   /** The requests of transactions that are open, by their handles. */
   readonly #begun = new Map<string, number>();
 
@@ -47,6 +49,7 @@ export class OpenCalls {
     const requestId = call.op === "remote" ? randomBytes() : undefined;
     const made = { ...call, id: this.#last, requestId, isPosted: false, hasStopped: false };
     this.#open.set(made.id, made);
+    if (REQUESTS[call.op] !== undefined) this.#requests.add(made.id);
     if (call.op === "begin") this.#begun.set(String(call.args[0]), made.id);
     return made;
   }
@@ -54,7 +57,7 @@ export class OpenCalls {
   /** It is answered, or nobody waits for it. */
   take(id: number): Call | undefined {
     const call = this.#open.get(id);
-    this.#open.delete(id);
+    this.#forget(id);
     if (call?.op === "commit" || call?.op === "rollback") this.#begun.delete(String(call.args[0]));
     return call;
   }
@@ -91,17 +94,23 @@ export class OpenCalls {
   end(error: TidewireError): void {
     const all = [...this.#open.values()];
     this.#open.clear();
+    this.#requests.clear();
     for (const { op, reject } of all) reject(unknown(op, error));
   }
 
   /** All requests with smaller numbers are answered. */
   get #answered(): number {
-    const [first] = this.#open.keys();
+    const [first] = this.#requests;
     return Math.min(first ?? this.#last, ...this.#begun.values());
   }
 
+  #forget(id: number): void {
+    this.#open.delete(id);
+    this.#requests.delete(id);
+  }
+
   #drop(call: Call, error: TidewireError): void {
-    this.#open.delete(call.id);
+    this.#forget(call.id);
     call.reject(error);
   }
 

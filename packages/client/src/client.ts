@@ -7,7 +7,7 @@ import { Link, type LinkUser, type Opened } from "./link.js";
 import { Listeners, type Notices, type Unsubscribe, tell } from "./listeners.js";
 import type { PageEvent } from "./messages.js";
 import { Fates, type Mutation, type WriteOptions } from "./mutation.js";
-import { type ClientOptions, toConfig, tokenOf } from "./options.js";
+import { type ClientOptions, toConfig, tokenOf, warnsOnLeave } from "./options.js";
 import { type Pending, Rejection, toPending } from "./rejection.js";
 import { type Changes, type Statement, toStatement, toWriteOptions } from "./statements.js";
 import { FIRST_STATUS, type Incident, type Status, type StorageUse, toStatus } from "./status.js";
@@ -49,6 +49,9 @@ export class TidewireClient {
   readonly #rejected = new Listeners<readonly Rejection[]>();
   readonly #surroundings: Surroundings;
   readonly #stops: Unsubscribe[];
+  readonly #options: ClientOptions;
+  /** While the user is asked before the page is left. */
+  #stopWarning: Unsubscribe | undefined;
   #status: Status = FIRST_STATUS;
   #lastHandle = 0;
 
@@ -65,7 +68,7 @@ export class TidewireClient {
       log: options.log,
       onOpened: () => this.#setUp(),
       onReady: (opened, isAgain) => {
-        this.#ready(opened, isAgain, options.persist ?? true);
+        this.#ready(opened, isAgain);
         onOpened();
       },
       onEvents: (events) => this.#apply(events),
@@ -77,7 +80,8 @@ export class TidewireClient {
     };
     this.#link = new Link(toConfig(options, directory), user, surroundings);
     this.#again = new Again(this.#link);
-    this.#fates = new Fates(this.#link, this.#again);
+    this.#fates = new Fates(this.#link, this.#again, () => this.#warn());
+    this.#options = options;
     this.#surroundings = surroundings;
     const wake = surroundings.onWake(() => {
       if (this.#link.isOpen) this.#link.tell("nudge");
@@ -307,7 +311,7 @@ export class TidewireClient {
     for (const watch of this.#watches.values()) watch.setUp();
   }
 
-  #ready({ rest, storage: kind }: Opened, isAgain: boolean, asks: boolean): void {
+  #ready({ rest, storage: kind }: Opened, isAgain: boolean): void {
     this.#link.rest = rest;
     const { isPersistent } = this.#status.storage;
     this.#show({ ...this.#status, storage: { kind, isPersistent } });
@@ -316,7 +320,7 @@ export class TidewireClient {
       this.#tellRejections();
       return;
     }
-    void this.#surroundings.persist(asks).then((isPersistent) => {
+    void this.#surroundings.persist(this.#options.persist ?? true).then((isPersistent) => {
       if (isPersistent !== null && !this.#link.ended) {
         this.#show({ ...this.#status, storage: { ...this.#status.storage, isPersistent } });
       }
@@ -368,8 +372,19 @@ export class TidewireClient {
     tell(notices);
   }
 
+  #warn(): void {
+    const isWanted = this.#fates.isWaiting && warnsOnLeave(this.#options, this.#status.storage);
+    if (isWanted) {
+      this.#stopWarning ??= this.#surroundings.warnOnLeave();
+      return;
+    }
+    this.#stopWarning?.();
+    this.#stopWarning = undefined;
+  }
+
   #show(status: Status): void {
     this.#status = status;
+    this.#warn();
     const notices: Notices = [];
     this.#statuses.notify(status, notices);
     tell(notices);

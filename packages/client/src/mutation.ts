@@ -142,14 +142,22 @@ export class Fates {
   readonly #link: Link;
   readonly #again: Again;
   readonly #undecided = new Map<number, Fate>();
+  /** Is called when that may be another. */
+  readonly #onWaiting: () => void;
   /** Writes that the core was asked for, and has not answered. */
   #asked = 0;
   /** What was told of writes whose answer was still on its way. */
   readonly #early = new Map<number, MutationState>();
 
-  constructor(link: Link, again: Again) {
+  constructor(link: Link, again: Again, onWaiting: () => void) {
     this.#link = link;
     this.#again = again;
+    this.#onWaiting = onWaiting;
+  }
+
+  /** Whether something that was written here is not decided. */
+  get isWaiting(): boolean {
+    return this.#undecided.size > 0;
   }
 
   /** Makes a handle of what the core answers. */
@@ -173,7 +181,7 @@ export class Fates {
       return;
     }
     fate.apply(state, notices);
-    if (fate.isDecided) this.#undecided.delete(id);
+    if (fate.isDecided) this.#forget(id);
   }
 
   /** There is another worker, which is to say how it is with them. */
@@ -187,7 +195,7 @@ export class Fates {
         done: (wrote) => {
           const notices: Notices = [];
           if (wrote) this.apply(id, wrote.state, notices);
-          else if (this.#undecided.delete(id)) fate.end(gone);
+          else if (this.#forget(id)) fate.end(gone);
           tell(notices);
         },
         failed: () => undefined,
@@ -198,6 +206,13 @@ export class Fates {
   end(error: TidewireError): void {
     for (const fate of this.#undecided.values()) fate.end(error);
     this.#undecided.clear();
+    this.#onWaiting();
+  }
+
+  #forget(id: number): boolean {
+    const wasThere = this.#undecided.delete(id);
+    this.#onWaiting();
+    return wasThere;
   }
 
   #fate({ id, state }: CoreWrote): Fate {
@@ -210,6 +225,7 @@ export class Fates {
     if (id !== null) {
       if (fate.isDecided) this.#undecided.delete(id);
       else this.#undecided.set(id, fate);
+      this.#onWaiting();
     }
     tell(notices);
     return fate;

@@ -2,6 +2,7 @@
 
 import type { CoreConfig, LogLevel } from "./core.js";
 import { invalid } from "./errors.js";
+import type { StorageStatus } from "./status.js";
 
 /** How a client is set up. All times are in milliseconds. */
 export interface ClientOptions {
@@ -31,6 +32,11 @@ export interface ClientOptions {
   /** Whether the browser is asked not to clear the replica by itself; it is, without. Some ask the user. */
   persist?: boolean | undefined;
   /**
+   * Whether the browser asks the user before this page is left while something that was written on it is not decided.
+   * Without it that is so where the browser has not promised to keep what is stored: see {@link StorageStatus}.
+   */
+  warnOnLeave?: boolean | undefined;
+  /**
    * In Node: the directory of the replicas, one file for each user. It is made where there is none, and one client has
    * it at a time. Without it the replica is in memory, and what has not been sent goes with the process. A browser has
    * none.
@@ -47,6 +53,11 @@ export async function tokenOf({ token }: ClientOptions): Promise<string> {
   if (typeof given === "string") return given;
   const what = given === null ? "null" : typeof given;
   throw invalid(`the token callback has returned ${what}: return the token, as a string`);
+}
+
+/** Whether the user is to be asked before what waits is left. */
+export function warnsOnLeave({ warnOnLeave }: ClientOptions, { kind, isPersistent }: StorageStatus): boolean {
+  return warnOnLeave ?? (kind !== "file" && isPersistent !== true);
 }
 
 /** Makes the options ready for the worker. Throws `invalid_request`. */

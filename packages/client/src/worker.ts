@@ -1,11 +1,8 @@
 /** The worker of a browser. */
 
-import * as tidewire from "../wasm/tidewire.js";
-
 import type { FromWorker, ToWorker } from "./messages.js";
-import type { Wasm } from "./wasm.js";
 import { isTrap } from "./worker/failures.js";
-import type { Storage } from "./worker/guest.js";
+import { storages } from "./worker/storages.js";
 import { Tab } from "./worker/tab.js";
 
 /** As much of the global scope of a dedicated worker as is used. */
@@ -17,10 +14,7 @@ interface Global {
 
 const global = globalThis as unknown as Global;
 
-/** The private files of the origin. */
-const ORIGIN: Storage = { kind: "opfs", letGo: () => (tidewire as unknown as Wasm).Core.letGo() };
-
-const tab = new Tab((message) => global.postMessage(message), [ORIGIN], navigator.locks);
+const tab = new Tab((message) => global.postMessage(message), storages(), navigator.locks);
 global.addEventListener("message", ({ data }) => tab.receive(data));
 // A trap in a task that nobody waits for is seen here alone.
 global.addEventListener("unhandledrejection", ({ reason }) => {

@@ -8,10 +8,14 @@ import { fileURLToPath } from "node:url";
 const BASE = "/some/base/path/";
 const HERE = fileURLToPath(new URL("../..", import.meta.url));
 const FOLDERS = { client: join(HERE, "../../packages/client"), pages: join(HERE, "pages") };
-/** The client as another release of it would be. */
-const RELEASES = {
-  newer: (script) => script.replace(/VERSION = "[^"]+"/, 'VERSION = "99.0.0"'),
-  other: (script) => script.replace(/VERSION = "[^"]+"/, 'VERSION = "99.0.0"').replace(/PROTOCOL = \d+/, "PROTOCOL = 99"),
+/** The client as it would be in another release, or in another browser: a file of it, and how that is changed. */
+const VARIANTS = {
+  newer: ["version.js", (script) => script.replace(/VERSION = "[^"]+"/, 'VERSION = "99.0.0"')],
+  other: [
+    "version.js",
+    (script) => script.replace(/VERSION = "[^"]+"/, 'VERSION = "99.0.0"').replace(/PROTOCOL = \d+/, "PROTOCOL = 99"),
+  ],
+  "without-opfs": ["worker.js", (script) => `${script}\ndelete FileSystemFileHandle.prototype.createSyncAccessHandle;\n`],
 };
 const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".wasm": "application/wasm" };
 
@@ -42,9 +46,9 @@ export class Site {
     return this.at("");
   }
 
-  /** That of the page with another release of the client. */
-  at(release) {
-    return `${this.#origin}${BASE}${release && `${release}/`}pages/index.html?server=ws://${this.#reachable}`;
+  /** That of the page with a variant of the client. */
+  at(variant) {
+    return `${this.#origin}${BASE}${variant && `${variant}/`}pages/index.html?server=ws://${this.#reachable}`;
   }
 
   async remove() {
@@ -61,11 +65,11 @@ export class Site {
       return response.writeHead(200, { "Content-Type": "text/plain", "Cache-Control": "no-store" }).end(token);
     }
     const parts = url.pathname.startsWith(BASE) ? url.pathname.slice(BASE.length).split("/") : [];
-    const released = RELEASES[parts[0]] && parts.shift();
+    const variant = VARIANTS[parts[0]] && VARIANTS[parts.shift()];
     const [folder, ...rest] = parts;
     const path = FOLDERS[folder] && join(FOLDERS[folder], normalize(`/${rest.join("/")}`));
     let body = path && (await readFile(path).catch(() => undefined));
-    if (body && released && path.endsWith("version.js")) body = RELEASES[released](body.toString());
+    if (body && variant && path.endsWith(`/dist/${variant[0]}`)) body = variant[1](body.toString());
     if (!body) return response.writeHead(404).end();
     const policy = [
       "default-src 'none'",

@@ -1,6 +1,6 @@
 /** Whom a worker serves, and what with. */
 
-import type { Core, CoreFiles } from "../core.js";
+import type { Core, CoreError, CoreFiles } from "../core.js";
 import type { FromWorker } from "../messages.js";
 import type { StorageStatus } from "../status.js";
 
@@ -14,10 +14,17 @@ export interface Guest {
 /** Where replicas are. */
 export interface Storage {
   readonly kind: Exclude<StorageStatus["kind"], "none">;
-  /** Its files; none where it is the private files of the origin, which the core knows. */
-  files?(directory: string | null): Promise<CoreFiles>;
+  /**
+   * Its files; none where it is the private files of the origin, which the core knows. Rejects with `unsupported` where
+   * there are none.
+   */
+  files(directory: string | null): Promise<CoreFiles | undefined>;
   /** Has nothing open any more, so that another worker can. What is opened later is opened again. */
   letGo?(): Promise<void>;
+  /** Tells why nothing can be stored for now, and `null` when it can again. */
+  onTrouble?(callback: (why: CoreError | null) => void): void;
+  /** Something may have been written. */
+  touched?(): void;
   /** Is fulfilled when all that was written before is durable, where that takes a while. */
   settled?(): Promise<void>;
 }

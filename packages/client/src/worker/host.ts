@@ -122,7 +122,7 @@ export class Host {
     let why: unknown;
     for (const storage of this.#storages) {
       try {
-        const files = await storage.files?.(config.directory);
+        const files = await storage.files(config.directory);
         return { core: await openCore(config, host, files), storage };
       } catch (error) {
         if (isTrap(error) || plain(error).code !== "unsupported") throw error;

@@ -1,6 +1,6 @@
 /** A replica that is open, and the pages that have it: what each of them has asked for, and what each is told. */
 
-import type { Core, CoreEvent, CoreHost } from "../core.js";
+import type { Core, CoreError, CoreEvent, CoreHost } from "../core.js";
 import type { Opening, PageEvent, Rest, ToHost } from "../messages.js";
 import { failure, isTrap, plain } from "./failures.js";
 import type { Guest, Replica } from "./guest.js";
@@ -24,6 +24,9 @@ const NAMED: Record<string, "watch" | "subscription" | "transaction"> = {
   rollback: "transaction",
   over: "transaction",
 };
+
+/** What stores something that whoever has called may count on. */
+const WRITES = new Set(["write", "commit", "retry", "discard", "cancel", "subscribe", "unsubscribe", "suspend", "signOut"]);
 
 /** What begins with a call, and what ends. */
 const BEGINS = new Set(["watch", "subscribe", "begin"]);
@@ -56,7 +59,10 @@ export class Shared {
   /** What the pages want: all of them are one client, so it is what was said last. */
   rest: Rest;
   #replica: Replica | undefined;
-  #status: CoreEvent | undefined;
+  /** As the core has told it last. */
+  #status: (CoreEvent & { type: "status" }) | undefined;
+  /** Why nothing can be stored for now, where the core does not know. */
+  #trouble: CoreError | null = null;
   readonly #seats = new Map<Guest, Seat>();
   #lastSeat = 0;
   #lastToken = 0;
@@ -87,7 +93,7 @@ export class Shared {
     const seat = this.#seats.get(guest);
     if (!seat || seat.isTold || !this.#status) return;
     seat.isTold = true;
-    guest.post({ type: "events", events: [this.#status] });
+    guest.post({ type: "events", events: [this.#shown(this.#status)] });
   }
 
   /** A page has gone. */
@@ -123,7 +129,7 @@ export class Shared {
     const replica = this.#replica;
     if (!seat || !replica) throw failure("leader_changed", "the replica is not open here: it is opened again");
     const value = await this.#do(replica.core, guest, seat, op, args);
-    await replica.storage.settled?.();
+    if (WRITES.has(op)) await replica.storage.settled?.();
     return value;
   }
 
@@ -147,6 +153,10 @@ export class Shared {
 
   #begin(replica: Replica): Replica {
     this.#replica = replica;
+    replica.storage.onTrouble?.((why) => {
+      this.#trouble = why;
+      if (this.#status) this.#emit([this.#status]);
+    });
     if (this.rest) replica.core.pause();
     if (typeof this.rest === "object" && this.rest) replica.core.suspend(this.rest.within).catch(() => undefined);
     return replica;
@@ -212,12 +222,13 @@ export class Shared {
 
   /** Each page is told of what it has asked for, and of what concerns all, at once. */
   #emit(events: CoreEvent[]): void {
+    this.#replica?.storage.touched?.();
     const named = new Map<string, PageEvent[]>();
     const all: CoreEvent[] = [];
     for (const event of events) {
       if (event.type === "status") this.#status = event;
       if (event.type !== "result" && event.type !== "subscription") {
-        all.push(event);
+        all.push(event.type === "status" ? this.#shown(event) : event);
         continue;
       }
       const at = event.handle.indexOf(".") + 1;
@@ -231,6 +242,12 @@ export class Shared {
       seat.isTold ||= hasStatus;
       if (told.length > 0) guest.post({ type: "events", events: told });
     }
+  }
+
+  #shown(status: CoreEvent & { type: "status" }): CoreEvent {
+    if (!this.#trouble) return status;
+    const { code, message } = this.#trouble;
+    return { ...status, word: code === "quota" ? "disk_full" : "error", reason: { code, message } };
   }
 
   #log(level: "warn" | "info" | "debug", line: string): void {

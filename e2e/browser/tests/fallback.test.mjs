@@ -1,0 +1,107 @@
+// A browser without private files: the replica is in memory, and kept in IndexedDB.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { ready, until } from "./support/browser.mjs";
+import { ENDS, TYPED, begin, checkTyped, type, typed } from "./support/tabs.mjs";
+import { NOTES, TIMEOUT, world } from "./support/world.mjs";
+
+test("without private files the status says so, and what was written is there after a kill", TIMEOUT, async (t) => {
+  const { server, proxy, site, browser } = await world(t, NOTES);
+  const address = site.at("without-opfs");
+  let page = await browser.open(address);
+  const storage = await page.evaluate(async () => {
+    await openWith("ann", "app.notes");
+    return client.status.storage;
+  });
+  assert.equal(storage.kind, "indexeddb");
+  proxy.cut();
+  for (let id = 1; id <= 3; id += 1) {
+    await page.evaluate(async (id) => {
+      globalThis.client ??= open("ann");
+      await client.insert("app.notes", { id, room: 7, body: `note ${id}` });
+    }, id);
+    // Nothing is waited for: it is there when the call has returned.
+    await browser.kill();
+    await browser.start();
+    page = await browser.open(address);
+  }
+  const there = await page.evaluate(async () => {
+    globalThis.client = open("ann");
+    client.subscribe("SELECT * FROM app.notes");
+    const rows = await client.query("SELECT id FROM app.notes ORDER BY id");
+    return { ids: rows.map(({ id }) => id), pending: (await client.pending()).count };
+  });
+  assert.deepEqual(there, { ids: [1, 2, 3], pending: 3 });
+  proxy.open();
+  await page.evaluate(() => client.waitForSync({ timeout: 60_000 }));
+  assert.deepEqual((await server.rows("SELECT id FROM app.notes ORDER BY id")).flat(), ["1", "2", "3"]);
+});
+
+for (const way of ["close", "crash"]) {
+  test(`without private files, too, the other pages go on when one ends (${way})`, TIMEOUT, async (t) => {
+    const { server, browser, site } = await world(t, TYPED);
+    browser.allow(/the page has crashed/);
+    const leader = await browser.open(site.at("without-opfs"));
+    await begin(leader);
+    const other = await browser.open(site.at("without-opfs"));
+    await begin(other);
+    await type(other, 2);
+    await until("it has begun", () => other.evaluate(() => acknowledged.length > 5));
+    await ENDS[way](leader);
+    const before = await other.evaluate(() => acknowledged.length);
+    await until("it goes on", () => other.evaluate((before) => acknowledged.length > before + 20, before));
+    const { acknowledged, failures, longestGap } = await typed(other);
+    assert.deepEqual(failures, []);
+    await checkTyped(other, server, 2, acknowledged);
+    t.diagnostic(`${way}: ${acknowledged.length} writes, longest gap ${Math.round(longestGap)} ms`);
+  });
+}
+
+test("without room what was written waits for it, and is done then", TIMEOUT, async (t) => {
+  const { server, site, browser } = await world(t, NOTES);
+  const page = await browser.page();
+  const cdp = await page.context().newCDPSession(page);
+  const { origin } = new URL(site.url);
+  await cdp.send("Storage.overrideQuotaForOrigin", { origin, quotaSize: 4_000_000 });
+  await page.goto(site.at("without-opfs"));
+  await ready(page);
+  const said = await page.evaluate(async () => {
+    await openWith("ann", "app.notes");
+    globalThis.settled = 0;
+    globalThis.written = [];
+    while (client.status.word !== "disk_full") {
+      const id = written.length + 1;
+      written.push(client.insert("app.notes", { id, room: 7, body: "x".repeat(400_000) }).then(() => settled++));
+      const isDone = () => settled === written.length || client.status.word === "disk_full";
+      await until("it is stored, or there is no room", isDone);
+    }
+    return { settled, written: written.length, reason: client.status.reason.code };
+  });
+  assert.equal(said.reason, "quota");
+  assert.equal(said.settled, said.written - 1);
+  const rows = await page.evaluate(() => client.query("SELECT count(*) AS n FROM app.notes"));
+  assert.deepEqual(rows, [{ n: said.written }]);
+  await cdp.send("Storage.overrideQuotaForOrigin", { origin });
+  await page.evaluate(() => Promise.all(written));
+  await page.evaluate(async () => {
+    await client.waitForSync({ timeout: 60_000 });
+    await until("the status", () => client.status.word === "connected");
+  });
+  assert.equal((await server.rows("SELECT id FROM app.notes")).length, said.written);
+});
+
+test("leaving is warned of while something waits that may be lost", TIMEOUT, async (t) => {
+  const { proxy, open } = await world(t, NOTES);
+  const page = await open();
+  await page.evaluate(() => openWith("ann", "app.notes"));
+  const asks = () => page.evaluate(() => !dispatchEvent(new Event("beforeunload", { cancelable: true })));
+  assert.equal(await page.evaluate(() => client.status.storage.isPersistent), false);
+  assert.equal(await asks(), false);
+  proxy.cut();
+  await page.evaluate(async () => (globalThis.written = await client.insert("app.notes", { id: 1, room: 7 })));
+  assert.equal(await asks(), true);
+  proxy.open();
+  await page.evaluate(() => written.decided());
+  assert.equal(await asks(), false);
+});
