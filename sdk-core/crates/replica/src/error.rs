@@ -73,6 +73,12 @@ pub enum ReplicaError {
          already"
     )]
     NoSuchRejection,
+    /// A call was done before.
+    #[error(
+        "this request was done already, and is done once: ask for what it has given, and give the next one \
+         another number"
+    )]
+    AlreadyDone,
     /// What is to be replaced may have left the device.
     #[error(
         "this write may have left the device, and cannot be replaced any more: wait until it is \
@@ -156,7 +162,9 @@ impl ReplicaError {
             Self::Suspended | Self::RolledBack => ErrorCode::Cancelled,
             Self::Sql(_) | Self::Value { .. } => ErrorCode::InvalidRequest,
             Self::NoSuchTable(_) | Self::Gone(_) | Self::NoSuchRejection => ErrorCode::NotFound,
-            Self::WouldWait | Self::AlreadySent | Self::WrittenSince => ErrorCode::Conflict,
+            Self::WouldWait | Self::AlreadySent | Self::WrittenSince | Self::AlreadyDone => {
+                ErrorCode::Conflict
+            }
             Self::Refused(_) => ErrorCode::Unsupported,
             Self::Interrupted => ErrorCode::Cancelled,
             Self::Damaged | Self::Unreadable(_) | Self::File(_) | Self::Inconsistent(_) => {

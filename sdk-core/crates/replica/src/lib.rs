@@ -20,6 +20,7 @@
 //! | writing: SQL; by key; what a transaction has done; defaults | `writing.rs`, `options.rs`, `typed.rs`, `capture.rs`, `functions.rs` |
 //! | what waits to be sent, what is held back, and what is shown meanwhile | `outbox.rs`, `pending.rs`, `hold.rs`, `rebase.rs` |
 //! | what is sent of it, and what becomes of it; how far that is | `sending.rs`, `rejected.rs`; `writers.rs` |
+//! | what is done once, for those who call again; how writes were decided that were not heard of | `requests.rs`; `decisions.rs` |
 //! | how much room it takes, and what is given back of it; what is kept for a full disk | `storage.rs`, `tidy.rs`, `journal.rs`; `reserve.rs` |
 //! | what can go wrong | `error.rs` |
 
@@ -28,6 +29,7 @@ mod alike;
 mod allowed;
 mod capture;
 mod changed;
+mod decisions;
 mod digest;
 mod error;
 mod expect;
@@ -53,6 +55,7 @@ mod ready;
 mod rebase;
 mod rejected;
 mod replica;
+mod requests;
 mod rescue;
 mod reserve;
 mod rows;
@@ -76,6 +79,7 @@ mod writing;
 
 pub use alike::{means_the_same, selects_like};
 pub use changed::{Changed, ChangedRow, ChangedRows, RowImage};
+pub use decisions::{DECISIONS_MAX, Decision};
 pub use error::ReplicaError;
 pub use functions::Writer;
 pub use idle::Idle;
@@ -89,6 +93,7 @@ pub use rejected::RejectedMutation;
 pub use replica::Replica;
 #[cfg(feature = "testing")]
 pub use replica::{can_be_had_alone, hold};
+pub use requests::{Answer, REQUESTS_MAX, Request};
 pub use rescue::Rescued;
 pub use said::{subscribed_table, without_values};
 pub use sdk_machine::MutationId;

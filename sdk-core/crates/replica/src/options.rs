@@ -3,6 +3,7 @@
 use sdk_machine::MutationId;
 
 use crate::error::ReplicaError;
+use crate::requests::Request;
 
 /// Most bytes of a queue's name.
 const QUEUE_BYTES_MAX: usize = 256;
@@ -31,6 +32,9 @@ pub struct WriteOptions {
     /// What may have left the device, or has rows that were written again since, is refused with
     /// `conflict`, and stays.
     pub replaces: Option<MutationId>,
+    /// The write is done once however often it is asked for by this. It is stored with what it does and
+    /// what it gives, RETURNING and all, and whoever asks again is given that.
+    pub request: Option<Request>,
 }
 
 /// What becomes of later writes when one is rejected.

@@ -46,6 +46,8 @@ pub(crate) struct Adding<'a> {
     pub(crate) expires_at: Option<i64>,
     pub(crate) online: bool,
     pub(crate) is_held: bool,
+    /// Whether it has a request.
+    pub(crate) requested: bool,
 }
 
 /// A mutation that was stored.
@@ -95,11 +97,13 @@ pub(crate) fn add(
     let id = size.last.0 + 1;
     let operations = drafts.iter().map(|draft| draft.operation.clone()).collect();
     let digest = MutationDigest::of(&Mutation { operations });
+    // How another one was decided that had its id says nothing of it.
+    connection.prepare_cached("DELETE FROM tw_decisions WHERE id = ?1")?.execute([id])?;
     connection
         .prepare_cached(
             "INSERT INTO tw_outbox
-             (id, lane, written_at, bytes, digest, place, queue, expires_at, online)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+             (id, lane, written_at, bytes, digest, place, queue, expires_at, online, requested)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         )?
         .execute(params![
             id,
@@ -110,7 +114,8 @@ pub(crate) fn add(
             (!adding.is_held).then_some(id),
             adding.queue,
             adding.expires_at,
-            adding.online
+            adding.online,
+            adding.requested
         ])?;
     let mut insert = connection.prepare_cached(
         "INSERT INTO tw_operations (mutation, place, table_id, key, operation)

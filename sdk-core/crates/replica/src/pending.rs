@@ -7,11 +7,13 @@ use rusqlite::OptionalExtension;
 use sdk_machine::MutationId;
 
 use crate::changed::Changed;
+use crate::decisions::Decision;
 use crate::error::ReplicaError;
 use crate::guard::PENDING;
 use crate::outbox::{operations, take_operations};
 use crate::rebase;
 use crate::replica::Replica;
+use crate::requests::Request;
 use crate::table::Tables;
 use crate::values::read;
 
@@ -61,12 +63,33 @@ impl Replica {
     /// # Errors
     /// [`ReplicaError`]; nothing was done.
     pub fn cancel(&mut self, id: MutationId) -> Result<Option<Changed>, ReplicaError> {
+        self.cancel_as(id, Some(&Decision::Cancelled), None)
+    }
+
+    /// The same, decided so: by nobody yet where the server has to say whether it has it. With the request
+    /// of whoever wants it, it is done once.
+    ///
+    /// # Errors
+    /// [`ReplicaError`]; nothing was done. [`ReplicaError::AlreadyDone`] for a request that was.
+    pub fn cancel_as(
+        &mut self,
+        id: MutationId,
+        decision: Option<&Decision>,
+        request: Option<&Request>,
+    ) -> Result<Option<Changed>, ReplicaError> {
+        self.check_request(request)?;
         let sql = "SELECT bytes, place IS NULL FROM tw_outbox WHERE id = ?1 AND cancelled IS NULL";
         let found = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
         let found = self.connection.prepare_cached(sql)?.query_row([id.0], found).optional()?;
         let Some::<(i64, bool)>((bytes, is_held)) = found else { return Ok(None) };
-        let mut changed =
-            self.despite_the_app(|replica| replica.take_back(id, bytes, is_held).map(|()| false))?;
+        let mut changed = self.despite_the_app(|replica| {
+            if let Some(decision) = decision {
+                replica.decide(id, decision)?;
+            }
+            replica.take_back(id, bytes, is_held)?;
+            replica.keep_done(request)?;
+            Ok(false)
+        })?;
         changed.all_of(PENDING);
         Ok(Some(changed))
     }
@@ -116,6 +139,7 @@ impl Replica {
         if self.connection.prepare_cached(later)?.exists([id.0])? {
             return Err(ReplicaError::WrittenSince);
         }
+        self.decide(id, &Decision::Cancelled)?;
         self.take_back(id, bytes, is_held)?;
         Ok(Some(TakenBack { id, is_held, queue }))
     }

@@ -15,6 +15,7 @@ use sdk_machine::{MutationId, Settled, Write};
 use crate::error::ReplicaError;
 use crate::outbox::{decode_content, key_of};
 use crate::replica::Replica;
+use crate::requests::Request;
 
 /// Most bytes of the rows that the server has sent with a decision.
 const SERVER_BYTES_MAX: usize = 4 * COMMIT_BYTES_MAX;
@@ -98,7 +99,25 @@ impl Replica {
     /// # Errors
     /// [`ReplicaError`]; it is kept.
     pub fn discard(&mut self, id: MutationId) -> Result<bool, ReplicaError> {
-        self.transaction(|replica| Ok(replica.deal_with(id)?.is_some()))
+        self.discard_once(id, None)
+    }
+
+    /// The same. With the request of whoever wants it, it is done once; what was not there is looked for
+    /// again.
+    ///
+    /// # Errors
+    /// [`ReplicaError`]; it is kept. [`ReplicaError::AlreadyDone`] for a request that was done.
+    pub fn discard_once(
+        &mut self,
+        id: MutationId,
+        request: Option<&Request>,
+    ) -> Result<bool, ReplicaError> {
+        self.check_request(request)?;
+        self.transaction(|replica| {
+            let was_there = replica.deal_with(id)?.is_some();
+            replica.keep_done(request.filter(|_| was_there))?;
+            Ok(was_there)
+        })
     }
 
     /// One is dealt with, in the transaction that is open, if it is there.

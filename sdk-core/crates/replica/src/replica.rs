@@ -39,6 +39,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../sql/006_idle.sql"),
     include_str!("../sql/007_schema.sql"),
     include_str!("../sql/008_histories.sql"),
+    include_str!("../sql/009_requests.sql"),
 ];
 
 /// How many expired rows go at once.

@@ -140,6 +140,12 @@ const WRITTEN: [&str; 9] =
 /// What was taken back has no content to lose.
 const UNDECIDED: &str = "(SELECT * FROM tw_outbox WHERE cancelled IS NULL)";
 
+/// The first format with requests.
+const REQUESTS_SINCE: i64 = 9;
+
+/// How those are decided is kept.
+const REQUESTED: &str = "(SELECT id FROM tw_outbox WHERE requested <> 0)";
+
 const REJECTED: [&str; 8] =
     ["id", "lane", "written_at", "content", "verdict", "place", "queue", "server"];
 
@@ -192,6 +198,9 @@ impl Damaged<'_> {
         let last = "UPDATE tw_replica SET last_rejected =
                     max(last_rejected, coalesce((SELECT max(place) FROM tw_rejected), 0))";
         into.connection.execute(last, [])?;
+        if self.has_requests() {
+            rescued.may_miss_some |= !self.requests(into)?;
+        }
         self.writes(into, written, &mut rescued)?;
         Ok(rescued)
     }
@@ -204,6 +213,10 @@ impl Damaged<'_> {
     ) -> Result<(), ReplicaError> {
         // Where that cannot be read, anything may have left the device.
         let sent = writers::sent(&self.old).ok();
+        let requested = match self.has_requests() {
+            true => self.by_id(REQUESTED, &["id"], |_| Ok(())).0,
+            false => BTreeMap::new(),
+        };
         let mut left = Left::default();
         for (id, one) in written {
             let Some(operations) = self.operations(id, one.digest) else {
@@ -215,6 +228,10 @@ impl Damaged<'_> {
                 None => true,
             });
             insert(&into.connection, "tw_outbox", &WRITTEN, one.columns)?;
+            if requested.contains_key(&id) {
+                let sql = "UPDATE tw_outbox SET requested = 1 WHERE id = ?1";
+                into.connection.prepare_cached(sql)?.execute([id])?;
+            }
             let names = ["mutation", "place", "table_id", "key", "operation"];
             for (place, table, key, operation) in operations {
                 if into.tables.get(TableId(table)).is_ok() {
@@ -233,6 +250,42 @@ impl Damaged<'_> {
             }
         }
         into.with_rows(&mut left, |rows| rows.finish())
+    }
+
+    /// Whether the old file is of a format that has them.
+    fn has_requests(&self) -> bool {
+        let format = self.old.query_row("PRAGMA user_version", [], |row| row.get(0));
+        self.read(format).is_some_and(|format: i64| format >= REQUESTS_SINCE)
+    }
+
+    /// What was done once stays known: else it would be done once more when it is asked for again. Says
+    /// whether that is so for all of it.
+    fn requests(&self, into: &Replica) -> Result<bool, ReplicaError> {
+        let names = ["client", "number", "mutation", "rows_affected", "returned"];
+        let request = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        let given = |row: &Row<'_>| Ok((row.get(2)?, row.get(3)?, row.get(4)?));
+        let (requests, has_all) = self.by_key("tw_requests", &names, 2, request, given);
+        for ((client, number), given) in requests {
+            let (client, number): (String, i64) = (client, number);
+            let (mutation, affected, returned): (Option<i64>, Option<i64>, Option<Vec<u8>>) = given;
+            into.connection
+                .prepare_cached("INSERT OR IGNORE INTO tw_requests VALUES (?1, ?2, ?3, ?4, ?5)")?
+                .execute(params![client, number, mutation, affected, returned])?;
+        }
+        let decision = |row: &Row<'_>| Ok((row.get(1)?, row.get(2)?));
+        let (decisions, _) = self.by_id("tw_decisions", &["id", "place", "decision"], decision);
+        for (id, (place, decision)) in decisions {
+            let (place, decision): (i64, Sqlite) = (place, decision);
+            into.connection
+                .prepare_cached("INSERT OR IGNORE INTO tw_decisions VALUES (?1, ?2, ?3)")?
+                .execute(params![place, id, decision])?;
+        }
+        // No other one is given an id that is known here.
+        let last = "UPDATE tw_replica SET last_mutation =
+                    max(last_mutation, coalesce((SELECT max(mutation) FROM tw_requests), 0),
+                        coalesce((SELECT max(id) FROM tw_decisions), 0))";
+        into.connection.execute(last, [])?;
+        Ok(has_all)
     }
 
     /// What a write does, if that is still what was written.
@@ -295,22 +348,36 @@ impl Damaged<'_> {
         Ok(())
     }
 
-    /// Rows by their ids, as many as can be read: from both ends, since some may be missing between.
-    /// Says whether that is all of them.
+    /// Rows by their ids: see [`Damaged::by_key`].
     fn by_id<T>(
         &self,
         table: &str,
         names: &[&str],
         read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
     ) -> (BTreeMap<i64, T>, bool) {
+        self.by_key(table, names, 1, |row| row.get(0), read)
+    }
+
+    /// Rows by their key, the first `columns` that are named, as many as can be read: from both ends,
+    /// since some may be missing between. Says whether that is all of them.
+    fn by_key<K: Ord, T>(
+        &self,
+        table: &str,
+        names: &[&str],
+        columns: usize,
+        key: impl Fn(&Row<'_>) -> rusqlite::Result<K>,
+        read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> (BTreeMap<K, T>, bool) {
         let mut all = BTreeMap::new();
-        let mut some = |order: &str| -> rusqlite::Result<bool> {
-            let names = names.join(", ");
+        let mut some = |direction: &str| -> rusqlite::Result<bool> {
+            let order: Vec<_> =
+                names[..columns].iter().map(|it| format!("{it} {direction}")).collect();
+            let (names, order) = (names.join(", "), order.join(", "));
             let mut select =
-                self.old.prepare(&format!("SELECT {names} FROM {table} ORDER BY id {order}"))?;
+                self.old.prepare(&format!("SELECT {names} FROM {table} ORDER BY {order}"))?;
             let (mut rows, mut is_whole) = (select.query([])?, true);
             while let Some(row) = rows.next()? {
-                match (row.get(0), read(row)) {
+                match (key(row), read(row)) {
                     (Ok(id), Ok(value)) => drop(all.insert(id, value)),
                     _ => is_whole = false,
                 }

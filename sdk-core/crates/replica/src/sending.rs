@@ -7,6 +7,7 @@ use protocol::value::Row;
 use rusqlite::Connection;
 use sdk_machine::{MutationId, Outgoing, Settled};
 
+use crate::decisions::Decision;
 use crate::error::ReplicaError;
 use crate::outbox::{operations, take_operations};
 use crate::replica::Replica;
@@ -45,6 +46,7 @@ impl Replica {
                 self.keep_rejected(id, &content, settled)?;
             }
         }
+        self.decide(id, &Decision::from(settled))?;
         for (table, key) in take_operations(&self.connection, &self.tables, id)? {
             left.stale(table, key);
         }

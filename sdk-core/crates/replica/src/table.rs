@@ -28,6 +28,8 @@ const OWN: &[&str] = &[
     "tw_log_direct",
     "tw_writers",
     "tw_rejected",
+    "tw_requests",
+    "tw_decisions",
 ];
 
 /// A replicated table.

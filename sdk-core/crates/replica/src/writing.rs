@@ -26,6 +26,7 @@ use crate::ready::Ready;
 use crate::rebase;
 use crate::rejected::DealtWith;
 use crate::replica::Replica;
+use crate::requests::Answer;
 use crate::said::{Columns, Insertion, insertion, is_of_savepoints};
 use crate::sets::SetId;
 use crate::table::Table;
@@ -69,6 +70,8 @@ pub struct Transaction<'r> {
     pub(crate) lane: Option<(Lane, String)>,
     /// What was rejected, and is written again.
     pub(crate) again: Vec<Draft>,
+    /// What its request has given.
+    given: Executed,
     /// As it was before.
     outbox: OutboxSize,
     /// See [`Capture`].
@@ -101,6 +104,7 @@ impl Replica {
             options: WriteOptions::default(),
             taken_back: None,
             again: Vec::new(),
+            given: Executed::default(),
             outbox,
             goes_on: true,
             tables: BTreeSet::new(),
@@ -138,9 +142,11 @@ impl Transaction<'_> {
     ///
     /// # Errors
     /// [`ReplicaError`] where that cannot be, and for a write to replace that is not there, or may have left
-    /// the device.
+    /// the device. [`ReplicaError::AlreadyDone`] where its request was done: [`Replica::answer`] has what it
+    /// has given.
     pub fn set_options(&mut self, options: WriteOptions) -> Result<(), ReplicaError> {
         options.check()?;
+        self.replica.check_request(options.request.as_ref())?;
         if let Some(replaced) = options.replaces
             && !self.replica.is_rejected(replaced)?
         {
@@ -149,6 +155,11 @@ impl Transaction<'_> {
         }
         self.options = options;
         Ok(())
+    }
+
+    /// What its request has given: it is stored with that. Without, that is nothing.
+    pub fn set_given(&mut self, given: Executed) {
+        self.given = given;
     }
 
     /// It is dropped when a statement fails, so it needs no savepoints and has none.
@@ -371,6 +382,10 @@ impl Transaction<'_> {
             }
             _ => None,
         };
+        if let Some(request) = &self.options.request {
+            let (id, executed) = (added.as_ref().map(|it| it.id), std::mem::take(&mut self.given));
+            self.replica.keep_answer(request, &Answer::Wrote { id, executed })?;
+        }
         self.replica.read_touched();
         self.replica.connection.prepare_cached("COMMIT")?.execute([])?;
         self.is_open = false;
@@ -413,7 +428,8 @@ impl Transaction<'_> {
         unseen: &[Draft],
         replaced: Option<&DealtWith>,
     ) -> Result<Added, ReplicaError> {
-        let WriteOptions { queue, online, .. } = self.options.clone();
+        let WriteOptions { queue, online, request, .. } = self.options.clone();
+        let requested = request.is_some();
         let taken_back = self.taken_back.as_ref().and_then(|it| it.queue.clone());
         let queue = queue.or_else(|| replaced.and_then(|it| it.queue.clone())).or(taken_back);
         let is_held = self.replica.has_to_wait(queue.as_deref(), drafts, replaced)?;
@@ -422,7 +438,7 @@ impl Transaction<'_> {
         }
         let (written_at, expires_at) = (self.writer.now, self.expires_at(drafts)?);
         let queue = queue.as_deref();
-        let adding = Adding { lane, written_at, queue, expires_at, online, is_held };
+        let adding = Adding { lane, written_at, queue, expires_at, online, is_held, requested };
         let Replica { connection, tables, outbox, .. } = &*self.replica;
         for Draft { operation, key } in unseen {
             rebase::keep_image(connection, tables.get(operation.table)?, key)?;

@@ -3,7 +3,7 @@
 
 use protocol::frame::v1::RowChange;
 use sdk_machine::{SubscriptionId, Write};
-use sdk_replica::Replica;
+use sdk_replica::{Decision, Replica, Request, WriteOptions};
 
 use crate::capture::told;
 use crate::world::{CLIENT, Place, birth, message, rows, step, write, writer};
@@ -18,6 +18,8 @@ struct State {
     shown: Vec<String>,
     local: Vec<String>,
     waiting: Vec<Vec<String>>,
+    /// INV-12: the requests that are known to be done are those that are.
+    done: Vec<u64>,
 }
 
 fn state(replica: &Replica) -> State {
@@ -29,6 +31,7 @@ fn state(replica: &Replica) -> State {
             .iter()
             .map(|one| told(&replica.mutation(one.id).unwrap().unwrap()))
             .collect(),
+        done: (0..18).filter(|it| replica.answer("tab", *it).unwrap().is_some()).collect(),
     }
 }
 
@@ -41,9 +44,12 @@ fn says(replica: &mut Replica, change: RowChange) {
 /// Transactions of all kinds, one a number.
 fn act(replica: &mut Replica, number: u64) {
     let id = i64::try_from(number).unwrap();
+    let request = Request { client: "tab".to_owned(), number, answered: number.saturating_sub(7) };
     match number % 6 {
         0 => {
             let mut transaction = replica.begin(writer()).unwrap();
+            let request = Some(request);
+            transaction.set_options(WriteOptions { request, ..WriteOptions::default() }).unwrap();
             let insert = format!("INSERT INTO chat.messages (id, body) VALUES ({}, 'x')", 100 + id);
             transaction.execute(&insert, &[]).unwrap();
             transaction.execute("INSERT INTO notes VALUES (1)", &[]).unwrap();
@@ -56,7 +62,8 @@ fn act(replica: &mut Replica, number: u64) {
         4 => says(replica, RowChange::Row(birth(100 + number), message(id, 7, "new"))),
         _ => {
             let first = replica.pending().unwrap()[0].id;
-            replica.cancel(first).unwrap().unwrap();
+            let cancelled = Some(&Decision::Cancelled);
+            replica.cancel_as(first, cancelled, Some(&request)).unwrap().unwrap();
         }
     }
 }

@@ -8,7 +8,7 @@ use protocol::ids::{ContentHash, Epoch, MutationNumber, SchemaHash};
 use protocol::mutation::MutationDigest;
 use rusqlite::config::DbConfig;
 use sdk_machine::{MutationId, StoredSchema, StoredWriter, SubscriptionId, Write};
-use sdk_replica::{Idle, OnReject, Replica, ReplicaError, WriteOptions};
+use sdk_replica::{Idle, OnReject, Replica, ReplicaError, Request, WriteOptions};
 
 use crate::sending::{rejected, settle};
 use crate::world::{CLIENT, Place, execute, lane, posts, rows, step, with, write};
@@ -255,6 +255,26 @@ fn a_file_of_the_eighth_format_knows_what_was_sent_to_another_history() {
     assert_eq!(elsewhere(&mut open(&place)), 3);
 }
 
+fn asked() -> Request {
+    Request { client: "tab".to_owned(), number: 3, answered: 2 }
+}
+
+#[test]
+fn a_file_of_the_ninth_format_knows_what_was_done() {
+    let place = Place::new();
+    let replica = opened(&place, 9);
+    assert!(replica.answer("tab", 3).unwrap().is_some());
+    drop(replica);
+    is_whole(&place);
+    let place = Place::new();
+    let mut replica = opened(&place, 8);
+    assert_eq!(replica.answer("tab", 3).unwrap(), None);
+    // What waits was written without a request, so nobody asks how it was decided.
+    let first = replica.pending().unwrap()[0].id;
+    replica.cancel(first).unwrap().unwrap();
+    assert_eq!(replica.decision(first).unwrap(), None);
+}
+
 /// How the present fixture was made: `TIDEWIRE_FIXTURE=path` makes it anew.
 #[test]
 fn the_fixture_is_made_so() {
@@ -283,6 +303,9 @@ fn the_fixture_is_made_so() {
         vec![settle(rejected_one, settled), Write::PutWriter(Box::new(stuck)), Write::PutSince(77)];
     replica.apply(&step(writes)).unwrap();
     replica.note_idle(&[idle()]).unwrap();
+    write(&mut replica, "CREATE TABLE drafts (body)");
+    let options = WriteOptions { request: Some(asked()), ..WriteOptions::default() };
+    with(&mut replica, options, "INSERT INTO drafts VALUES ('asked for')").unwrap();
     let tables = vec![AllowedTable { table: posts(), writable: true }];
     replica.apply(&step(vec![Write::PutSchema { schema: SCHEMA, tables }])).unwrap();
     drop(replica);

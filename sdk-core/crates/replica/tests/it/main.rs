@@ -22,6 +22,7 @@ mod reading;
 mod ready;
 mod rejections;
 mod replacing;
+mod requests;
 mod schema;
 mod sending;
 mod settled;
