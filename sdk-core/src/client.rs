@@ -4,6 +4,7 @@ mod diagnosing;
 mod opening;
 mod overviews;
 mod rejections;
+mod requests;
 mod syncing;
 mod writes;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use protocol::frame::v1::Position;
 use protocol::value::Value;
 use sdk_machine::{Ask, SqlAnswer, SqlAsk, SubscriptionId, SubscriptionView};
-use sdk_replica::{MutationId, WriteOptions};
+use sdk_replica::{MutationId, Request, WriteOptions};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::error::Error;
@@ -17,7 +17,7 @@ use crate::sync::Woken;
 use crate::transaction::{Call, Work};
 use crate::verify::Verdict;
 use crate::watch::Found;
-use crate::written::{Pending, Wrote};
+use crate::written::{Answered, Pending, Wrote};
 
 /// Which subscription it is, and how it is with it.
 pub(crate) type Shown = (SubscriptionId, SubscriptionView);
@@ -58,12 +58,15 @@ pub(crate) enum Command {
         options: WriteOptions,
         done: oneshot::Sender<Result<Wrote, Error>>,
     },
-    Cancel(MutationId, oneshot::Sender<Result<bool, Error>>),
+    Cancel(MutationId, Option<Request>, oneshot::Sender<Result<bool, Error>>),
     Pending(oneshot::Sender<Result<Pending, Error>>),
     Mutation(MutationId, oneshot::Sender<Result<Option<Wrote>, Error>>),
     /// What did not happen, from a place on, with the place of each.
     Rejections(i64, oneshot::Sender<Result<Vec<(i64, Rejection)>, Error>>),
-    Discard(MutationId, oneshot::Sender<Result<bool, Error>>),
+    Discard(MutationId, Option<Request>, oneshot::Sender<Result<bool, Error>>),
+    /// What a request has given, by its client and number.
+    Answer(String, u64, oneshot::Sender<Result<Option<Answered>, Error>>),
+    KeepRequests(Vec<String>, oneshot::Sender<Result<(), Error>>),
     Run {
         ask: SqlAsk,
         within: Duration,

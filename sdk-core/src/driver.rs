@@ -16,6 +16,7 @@ mod follow;
 mod gathering;
 mod idle;
 mod incidents;
+mod requests;
 mod suspending;
 mod syncing;
 mod tidying;
@@ -376,21 +377,6 @@ impl Driver {
             Command::Write { work, options, waited, done } => {
                 let _ = done.send(self.write(&work, options, &waited));
             }
-            Command::Cancel(id, done) => {
-                let _ = done.send(self.cancel(id));
-            }
-            Command::Pending(done) => {
-                let _ = done.send(self.pending());
-            }
-            Command::Mutation(id, done) => {
-                let _ = done.send(self.mutation(id));
-            }
-            Command::Rejections(after, done) => {
-                let _ = done.send(self.rejections(after));
-            }
-            Command::Discard(id, done) => {
-                let _ = done.send(self.discard(id));
-            }
             Command::Run { ask, within, done } => match self.machine.run(ask) {
                 // It waits, as it would for a connection.
                 Ok((id, instructions)) => {
@@ -413,7 +399,7 @@ impl Driver {
             Command::WaitForSync { within, done } => self.wait_for_sync(within, done),
             Command::Damaged(opening) => self.found_damage(opening),
             Command::LookAtIdle => self.count_idle(),
-            command => self.run_or_rest(command),
+            command => self.of_writes(command),
         }
     }
 

@@ -41,7 +41,7 @@ pub use config::{Config, LogLevel, TokenError, TokenFuture};
 pub use diff::{Diff, FromTo};
 pub use error::Error;
 pub use incident::{Incident, StalledPart};
-pub use mutation::Mutation;
+pub use mutation::{Answer, Mutation};
 pub use protocol::error_code::ErrorCode;
 pub use protocol::frame::v1::{Position, SqlColumn};
 #[doc(hidden)]
@@ -50,7 +50,9 @@ pub use protocol::value::{ColumnType, Value};
 pub use rejection::{OperationKind, RejectedOperation, Rejection, ServerRow};
 pub use rows::{FromValue, Row, Rows};
 pub use sdk_machine::SubscriptionState;
-pub use sdk_replica::{Change, Expect, MutationId, OnReject, Rescued, TableStorage, WriteOptions};
+pub use sdk_replica::{
+    Change, Expect, MutationId, OnReject, Request, Rescued, TableStorage, WriteOptions,
+};
 pub use status::{ResultState, Status, StatusReason, StatusWord};
 pub use storage::{Storage, SubscriptionStorage};
 pub use subscription::{Progress, SubscribeOptions, Subscription};

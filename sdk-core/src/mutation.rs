@@ -17,6 +17,15 @@ pub struct Mutation {
     pub(crate) wrote: Wrote,
 }
 
+/// What a request has given: see [`Client::answer`](crate::Client::answer).
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// It has written, and this is what [`Client::write`](crate::Client::write) gave.
+    Wrote(Mutation),
+    /// It has taken something back, or discarded it.
+    Done,
+}
+
 impl Mutation {
     /// By which [`Client::mutation`](crate::Client::mutation) finds it, also after a restart;
     /// nothing of one that is local. If a power cut takes a write that was not sent, another one may
@@ -77,7 +86,7 @@ impl Mutation {
     pub async fn cancel(&self) -> Result<bool, Error> {
         let Some(id) = self.wrote.id else { return Ok(false) };
         let (done, answer) = oneshot::channel();
-        self.commands.send(Command::Cancel(id, done)).map_err(|_| Error::Closed)?;
+        self.commands.send(Command::Cancel(id, None, done)).map_err(|_| Error::Closed)?;
         answer.await.map_err(|_| Error::Closed)?
     }
 }

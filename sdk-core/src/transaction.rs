@@ -1,7 +1,7 @@
 //! Several statements that are done together, with code of the application between them.
 
 use protocol::value::Value;
-use sdk_replica::{Change, MutationId};
+use sdk_replica::{Change, Executed, MutationId};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::Error;
@@ -76,6 +76,18 @@ impl From<Statement> for Work {
 pub(crate) struct Outcome {
     pub(crate) rows_affected: u64,
     pub(crate) rows: Rows,
+}
+
+impl Outcome {
+    /// The same, to be stored with a request.
+    pub(crate) fn given(&self) -> Executed {
+        let (columns, rows) = self.rows.parts();
+        Executed {
+            rows_affected: self.rows_affected,
+            columns: columns.to_vec(),
+            rows: rows.to_vec(),
+        }
+    }
 }
 
 /// What the code of a transaction wants.

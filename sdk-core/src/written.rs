@@ -66,6 +66,14 @@ pub(crate) struct Wrote {
     pub(crate) state: watch::Receiver<MutationState>,
 }
 
+/// What a request has given.
+#[derive(Clone, Debug)]
+pub(crate) enum Answered {
+    Wrote(Wrote),
+    /// It was no write, and is done.
+    Done,
+}
+
 /// What is not decided yet.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Pending {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use js_sys::{Function, JsString, Object, Promise};
 use sdk_core::{
-    Change, Expect, MutationId, OnReject, Statement, SubscribeOptions, Value, WriteOptions,
+    Change, Expect, MutationId, OnReject, RemoteOptions, Request, Statement, SubscribeOptions,
+    Value, WriteOptions,
 };
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
@@ -89,6 +90,20 @@ extern "C" {
     pub(crate) fn ttl_ms(this: &Options) -> Option<f64>;
     #[wasm_bindgen(method, getter, structural, js_name = timeoutMs)]
     pub(crate) fn timeout_ms(this: &Options) -> Option<f64>;
+    #[wasm_bindgen(method, getter, structural, js_name = requestId)]
+    pub(crate) fn request_id(this: &Options) -> Option<Vec<u8>>;
+    #[wasm_bindgen(method, getter, structural)]
+    pub(crate) fn request(this: &Options) -> Option<Asked>;
+
+    /// Which call of whom it is.
+    pub(crate) type Asked;
+
+    #[wasm_bindgen(method, getter, structural)]
+    pub(crate) fn client(this: &Asked) -> String;
+    #[wasm_bindgen(method, getter, structural)]
+    pub(crate) fn number(this: &Asked) -> f64;
+    #[wasm_bindgen(method, getter, structural)]
+    pub(crate) fn answered(this: &Asked) -> f64;
 }
 
 /// Columns with their values, in the order in which they were given.
@@ -164,7 +179,28 @@ pub(crate) fn write_options(given: Option<&Options>) -> Result<WriteOptions, Fau
         options.expect = Expect::Unchanged;
     }
     options.replaces = given.replaces().map(mutation_id).transpose()?;
+    options.request = request(Some(given))?;
     Ok(options)
+}
+
+/// Which call of whom it is, if that is said.
+pub(crate) fn request(given: Option<&Options>) -> Result<Option<Request>, Fault> {
+    let Some(asked) = given.and_then(Options::request) else { return Ok(None) };
+    let number = whole("the number of a request", asked.number())?;
+    let answered = whole("answered", asked.answered())?;
+    Ok(Some(Request { client: asked.client(), number, answered }))
+}
+
+/// How a statement is sent to the server.
+pub(crate) fn remote_options(given: Option<&Options>) -> Result<RemoteOptions, Fault> {
+    let Some(given) = given else { return Ok(RemoteOptions::default()) };
+    let timeout = given.timeout_ms().map(|millis| duration("timeout", millis)).transpose()?;
+    let sixteen = |id: Vec<u8>| {
+        let told = |id: Vec<u8>| Fault::new(format!("requestId has 16 bytes, not {}", id.len()));
+        <[u8; 16]>::try_from(id).map_err(told)
+    };
+    let request_id = given.request_id().map(sixteen).transpose()?;
+    Ok(RemoteOptions { timeout, request_id })
 }
 
 /// The id of a write.

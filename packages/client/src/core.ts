@@ -99,8 +99,8 @@ export interface CoreWriteOptions extends CoreOnce {
 }
 
 /**
- * How it is with a write. One that was accepted long ago, of which it is not known any more how it was decided, is
- * `uncertain` where {@link Core.answer} gives it.
+ * How it is with a write. One that was decided so long ago that it is not known any more how is `uncertain` where
+ * {@link Core.answer} gives it.
  */
 export type CoreMutationState =
   | { state: "local" | "queued" | "sent" | "expired" | "stuck" | "uncertain" }
@@ -269,9 +269,10 @@ export interface Core {
   over(handle: string): Promise<void>;
   /**
    * What a request has given, if it was done and not said to be answered: a write, whose states are told from there
-   * on, or what `cancel` or `discard` has said.
+   * on, or `true` where `cancel` or `discard` has done something. Where they could not, nothing is stored: it is asked
+   * again.
    */
-  answer(client: string, number: number): Promise<CoreWrote | boolean | undefined>;
+  answer(client: string, number: number): Promise<CoreWrote | true | undefined>;
   /** Forgets the requests of everybody else. */
   keepRequests(clients: string[]): Promise<void>;
   pending(): Promise<CorePending>;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use futures::Stream;
-use sdk_replica::{MutationId, WriteOptions};
+use sdk_replica::MutationId;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Client;
@@ -13,7 +13,6 @@ use crate::error::Error;
 use crate::mutation::Mutation;
 use crate::platform::sleep;
 use crate::rejection::Rejection;
-use crate::transaction::Work;
 
 /// When it is tried again to read what could not be.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
@@ -21,7 +20,7 @@ const TRY_AGAIN: Duration = Duration::from_secs(1);
 impl Client {
     /// What was rejected, or is uncertain, and not dealt with yet, in the order in which that was heard;
     /// also from before a restart. It takes room of the outbox: retry it, replace it
-    /// ([`WriteOptions::replaces`]) or discard it.
+    /// ([`WriteOptions::replaces`](crate::WriteOptions::replaces)) or discard it.
     ///
     /// # Errors
     /// [`Error::Replica`] when the replica cannot be read, [`Error::Closed`].
@@ -52,8 +51,7 @@ impl Client {
     /// # Errors
     /// As [`Client::execute`]; [`Error::Replica`] with `not_found` where it was dealt with already.
     pub async fn retry(&self, id: MutationId) -> Result<Mutation, Error> {
-        let options = WriteOptions { replaces: Some(id), ..WriteOptions::default() };
-        self.work(vec![Work::Again(id)], options).await
+        self.retry_with(id, None).await
     }
 
     /// Forgets what was rejected. Says whether it was there. What a queue has held back because of it
@@ -62,9 +60,7 @@ impl Client {
     /// # Errors
     /// [`Error::Replica`] when that cannot be stored, [`Error::Closed`].
     pub async fn discard(&self, id: MutationId) -> Result<bool, Error> {
-        let (done, answer) = oneshot::channel();
-        self.tell(Command::Discard(id, done))?;
-        answer.await.map_err(|_| Error::Closed)?
+        self.discard_with(id, None).await
     }
 }
 

@@ -146,7 +146,8 @@ impl Client {
     /// The same, with options.
     ///
     /// # Errors
-    /// As [`Client::transaction`], and [`Client::execute_with`].
+    /// As [`Client::transaction`], and [`Client::execute_with`]. [`Error::Replica`] with `conflict` where its
+    /// request was done before: the code did not run, and [`Client::answer`] says what was written.
     ///
     /// # Cancel safety
     /// As [`Client::transaction`].
@@ -190,7 +191,9 @@ impl Client {
     /// A write that waits, by the id that [`Mutation::id`] and [`Client::pending`] give, also after
     /// a restart; also one that was rejected or is uncertain and not dealt with, and one that was stuck,
     /// was taken back, and of which the server has not said whether it has it. `None` where it was
-    /// accepted, taken back before it was sent, has expired, or was dealt with.
+    /// accepted, taken back before it was sent, has expired, or was dealt with; but of a write that had a
+    /// request ([`WriteOptions::request`]) also how it was decided, as long as it is one of the last 1,000
+    /// that were.
     ///
     /// # Errors
     /// As [`Client::pending`].
@@ -212,7 +215,7 @@ impl Client {
         Ok(self.handle(answer.await.map_err(|_| Error::Closed)??))
     }
 
-    fn handle(&self, wrote: Wrote) -> Mutation {
+    pub(super) fn handle(&self, wrote: Wrote) -> Mutation {
         Mutation { commands: self.inner.commands.clone(), wrote }
     }
 }

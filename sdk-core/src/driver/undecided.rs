@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use protocol::error_code::ErrorCode;
 use protocol::mutation::Rejection as Verdict;
-use sdk_machine::{Event, MutationProgress, Phase, Settled, Step, Write};
-use sdk_replica::{LET_GO_AT_ONCE_MAX, MutationId, Replica};
+use sdk_machine::{Event, MutationProgress, Phase, Step, Write};
+use sdk_replica::{Decision, LET_GO_AT_ONCE_MAX, MutationId, Replica, Request};
 use tokio::sync::watch;
 
 use super::Driver;
@@ -83,29 +83,29 @@ impl Mutations {
 }
 
 impl Driver {
-    /// Takes a mutation back.
-    pub(super) fn cancel(&mut self, id: MutationId) -> Result<bool, Error> {
-        self.take_back(id, MutationState::cancelled())
-    }
-
-    /// Takes a mutation back, if it has not left the device; it is as `state` says then.
-    fn take_back(&mut self, id: MutationId, state: MutationState) -> Result<bool, Error> {
+    /// Takes a mutation back, if it has not left the device; that is how it is decided then.
+    pub(super) fn take_back(
+        &mut self,
+        id: MutationId,
+        decision: Decision,
+        request: Option<&Request>,
+    ) -> Result<bool, Error> {
         let is_held = self.replica.get()?.is_held(id)?;
         if !is_held && !self.machine.may_take_back(id) {
             return Ok(false);
         }
-        let is_stuck = self.machine.is_stuck(id);
+        // Of what is stuck the server says whether it has it.
+        let decided = Some(&decision).filter(|_| !self.machine.is_stuck(id));
         let writer = self.writer();
         let replica = self.replica.get_mut()?;
         replica.note_writer(&writer);
-        let Some(changed) = replica.cancel(id)? else { return Ok(false) };
+        let Some(changed) = replica.cancel_as(id, decided, request)? else { return Ok(false) };
         self.note(changed);
         if !is_held {
             self.event(Event::TakenBack(id));
         }
-        // Of what is stuck the server says whether it has it.
-        if !is_stuck {
-            self.mutations.set(id, state);
+        if let Some(decided) = decided {
+            self.mutations.set(id, self.state_of_decided(decided));
         }
         self.has_settled = true;
         Ok(true)
@@ -124,11 +124,7 @@ impl Driver {
         let state = match progress {
             MutationProgress::Sent => MutationState::Sent,
             MutationProgress::Stuck => MutationState::Stuck,
-            MutationProgress::Settled(Settled::Accepted(seq)) => {
-                MutationState::Accepted { seq: seq.get() }
-            }
-            MutationProgress::Settled(Settled::Rejected(verdict)) => self.rejected(&verdict),
-            MutationProgress::Settled(Settled::Uncertain) => MutationState::Uncertain,
+            MutationProgress::Settled(settled) => self.state_of_decided(&Decision::from(&settled)),
         };
         self.mutations.set(id, state);
     }
@@ -136,6 +132,20 @@ impl Driver {
     fn rejected(&self, verdict: &Verdict) -> MutationState {
         let schema = self.replica.get().ok().and_then(|it| it.schema(verdict.table));
         MutationState::Rejected { code: verdict.code(), reason: verdict.describe(schema) }
+    }
+
+    /// How it is with what is decided.
+    fn state_of_decided(&self, decision: &Decision) -> MutationState {
+        match decision {
+            Decision::Accepted(seq) => MutationState::Accepted { seq: seq.get() },
+            Decision::Rejected(verdict) => self.rejected(verdict),
+            Decision::Uncertain => MutationState::Uncertain,
+            Decision::Cancelled => MutationState::cancelled(),
+            Decision::Offline => {
+                MutationState::Rejected { code: ErrorCode::Offline, reason: OFFLINE.to_owned() }
+            }
+            Decision::Expired => MutationState::Expired,
+        }
     }
 
     /// How it is with what is kept as a rejection.
@@ -206,9 +216,7 @@ impl Driver {
                 self.mutations.online.push((id, until));
                 continue;
             }
-            let state =
-                MutationState::Rejected { code: ErrorCode::Offline, reason: OFFLINE.to_owned() };
-            if self.take_back(id, state).is_err() {
+            if self.take_back(id, Decision::Offline, None).is_err() {
                 self.mutations.online.push((id, now + TRY_AGAIN));
             }
         }
@@ -256,7 +264,7 @@ impl Driver {
         match self.replica.get().and_then(|replica| replica.overdue(now)) {
             Ok(overdue) => {
                 for id in overdue {
-                    if let Err(error) = self.take_back(id, MutationState::Expired) {
+                    if let Err(error) = self.take_back(id, Decision::Expired, None) {
                         // A disk that is full stays so for a while.
                         self.mutations.overdue_not_before = Some(Instant::now() + TRY_AGAIN);
                         self.log(crate::config::LogLevel::Warn, || error.to_string());
@@ -294,7 +302,7 @@ impl Driver {
         }
     }
 
-    /// One that waits or did not happen, by its id.
+    /// One that waits or did not happen, or of which it is kept how it was decided, by its id.
     pub(super) fn mutation(&mut self, id: MutationId) -> Result<Option<Wrote>, Error> {
         let replica = self.replica.get()?;
         // What was taken back before it was sent is decided.
@@ -303,8 +311,12 @@ impl Driver {
         let state = if is_undecided {
             self.mutations.follow(id, self.state_of(id))
         } else {
-            let Some(kept) = replica.rejected(id)? else { return Ok(None) };
-            watch::channel(self.state_of_kept(kept.rejection.as_ref())).1
+            let state = match (replica.rejected(id)?, replica.decision(id)?) {
+                (Some(kept), _) => self.state_of_kept(kept.rejection.as_ref()),
+                (None, Some(decision)) => self.state_of_decided(&decision),
+                (None, None) => return Ok(None),
+            };
+            watch::channel(state).1
         };
         Ok(Some(Wrote { id: Some(id), rows_affected: 0, rows: Rows::default(), state }))
     }
@@ -319,12 +331,5 @@ impl Driver {
             (one.place, Rejection::new(one, state, |table| replica.schema(table)))
         };
         Ok(kept.into_iter().map(named).collect())
-    }
-
-    /// Forgets what did not happen.
-    pub(super) fn discard(&mut self, id: MutationId) -> Result<bool, Error> {
-        let was_there = self.replica.get_mut()?.discard(id)?;
-        self.has_settled |= was_there;
-        Ok(was_there)
     }
 }

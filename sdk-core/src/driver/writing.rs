@@ -32,13 +32,17 @@ const ONLINE: Duration = Duration::from_secs(10);
 const CLOCK_STORED_FROM: i64 = 1_000_000;
 
 impl Driver {
-    /// Does these statements together. On a full disk they take what is reserved for them.
+    /// Does these statements together, if their request has not done so before. On a full disk they take
+    /// what is reserved for them.
     pub(super) fn write(
         &mut self,
         work: &[Work],
         options: WriteOptions,
         waited: &Waited,
     ) -> Result<Wrote, Error> {
+        if let Some(wrote) = self.wrote_before(options.request.as_ref())? {
+            return Ok(wrote);
+        }
         let online = self.online(&options)?;
         // A queue may have waited for what is dealt with so.
         let replaces = options.replaces.is_some();
@@ -71,6 +75,9 @@ impl Driver {
             all.rows_affected += outcome.rows_affected;
             all.rows = outcome.rows;
         }
+        if options.request.is_some() {
+            transaction.set_given(all.given());
+        }
         Ok((all, transaction.commit()?))
     }
 
@@ -94,6 +101,14 @@ impl Driver {
         }
     }
 
+    /// The same of a transaction. What the code of one that was done has given is not known here.
+    fn may_transact(&mut self, options: &WriteOptions) -> Result<Option<Instant>, Error> {
+        match self.wrote_before(options.request.as_ref())? {
+            Some(_) => Err(ReplicaError::AlreadyDone.into()),
+            None => self.online(options),
+        }
+    }
+
     /// Does what the code of an application wants, as long as it may take.
     pub(super) async fn transact(
         &mut self,
@@ -101,7 +116,7 @@ impl Driver {
         options: WriteOptions,
         done: oneshot::Sender<Result<Wrote, Error>>,
     ) {
-        let online = match self.online(&options) {
+        let online = match self.may_transact(&options) {
             Ok(online) => online,
             Err(error) => {
                 let _ = done.send(Err(error));
@@ -228,6 +243,7 @@ async fn serve(
             return Some(Err(ReplicaError::Suspended.into()));
         }
     }
+    transaction.set_given(all.given());
     Some(transaction.commit().map(|committed| (all, committed)).map_err(Error::from))
 }
 

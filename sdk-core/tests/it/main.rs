@@ -15,6 +15,7 @@ mod limits;
 mod local;
 mod obstacles;
 mod rejections;
+mod requests;
 mod sending;
 mod statements;
 mod suspending;

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use js_sys::{Array, JSON};
-use sdk_core::{Position, RemoteOptions, Storage};
+use sdk_core::{Position, Storage};
 use serde_json::json;
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
 use super::{Core, Outcome, failed};
-use crate::given::{Options, duration};
+use crate::given::{Options, duration, remote_options};
 use crate::objects::{Fault, number, object};
 use crate::told::rows;
 use crate::values::values;
@@ -26,9 +26,7 @@ impl Core {
         params: Vec<JsValue>,
         options: Option<Options>,
     ) -> Outcome<JsValue> {
-        let timeout = options.and_then(|options| options.timeout_ms());
-        let timeout = timeout.map(|millis| duration("timeout", millis)).transpose()?;
-        let options = RemoteOptions { timeout, ..RemoteOptions::default() };
+        let options = remote_options(options.as_ref())?;
         let params = values(&params)?;
         let answer = self.client.remote_with(&sql, &params, options).await.map_err(failed)?;
         let column = |column: &sdk_core::SqlColumn| {
