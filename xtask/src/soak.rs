@@ -27,6 +27,18 @@ pub(crate) struct Soak {
 /// All of them; `tidy` holds this table against the sources.
 pub(crate) const SOAKS: &[Soak] = &[
     Soak {
+        name: "browser-engines",
+        package: BROWSER,
+        test: "engines.test.mjs",
+        about: "Firefox and WebKitGTK: a day of an application, and pages that end; install them first",
+    },
+    Soak {
+        name: "browser-fallback-kills",
+        package: BROWSER,
+        test: "fallback-files.test.mjs",
+        about: "a browser without private files is killed while it stores, and all that was told is there",
+    },
+    Soak {
         name: "browser-kills",
         package: BROWSER,
         test: "kills.test.mjs",

@@ -5,21 +5,19 @@ import { test } from "node:test";
 import { reload, until } from "./support/browser.mjs";
 import { engines, engineWorld } from "./support/engines.mjs";
 import * as seeds from "./support/seeds.mjs";
+import { ENDS, TYPED, begin, checkTyped, type, typed } from "./support/tabs.mjs";
 import { NOTES, TIMEOUT } from "./support/world.mjs";
 
-const TESTS = {
-  firefox: day,
-  // TO DO with the fallback for browsers without OPFS: here goes a `day` whose storage is that of the fallback, and
-  // `refusal` goes. WebKitGTK forgets all when it ends, so it has no `night`.
-  webkit: refusal,
-};
+/** In which a page ends. The others need more of a driver. */
+const WAYS = ["close", "reload", "navigate", "terminate", "trap"];
 
 test("an application works in every engine", async (t) => {
   let count = 0;
   await seeds.forEach("browser-engines", 0, async (seed) => {
     count += 1;
     for (const engine of await engines()) {
-      await t.test(`${engine.name}, seed ${seed}`, TIMEOUT, (t) => TESTS[engine.name](t, engine, seeds.random(seed)));
+      await t.test(`${engine.name}, seed ${seed}`, TIMEOUT, (t) => day(t, engine, seeds.random(seed)));
+      for (const way of WAYS) await t.test(`${engine.name}, seed ${seed}, ${way}`, TIMEOUT, (t) => tabs(t, engine, way));
     }
   });
   if (count === 0) t.skip("it needs Firefox and WebKit, and runs with: cargo xtask soak browser-engines");
@@ -46,14 +44,14 @@ async function day(t, engine, chance) {
   const seen = await page.evaluate(() => ({ result: results.at(-1), status: client.status }));
   assert.equal(seen.result.state, "live");
   assert.deepEqual(seen.result.rows.at(-1), { id: last, body: "from the server" });
-  assert.equal(seen.status.storage.kind, "opfs");
+  assert.equal(seen.status.storage.kind, engine.storage);
   assert.ok(seen.status.lastSyncedAt instanceof Date);
 
   // Without a network, all of it can only be what is stored.
   proxy.cut();
   await reload(page);
   assert.deepEqual(await page.evaluate(stored), all);
-  await night(browser, open, all);
+  if (!engine.forgets) await night(browser, open, all);
   await writeAgain(server, proxy, open, all);
 }
 
@@ -82,19 +80,22 @@ async function writeAgain(server, proxy, open, ids) {
   assert.deepEqual(await page.evaluate(() => client.pending().then(({ count }) => count)), 0);
 }
 
-/** The page is there, and says in a sentence why it has no replica. */
-async function refusal(t, engine) {
-  const { open } = await engineWorld(t, engine, NOTES);
-  const page = await open();
-  assert.equal(await page.evaluate(() => typeof tidewire.createClient), "function");
-  const refused = await page.evaluate(() => failure(() => open("ann").query("SELECT 1")));
-  assert.ok(["unsupported", "internal"].includes(refused.code), refused.code);
-  assert.ok(refused.isError);
-  assert.match(refused.message, /\w+ \w+ \w+/);
-  await reload(page);
-  const second = await open();
-  assert.equal(await second.evaluate(() => isReady), true);
-  await second.close();
+/** The page that has the replica ends, and another one goes on. */
+async function tabs(t, engine, way) {
+  const { server, open } = await engineWorld(t, engine, TYPED);
+  const leader = await open();
+  await begin(leader);
+  const other = await open();
+  await begin(other);
+  await type(other, 2);
+  await until("it has begun", () => other.evaluate(() => acknowledged.length > 5));
+  await ENDS[way](leader);
+  const before = await other.evaluate(() => acknowledged.length);
+  await until("it goes on", () => other.evaluate((before) => acknowledged.length > before + 20, before));
+  const { acknowledged, failures, longestGap } = await typed(other);
+  assert.deepEqual(failures, []);
+  await checkTyped(other, server, 2, acknowledged);
+  console.log(`${engine.name}, ${way}: ${acknowledged.length} writes, longest gap ${Math.round(longestGap)} ms`);
 }
 
 /** It runs in the page. */

@@ -52,6 +52,7 @@ class Pages {
   /** What pages were told that are not there any more. */
   #told = [];
   #hidden = new Set();
+  #trapped = new Set();
   slowest = 0;
 
   constructor(browser, site, chance) {
@@ -83,12 +84,15 @@ class Pages {
       });
       return "away and back";
     }
-    if (chance < 0.6) {
+    // Which stops again soon is started again later each time.
+    if (chance < 0.6 && !this.#trapped.has(page)) {
+      this.#trapped.add(page);
       await ENDS.trap(page);
       return "trap";
     }
     await this.#keep(page);
     this.#hidden.delete(page);
+    this.#trapped.delete(page);
     if (chance < 0.75) {
       await reload(page);
       await this.#begin(page);

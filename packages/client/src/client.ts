@@ -328,10 +328,8 @@ export class TidewireClient {
   }
 
   #onPage(what: "visible" | "hidden" | "away" | "back"): void {
-    if (what === "away" || what === "back") {
-      this.#link.say({ type: what });
-      return;
-    }
+    if (what === "away") return this.#link.leave();
+    if (what === "back") return this.#link.comeBack();
     const isVisible = what === "visible";
     this.#link.say({ type: "visible", isVisible });
     for (const watch of [...this.#watches.values()]) watch.see();

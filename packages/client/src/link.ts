@@ -183,8 +183,23 @@ export class Link {
   }
 
   /** Says something to the worker that is no call. */
-  say(message: ToWorker & { type: "rest" | "visible" | "away" | "back" }): void {
+  say(message: ToWorker & { type: "rest" | "visible" }): void {
     this.#post(this.#worker, message);
+  }
+
+  /**
+   * The page goes, and may come back as it was. Its worker ends at once: a browser that keeps the page stops the worker
+   * where it is, and with it everybody who waits for what it has.
+   */
+  leave(): void {
+    if (!this.#worker) return;
+    this.#stop();
+    this.#lose(gone(), false);
+  }
+
+  /** The page is back. */
+  comeBack(): void {
+    if (!this.#worker && !this.#ended && this.#restart === undefined) this.start();
   }
 
   /** Closes the core, and ends. Calls that wait fail. */
@@ -284,7 +299,10 @@ export class Link {
     }
     this.#failures += 1;
     this.#user.onDown(error);
-    this.#restart = setTimeout(() => this.start(), pause);
+    this.#restart = setTimeout(() => {
+      this.#restart = undefined;
+      this.start();
+    }, pause);
   }
 
   #stop(): void {

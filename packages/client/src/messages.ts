@@ -52,10 +52,7 @@ export type ToWorker =
   /** `losses`: how often the page was told that it is lost. What it has called before that it calls again. */
   | (ToHost & { losses: number })
   | { type: "rest"; rest: Rest }
-  | { type: "visible"; isVisible: boolean }
-  /** The page goes, and may come back as it was. */
-  | { type: "away" }
-  | { type: "back" };
+  | { type: "visible"; isVisible: boolean };
 
 /** What a core tells by itself, and what is told of other pages. */
 export type PageEvent = CoreEvent | { type: "rest"; rest: Rest };

@@ -2,16 +2,13 @@
 //
 // A driver has the few calls of `Browser` that the tests use, and its pages those of a page of Playwright. So a test
 // runs in any of them.
-import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { ready, until } from "./browser.mjs";
-import { Proxy } from "./proxy.mjs";
-import { Server } from "./server.mjs";
-import { Site } from "./site.mjs";
+import { worldOf } from "./world.mjs";
 
 const GONE_WITHIN_MS = 10_000;
 
@@ -24,28 +21,16 @@ export async function engines() {
   const { Firefox } = await import("./firefox.mjs");
   const { WebKit } = await import("./webkit.mjs");
   return [
-    { name: "firefox", Driver: Firefox, missing: Firefox.missing() },
-    { name: "webkit", Driver: WebKit, missing: WebKit.missing() },
+    { name: "firefox", Driver: Firefox, missing: Firefox.missing(), storage: "opfs", forgets: false },
+    // It has no private files of an origin here, and forgets everything when it ends.
+    { name: "webkit", Driver: WebKit, missing: WebKit.missing(), storage: "indexeddb", forgets: true },
   ];
 }
 
 /** As `world` does it, with a browser of this engine. */
 export async function engineWorld(t, { name, Driver, missing }, ...tables) {
   if (missing) throw new Error(`there is no ${name} here: install ${missing}`);
-  const made = [];
-  t.after(async () => {
-    for (const it of made.reverse()) await it.remove();
-  });
-  const keep = (it) => {
-    made.push(it);
-    return it;
-  };
-  const server = keep(await Server.start(tables));
-  const proxy = keep(await Proxy.to(server));
-  const site = keep(await Site.start(server, proxy.address));
-  const browser = keep(await Driver.start());
-  t.after(() => assert.deepEqual(browser.complaints, []));
-  return { server, proxy, site, browser, open: () => browser.open(site.url) };
+  return await worldOf(t, Driver, tables);
 }
 
 /**

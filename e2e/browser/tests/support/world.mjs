@@ -8,6 +8,14 @@ import { Site } from "./site.mjs";
 
 /** Makes them, with these tables; they go with the test, which fails when a page has complained of something. */
 export async function world(t, ...tables) {
+  const made = await worldOf(t, Browser, tables);
+  // That there is no connection is no defect, and Chromium says so each time.
+  made.browser.allow(/WebSocket connection to .* failed/);
+  return made;
+}
+
+/** The same with a browser of this kind. */
+export async function worldOf(t, Kind, tables) {
   const made = [];
   t.after(async () => {
     for (const it of made.reverse()) await it.remove();
@@ -19,10 +27,8 @@ export async function world(t, ...tables) {
   const server = keep(await Server.start(tables));
   const proxy = keep(await Proxy.to(server));
   const site = keep(await Site.start(server, proxy.address));
-  const browser = keep(await Browser.start());
+  const browser = keep(await Kind.start());
   t.after(() => assert.deepEqual(browser.complaints, []));
-  // That there is no connection is no defect, and Chromium says so each time.
-  browser.allow(/WebSocket connection to .* failed/);
   return { server, proxy, site, browser, open: () => browser.open(site.url) };
 }
 

@@ -17,7 +17,11 @@ import type { FromWorker, Opening, ToHost } from "../messages.js";
 import type { Hello } from "../version.js";
 
 /** What a page wants of the leader. */
-export type Asked = { type: "open"; opening: Opening } | { type: "ping" } | { type: "visible"; isVisible: boolean } | ToHost;
+export type Asked =
+  | { type: "open"; opening: Opening; hello: Hello }
+  | { type: "ping" }
+  | { type: "visible"; isVisible: boolean }
+  | ToHost;
 
 /** What is said to all. */
 export type Said =

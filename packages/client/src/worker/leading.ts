@@ -1,12 +1,16 @@
 /** What the leader does for the pages of other workers. */
 
 import type { Opening, Program } from "../messages.js";
+import { type Hello, compare } from "../version.js";
 import { type Answer, type Said, openOutbox, presence, presentClients } from "./channel.js";
 import type { Guest, Storage } from "./guest.js";
 import { Host } from "./host.js";
 
-/** When it is looked which pages are there, so that the requests of others are forgotten, in milliseconds. */
-const SETTLED_AFTER_MS = 60_000;
+/**
+ * When it is looked which pages are there, so that the requests of others are forgotten, in milliseconds. A page that
+ * browsers keep for the way back is not there, and may ask again when it comes.
+ */
+const SETTLED_AFTER_MS = 30 * 60_000;
 
 /** The page of another worker. */
 class Visitor implements Guest {
@@ -15,10 +19,12 @@ class Visitor implements Guest {
   readonly #outbox: BroadcastChannel;
   /** When somebody began to see it; 0 while nobody does. */
   seenAt = 0;
+  readonly hello: Hello;
   #isGone = false;
 
-  constructor(id: string, leader: string) {
+  constructor(id: string, leader: string, hello: Hello) {
     this.id = id;
+    this.hello = hello;
     this.#leader = leader;
     this.#outbox = openOutbox(id);
   }
@@ -56,9 +62,9 @@ export class Leading {
     return this.#host;
   }
 
-  /** The page that is seen, and was seen last of those that are. */
-  get seen(): string | undefined {
-    const seen = [...this.#visitors.values()].filter(({ seenAt }) => seenAt > 0);
+  /** The page that is seen, and was seen last of those that are. One of an older version is none. */
+  seen(own: Hello): string | undefined {
+    const seen = [...this.#visitors.values()].filter(({ seenAt, hello }) => seenAt > 0 && compare(hello, own) >= 0);
     return seen.sort((a, b) => b.seenAt - a.seenAt)[0]?.id;
   }
 
@@ -67,7 +73,7 @@ export class Leading {
     const visitor = this.#visitors.get(from);
     switch (asked.type) {
       case "open":
-        void this.#open(visitor ?? this.#enter(from, asked.opening), asked.opening);
+        void this.#open(visitor ?? this.#enter(from, asked.opening, asked.hello), asked.opening);
         break;
       case "ping":
         visitor?.post({ type: "pong" });
@@ -94,8 +100,8 @@ export class Leading {
     await this.#host.open(visitor, opening, this.#module);
   }
 
-  #enter(id: string, { client }: Opening): Visitor {
-    const visitor = new Visitor(id, this.#id);
+  #enter(id: string, { client }: Opening, hello: Hello): Visitor {
+    const visitor = new Visitor(id, this.#id, hello);
     this.#visitors.set(id, visitor);
     // It is given when whoever has it has gone, however that was.
     const gone = this.#locks?.request(presence(client, id), { signal: this.#over.signal }, () => {

@@ -14,6 +14,7 @@
  * nobody sees lets go for a page that is seen, because browsers freeze hidden pages; so it does for a newer version.
  */
 
+import { messageOf } from "../errors.js";
 import type { FromWorker, Opening, Program, Rest, ToHost, ToWorker } from "../messages.js";
 import { randomId } from "../random.js";
 import { type Hello, PROTOCOL, VERSION, compare } from "../version.js";
@@ -34,6 +35,9 @@ const HIDDEN_FOR_MS = 1_000;
 /** How long whoever is to take the lock may take, in milliseconds. Then the next has it. */
 const TAKE_WITHIN_MS = 1_000;
 
+/** How long it may take to close what is open, in milliseconds. */
+const LET_GO_WITHIN_MS = 5_000;
+
 const SILENT = "another page of this site has the replica and does not answer: show that page, or close it";
 const OUTDATED = "another page of this site has a newer version of it: load this page again";
 
@@ -42,7 +46,7 @@ export class Tab {
   readonly #storages: readonly Storage[];
   readonly #locks: LockManager | undefined;
   #given: { module: Program; opening: Opening } | undefined;
-  /** By which the others know it, from when it comes until it goes. */
+  /** By which the others know it, until it goes. */
   #id: string | undefined;
   #channel: BroadcastChannel | undefined;
   #inbox: BroadcastChannel | undefined;
@@ -85,12 +89,6 @@ export class Tab {
         this.#remember({ isVisible: message.isVisible });
         this.#show(message.isVisible);
         break;
-      case "away":
-        void this.#leave();
-        break;
-      case "back":
-        void this.#enter();
-        break;
       default:
         // What was called before it was lost is called again.
         if (message.losses === this.#losses) this.#pass(message);
@@ -118,20 +116,21 @@ export class Tab {
       this.#lead();
       return;
     }
-    this.#channel = openChannel((said) => this.#hear(said));
-    this.#inbox = openInbox(id, (answer) => this.#hearAnswer(answer));
     this.#clock = setInterval(() => this.#look(), LOOK_EVERY_MS);
-    // A leader that hears of this worker waits for this lock, and would have it first.
+    // A leader that hears of this worker waits for this lock, and must not have it first.
     await this.#arrive(this.#locks, id);
     if (id !== this.#id) return;
+    this.#channel = openChannel((said) => this.#hear(said));
+    this.#inbox = openInbox(id, (answer) => this.#hearAnswer(answer));
     void this.#want(false);
-    this.#say({ type: "who", from: id, hello: this.#hello });
+    this.#sayWho();
   }
 
   #arrive(locks: LockManager, id: string): Promise<void> {
     return new Promise((resolve) => {
       const held = locks.request(presence(this.#given?.opening.client ?? "", id), () => {
         resolve();
+        if (id !== this.#id) return undefined;
         return new Promise<void>((depart) => (this.#depart = depart));
       });
       held.catch(() => resolve());
@@ -165,8 +164,11 @@ export class Tab {
       // Another one has taken it, or it is not wanted any more.
     }
     if (wanting.signal.aborted || wanting !== this.#wanting) return;
-    this.#lose(null);
-    await this.#letGo();
+    // It was taken without having been let go.
+    if (this.#leading) {
+      this.#lose(null);
+      await this.#letGo();
+    }
     if (this.#id !== undefined && wanting === this.#wanting) void this.#want(false);
   }
 
@@ -188,7 +190,14 @@ export class Tab {
   async #letGo(): Promise<void> {
     const leading = this.#leading;
     this.#leading = undefined;
-    await leading?.end();
+    if (!leading) return;
+    const late = new Promise((_, reject) => setTimeout(() => reject(new Error("it takes too long")), LET_GO_WITHIN_MS));
+    try {
+      await Promise.race([leading.end(), late]);
+    } catch (error) {
+      // With the end of the worker everything is free.
+      this.#toPage({ type: "fatal", message: `the replicas cannot be closed: ${messageOf(error)}` });
+    }
   }
 
   /** Lets another worker lead. */
@@ -227,9 +236,13 @@ export class Tab {
       this.#toPage({ type: "ended", error: failure("update_required", OUTDATED) });
       return;
     }
-    // One that is older lets go as soon as it hears of this one.
-    if (hello.protocol < PROTOCOL) return;
-    if (compare(hello, this.#hello) > 0 && !this.#isOutdated) {
+    const age = compare(hello, this.#hello);
+    if (age < 0) {
+      // It lets go as soon as it hears of this one.
+      this.#sayWho();
+      return;
+    }
+    if (age > 0 && !this.#isOutdated) {
       this.#isOutdated = true;
       this.#toPage({ type: "events", events: [{ type: "incident", kind: "outdated", message: OUTDATED }] });
     }
@@ -241,7 +254,7 @@ export class Tab {
     this.#leader = leader;
     this.#heardAt = Date.now();
     this.#isSilent = false;
-    if (this.#given) this.#ask({ type: "open", opening: this.#given.opening });
+    if (this.#given) this.#ask({ type: "open", opening: this.#given.opening, hello: this.#hello });
   }
 
   #hearAnswer({ leader, told }: Answer): void {
@@ -293,12 +306,12 @@ export class Tab {
     this.#lookedAt = now;
     if (hasSlept) this.#heardAt = now;
     if (this.#leading) {
-      const seen = this.#hiddenAt > 0 && now - this.#hiddenAt >= HIDDEN_FOR_MS && this.#leading.seen;
+      const seen = this.#hiddenAt > 0 && now - this.#hiddenAt >= HIDDEN_FOR_MS && this.#leading.seen(this.#hello);
       if (seen) void this.#handOver(seen);
       return;
     }
     if (this.#leader !== undefined) this.#ask({ type: "ping" });
-    else if (this.#id !== undefined) this.#say({ type: "who", from: this.#id, hello: this.#hello });
+    else this.#sayWho();
     if (this.#isSilent || now - this.#heardAt < SILENT_AFTER_MS) return;
     this.#isSilent = true;
     this.#lose(SILENT);
@@ -316,6 +329,10 @@ export class Tab {
   #ask(asked: Asked): void {
     if (this.#leader === undefined || this.#id === undefined) return;
     this.#say({ type: "ask", leader: this.#leader, from: this.#id, asked });
+  }
+
+  #sayWho(): void {
+    if (this.#id !== undefined) this.#say({ type: "who", from: this.#id, hello: this.#hello });
   }
 
   #say(said: Said): void {
