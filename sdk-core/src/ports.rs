@@ -2,7 +2,7 @@
 //! languages; applications have no use for it.
 
 use protocol::frame::v1::{Received, ServerFrame, read_server};
-pub use sdk_replica::Pool;
+pub use sdk_replica::{Pool, PoolError};
 use tokio::sync::mpsc;
 
 /// What comes of a socket.

@@ -70,8 +70,8 @@ async function failure(run) {
 }
 
 /** Waits until this gives something. */
-async function until(what, look) {
-  const end = performance.now() + 30_000;
+async function until(what, look, withinMs = 30_000) {
+  const end = performance.now() + withinMs;
   for (;;) {
     const found = await look();
     if (found) return found;

@@ -75,10 +75,11 @@ impl Driver {
         self.tidying.not_before = now + EVERY;
     }
 
-    /// Nothing is lost by that, unless the file is damaged.
+    /// Nothing is lost by that, unless the file is damaged. When there is no room in it, what the server has
+    /// waits: the journal would become longer, and take the room that there is for what somebody writes.
     fn not_tidied(&mut self, error: ReplicaError) {
         match error {
-            ReplicaError::Damaged => self.fail(error),
+            ReplicaError::Damaged | ReplicaError::DiskFull => self.fail(error),
             error => self.log(LogLevel::Warn, || format!("the replica is not tidied up: {error}")),
         }
     }

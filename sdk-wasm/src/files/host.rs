@@ -8,7 +8,7 @@ use rsqlite_vfs::{
     AccessMode, LockLevel, OpenOptions, OpenRequest, OpenedFile, SQLiteIoMethods, SQLiteVfs,
     SyncOptions, VfsError, VfsErrorCode, VfsFile, VfsResult, VfsStore, register_vfs,
 };
-use sdk_core::ports::Pool;
+use sdk_core::ports::{Pool, PoolError};
 use sdk_core::{Error, ErrorCode};
 use sqlite_wasm_rs::WasmOsCallback;
 use wasm_bindgen::JsValue;
@@ -199,15 +199,31 @@ impl SQLiteVfs<Methods> for HostVfs {
 struct HostFiles;
 
 impl Pool for HostFiles {
-    fn contains(&self, name: &str) -> Result<bool, String> {
-        with(VfsErrorCode::IoAccess, |it| it.exists(name)).map_err(|error| error.to_string())
+    fn contains(&self, name: &str) -> Result<bool, PoolError> {
+        with(VfsErrorCode::IoAccess, |it| it.exists(name)).map_err(of_pool)
     }
 
-    fn remove(&self, name: &str) -> Result<(), String> {
-        with(VfsErrorCode::IoDelete, |it| it.remove(name)).map_err(|error| error.to_string())
+    fn remove(&self, name: &str) -> Result<(), PoolError> {
+        with(VfsErrorCode::IoDelete, |it| it.remove(name)).map_err(of_pool)
     }
 
-    fn copy(&self, from: &str, to: &str) -> Result<(), String> {
-        with(VfsErrorCode::IoWrite, |it| it.copy(from, to)).map_err(|error| error.to_string())
+    fn copy(&self, from: &str, to: &str) -> Result<(), PoolError> {
+        with(VfsErrorCode::IoWrite, |it| it.copy(from, to)).map_err(of_pool)
+    }
+
+    // They may be in memory.
+    fn fill(&self, _name: &str, _size: u64) -> Result<(), PoolError> {
+        Ok(())
+    }
+
+    fn give(&self, _name: &str) -> Result<bool, PoolError> {
+        Ok(false)
+    }
+}
+
+fn of_pool(error: VfsError) -> PoolError {
+    match error.code() {
+        VfsErrorCode::Full => PoolError::Full,
+        _ => PoolError::Failed(error.to_string()),
     }
 }

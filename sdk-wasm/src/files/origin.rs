@@ -6,18 +6,26 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use futures::FutureExt;
 use js_sys::Reflect;
 use rsqlite_vfs::VfsFilesManager;
-use rsqlite_vfs::transfer::DbTransfer;
-use sdk_core::ports::Pool;
+use rsqlite_vfs::transfer::{DbTransfer, ImportTarget};
+use sdk_core::ports::{Pool, PoolError};
 use sdk_core::{Error, ErrorCode};
 use sqlite_wasm_rs::WasmOsCallback;
 use sqlite_wasm_vfs::sahpool::{OpfsSAHError, OpfsSAHPoolCfgBuilder, OpfsSAHPoolUtil, install};
 use tokio::sync::Mutex;
+use wasm_bindgen_futures::spawn_local;
 
-/// How many files there is room for beside those that are there: a replica with its journal, and what
-/// takes its place when it is damaged.
+/// How many files are free: for a replica with its journal and its reserve, and for what takes its place when
+/// it is damaged. Each takes a moment when the pool is opened.
 const FREE_FILES: usize = 8;
+
+/// When there are fewer, it is added to the pool as it is opened. That takes longer.
+const FREE_FILES_MIN: usize = 6;
+
+/// The last are for the one that takes the place of a damaged one, with its journal and its copy.
+const FREE_FILES_LAST: usize = 3;
 
 /// The pool of a worker, from when it is first opened for as long as the worker lives.
 #[derive(Clone)]
@@ -55,8 +63,11 @@ pub(super) async fn open(directory: &str) -> Result<Arc<dyn Pool>, Error> {
             origin
         }
     };
-    let count = pool.len().map_err(failed)?;
-    pool.ensure_capacity(count + FREE_FILES).await.map_err(failed)?;
+    match make_room(pool.clone()).await {
+        // A replica that is there needs none, and can be read and written without.
+        Err(error) if code(&error) == ErrorCode::Quota && !pool.is_empty().map_err(failed)? => {}
+        done => done.map_err(failed)?,
+    }
     Ok(files)
 }
 
@@ -82,27 +93,88 @@ struct OriginFiles;
 impl OriginFiles {
     fn with<T>(
         work: impl FnOnce(&OpfsSAHPoolUtil) -> Result<T, OpfsSAHError>,
-    ) -> Result<T, String> {
+    ) -> Result<T, PoolError> {
         ORIGIN.with_borrow(|origin| match origin {
-            Some(origin) => work(&origin.pool).map_err(|error| error.to_string()),
-            None => Err("the files of the origin are not open".to_owned()),
+            Some(origin) => work(&origin.pool).map_err(|error| match code(&error) {
+                ErrorCode::Quota => PoolError::Full,
+                _ => PoolError::Failed(error.to_string()),
+            }),
+            None => Err(PoolError::Failed("the files of the origin are not open".to_owned())),
         })
     }
 }
 
 impl Pool for OriginFiles {
-    fn contains(&self, name: &str) -> Result<bool, String> {
+    fn contains(&self, name: &str) -> Result<bool, PoolError> {
         Self::with(|pool| pool.contains(name))
     }
 
-    fn remove(&self, name: &str) -> Result<(), String> {
+    fn remove(&self, name: &str) -> Result<(), PoolError> {
         Self::with(|pool| pool.remove(name).map(drop))
     }
 
-    fn copy(&self, from: &str, to: &str) -> Result<(), String> {
+    fn copy(&self, from: &str, to: &str) -> Result<(), PoolError> {
         // It is small: what can be loaded again is not in it.
         Self::with(|pool| pool.import_db_unchecked(to, &pool.export_db(from)?))
     }
+
+    fn fill(&self, name: &str, size: u64) -> Result<(), PoolError> {
+        Self::with(|pool| {
+            let filled = fill(pool, name, size);
+            if filled.is_err() {
+                close_last(pool);
+            }
+            // Each that was given up has taken one from the pool, and now there is room for others.
+            if filled.is_ok() && free_files(pool)? < FREE_FILES_LAST {
+                spawn_local(make_room(pool.clone()).map(drop));
+            }
+            filled
+        })
+    }
+
+    fn give(&self, name: &str) -> Result<bool, PoolError> {
+        Self::with(|pool| {
+            let was_there = pool.remove(name)?;
+            if was_there {
+                close_last(pool);
+            }
+            Ok(was_there)
+        })
+    }
+}
+
+/// How many files can be made without adding to the pool.
+fn free_files(pool: &OpfsSAHPoolUtil) -> Result<usize, OpfsSAHError> {
+    Ok(pool.capacity() - pool.len()?)
+}
+
+/// Adds to a pool that has few free files, or none.
+async fn make_room(pool: OpfsSAHPoolUtil) -> Result<(), OpfsSAHError> {
+    match free_files(&pool)? < FREE_FILES_MIN {
+        true => pool.ensure_capacity(pool.len()? + FREE_FILES).await,
+        false => Ok(()),
+    }
+}
+
+/// The last piece is written first: there is room for all of it, or none is taken.
+fn fill(pool: &OpfsSAHPoolUtil, name: &str, size: u64) -> Result<(), OpfsSAHError> {
+    let mut file = pool.create_import(name, size)?;
+    // Not zeros: a browser may take no room for those.
+    let piece: Vec<u8> = (0..64 * 1024_u32).map(|at| (at.wrapping_mul(167) >> 8) as u8).collect();
+    let mut end = size;
+    while end > 0 {
+        let count = piece.len().min(usize::try_from(end).unwrap_or(usize::MAX));
+        end -= count as u64;
+        file.write_at(end, &piece[..count])?;
+    }
+    file.commit()
+}
+
+/// Takes the file from the pool that was free last. Chromium keeps the room that a file once had for it, as
+/// long as it is open, although it is short.
+fn close_last(pool: &OpfsSAHPoolUtil) {
+    // It is closed at once, and removed soon; if not, it is found when the pool is opened again.
+    let _ = pool.reduce_capacity(1).now_or_never();
 }
 
 fn in_use() -> Error {

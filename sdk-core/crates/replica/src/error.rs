@@ -6,6 +6,7 @@ use sdk_machine::MutationId;
 use thiserror::Error;
 
 use crate::limits::{OUTBOX_BYTES_MAX, OUTBOX_MUTATIONS_MAX};
+use crate::pool::PoolError;
 
 /// Why a replica did not do something. No text has a value of a row in it.
 #[derive(Debug, Error)]
@@ -178,6 +179,15 @@ impl ReplicaError {
     /// Whether the same can succeed later, with nothing changed in the file.
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::InUse | Self::DiskFull | Self::File(_) | Self::Interrupted)
+    }
+}
+
+impl From<PoolError> for ReplicaError {
+    fn from(error: PoolError) -> Self {
+        match error {
+            PoolError::Full => Self::DiskFull,
+            PoolError::Failed(why) => Self::File(why),
+        }
     }
 }
 

@@ -19,7 +19,8 @@ pub(crate) fn is_full(path: &Path) -> bool {
 
 impl Replica {
     pub(crate) fn feel_full(&self) {
-        let is_felt = is_full(self.place.path()) && self.reserve().exists();
+        let is_felt = is_full(self.place.path())
+            && self.files.as_ref().is_some_and(|files| files.has_reserve());
         if is_felt != self.feels_full.replace(is_felt) {
             let pages = self.connection.query_row("PRAGMA page_count", [], |row| row.get(0));
             self.limit_pages(pages.ok().filter(|_| is_felt));

@@ -6,13 +6,18 @@
 //! | `X.lock` | held by the process that has it |
 //! | `X.damaged`, `X.rebuilt` | while a damaged one is replaced: it, and the one that takes its place |
 //! | `X.set-aside` | the last that was damaged |
+//! | `X.reserve` | room for what somebody writes when there is none |
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use crate::error::ReplicaError;
 use crate::files::{Files, beside};
+
+/// The size of the reserve, in bytes. SQLite begins its journal anew when it is about as large, so this
+/// is room for many small writes.
+const RESERVE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// The files, held against other processes for as long as this lives.
 pub(crate) struct SystemFiles {
@@ -46,6 +51,10 @@ impl SystemFiles {
     /// Where the last one is that was damaged.
     fn set_aside(&self) -> PathBuf {
         beside(&self.path, ".set-aside")
+    }
+
+    fn reserve(&self) -> PathBuf {
+        beside(&self.path, ".reserve")
     }
 
     /// Only the last one is kept.
@@ -108,12 +117,38 @@ impl Files for SystemFiles {
         fs::metadata(beside(&self.path, "-wal")).is_ok_and(|file| file.len() > 0)
     }
 
+    fn has_reserve(&self) -> bool {
+        fs::metadata(self.reserve()).is_ok_and(|file| file.len() == RESERVE_BYTES)
+    }
+
+    fn make_reserve(&self) -> Result<(), ReplicaError> {
+        let path = self.reserve();
+        let made = options().create(true).truncate(true).open(&path).and_then(|mut file| {
+            // Not zeros: a file system may have no room for those, and still say that it has written them.
+            let piece: Vec<u8> =
+                (0..64 * 1024_u32).map(|at| (at.wrapping_mul(167) >> 8) as u8).collect();
+            for _ in 0..RESERVE_BYTES / 65_536 {
+                file.write_all(&piece)?;
+            }
+            Ok(())
+        });
+        made.map_err(|error| {
+            // A part of it would only be in the way.
+            let _ = fs::remove_file(&path);
+            failed(error)
+        })
+    }
+
+    fn give_reserve(&self) -> bool {
+        fs::remove_file(self.reserve()).is_ok()
+    }
+
     /// The lock stays: nobody takes it for another one.
     fn wipe(&self) -> Result<(), ReplicaError> {
         for path in [self.damaged(), self.rebuilt(), self.set_aside(), self.path.clone()] {
             remove(&path)?;
         }
-        if_there(fs::remove_file(beside(&self.path, ".reserve")))?;
+        if_there(fs::remove_file(self.reserve()))?;
         self.sync();
         Ok(())
     }

@@ -29,6 +29,15 @@ pub(crate) trait Files: Send {
     /// Whether somebody has left a journal, or the like of it.
     fn has_journal(&self) -> bool;
 
+    /// Whether there is a reserve.
+    fn has_reserve(&self) -> bool;
+
+    /// Makes one. When there is no room for all of it there is none.
+    fn make_reserve(&self) -> Result<(), ReplicaError>;
+
+    /// Removes it. Says whether there was one.
+    fn give_reserve(&self) -> bool;
+
     /// Removes all of them.
     fn wipe(&self) -> Result<(), ReplicaError>;
 }

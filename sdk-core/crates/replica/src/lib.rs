@@ -87,7 +87,7 @@ pub use limits::{LET_GO_AT_ONCE_MAX, OUTBOX_BYTES_MAX, OUTBOX_MUTATIONS_MAX, OVE
 pub use options::{Expect, OnReject, WriteOptions};
 pub use pending::{PendingMutation, TakenBack, Waiting};
 pub use place::Place;
-pub use pool::Pool;
+pub use pool::{Pool, PoolError};
 pub use reader::{Query, QueryResult, Reader, ResultRow, View};
 pub use rejected::RejectedMutation;
 pub use replica::Replica;

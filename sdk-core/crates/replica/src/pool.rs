@@ -6,6 +6,7 @@
 //! | `X`, `X-wal` | the replica |
 //! | `X.rebuilt` | while a damaged one is replaced: the one that takes its place |
 //! | `X.whole` | the same, complete: as soon as it is there it is the replica |
+//! | `X.reserve` | room for what somebody writes when there is none |
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -14,27 +15,56 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::error::ReplicaError;
 use crate::files::{Files, beside};
 
+/// How large the reserve is, in bytes. Chromium gives a file room in powers of two, and keeps it for the
+/// file as long as that is open; so this is what the journal needs that has used up 8 MiB. It is large when
+/// it has half of that. With what a pool puts before a file, its size is no more than a power of two either.
+const RESERVE_BYTES: u64 = 8 * 1024 * 1024 - 4_096;
+
+/// Why a pool did not do something.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum PoolError {
+    /// There is no room.
+    #[error("there is no room")]
+    Full,
+    /// What the platform says.
+    #[error("{0}")]
+    Failed(String),
+}
+
 /// Files that a platform keeps for SQLite, which reaches them as its default file system. Nobody else
-/// has the pool. Errors are what the platform says.
+/// has the pool.
 pub trait Pool: Send + Sync {
     /// Whether there is a file of this name.
     ///
     /// # Errors
     /// The pool cannot be used.
-    fn contains(&self, name: &str) -> Result<bool, String>;
+    fn contains(&self, name: &str) -> Result<bool, PoolError>;
 
     /// Removes a file, if it is there.
     ///
     /// # Errors
     /// It is still there.
-    fn remove(&self, name: &str) -> Result<(), String>;
+    fn remove(&self, name: &str) -> Result<(), PoolError>;
 
     /// Copies a database that nobody has open, and that has no journal, to a name that is free. When it
     /// is cut short, nothing has that name.
     ///
     /// # Errors
     /// Nothing has that name.
-    fn copy(&self, from: &str, to: &str) -> Result<(), String>;
+    fn copy(&self, from: &str, to: &str) -> Result<(), PoolError>;
+
+    /// Makes a file of this size by a name that is free, which is there for its room. Does nothing where no
+    /// room is to be kept.
+    ///
+    /// # Errors
+    /// Nothing has that name, and no room is taken.
+    fn fill(&self, name: &str, size: u64) -> Result<(), PoolError>;
+
+    /// Removes such a file, whose room is free at once for files that are open. Says whether there was one.
+    ///
+    /// # Errors
+    /// It is still there.
+    fn give(&self, name: &str) -> Result<bool, PoolError>;
 }
 
 /// Who is open here. The pool cannot say, and two connections would not notice each other.
@@ -61,23 +91,27 @@ impl PoolFiles {
         }
     }
 
+    fn reserve(&self) -> PathBuf {
+        beside(&self.path, ".reserve")
+    }
+
     fn whole(&self) -> PathBuf {
         beside(&self.path, ".whole")
     }
 
     fn contains(&self, path: &Path) -> Result<bool, ReplicaError> {
-        self.pool.contains(&name(path)).map_err(ReplicaError::File)
+        Ok(self.pool.contains(&name(path))?)
     }
 
     /// Removes a database and its journals.
     fn remove(&self, path: &Path) -> Result<(), ReplicaError> {
         let remove = |end| self.pool.remove(&name(&beside(path, end)));
         // Without the journal it is what it was earlier, so the journal goes last.
-        ["", "-wal", "-journal"].into_iter().try_for_each(remove).map_err(ReplicaError::File)
+        Ok(["", "-wal", "-journal"].into_iter().try_for_each(remove)?)
     }
 
     fn copy(&self, from: &Path, to: &Path) -> Result<(), ReplicaError> {
-        self.pool.copy(&name(from), &name(to)).map_err(ReplicaError::File)
+        Ok(self.pool.copy(&name(from), &name(to))?)
     }
 }
 
@@ -118,7 +152,20 @@ impl Files for PoolFiles {
         self.contains(&beside(&self.path, "-wal")).unwrap_or(true)
     }
 
+    fn has_reserve(&self) -> bool {
+        self.contains(&self.reserve()).unwrap_or(false)
+    }
+
+    fn make_reserve(&self) -> Result<(), ReplicaError> {
+        Ok(self.pool.fill(&name(&self.reserve()), RESERVE_BYTES)?)
+    }
+
+    fn give_reserve(&self) -> bool {
+        self.pool.give(&name(&self.reserve())).unwrap_or(false)
+    }
+
     fn wipe(&self) -> Result<(), ReplicaError> {
+        self.pool.give(&name(&self.reserve()))?;
         // The whole one first: it would be the replica.
         [self.whole(), self.rebuilt(), self.path.clone()].iter().try_for_each(|it| self.remove(it))
     }
@@ -137,20 +184,29 @@ mod tests {
     struct Names(Mutex<BTreeSet<String>>);
 
     impl Pool for Names {
-        fn contains(&self, name: &str) -> Result<bool, String> {
+        fn contains(&self, name: &str) -> Result<bool, PoolError> {
             Ok(self.0.lock().unwrap().contains(name))
         }
 
-        fn remove(&self, name: &str) -> Result<(), String> {
+        fn remove(&self, name: &str) -> Result<(), PoolError> {
             self.0.lock().unwrap().remove(name);
             Ok(())
         }
 
-        fn copy(&self, from: &str, to: &str) -> Result<(), String> {
+        fn copy(&self, from: &str, to: &str) -> Result<(), PoolError> {
             let mut names = self.0.lock().unwrap();
             assert!(names.contains(from), "{from}");
             assert!(names.insert(to.to_owned()), "{to}");
             Ok(())
+        }
+
+        fn fill(&self, name: &str, _size: u64) -> Result<(), PoolError> {
+            assert!(self.0.lock().unwrap().insert(name.to_owned()), "{name}");
+            Ok(())
+        }
+
+        fn give(&self, name: &str) -> Result<bool, PoolError> {
+            Ok(self.0.lock().unwrap().remove(name))
         }
     }
 
@@ -185,6 +241,19 @@ mod tests {
             assert!(files.go_on().unwrap());
             assert_eq!(names(&pool), ["w"], "{there:?}");
         }
+    }
+
+    #[test]
+    fn there_is_one_reserve_and_it_goes_with_the_rest() {
+        let (files, pool) = with("kept", &["kept", "other"]);
+        assert!(!files.has_reserve());
+        files.make_reserve().unwrap();
+        assert!(files.has_reserve());
+        assert!(files.give_reserve());
+        assert!(!files.give_reserve());
+        files.make_reserve().unwrap();
+        files.wipe().unwrap();
+        assert_eq!(names(&pool), ["other"]);
     }
 
     #[test]

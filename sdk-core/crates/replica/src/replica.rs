@@ -78,7 +78,7 @@ pub struct Replica {
     pub(crate) place: Place,
     client: ClientId,
     /// As long as it is there, no other process writes.
-    files: Option<Box<dyn Files>>,
+    pub(crate) files: Option<Box<dyn Files>>,
 }
 
 impl Replica {

@@ -59,6 +59,15 @@ impl Replica {
         self.take_in(mode).map(|_| ())
     }
 
+    /// The same for one that was long already when the file had no room for it, and where that may have
+    /// changed.
+    pub(crate) fn shorten_full_journal(&self) -> Result<(), ReplicaError> {
+        match self.journal.pages() >= JOURNAL_PAGES {
+            true => self.take_in("PASSIVE").map(|_| ()),
+            false => Ok(()),
+        }
+    }
+
     /// Gives back some of what is free, where that is a large part of the file; and once that is done
     /// empties the journal, where it has something left of what has gone.
     ///

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use protocol::ids::ClientId;
-use sdk_replica::{Place, Pool, Replica, ReplicaError};
+use sdk_replica::{Place, Pool, PoolError, Replica, ReplicaError};
 
 use crate::world::{Place as Folder, write};
 
@@ -20,19 +20,19 @@ impl Files {
         Arc::new(Self(AtomicUsize::new(count)))
     }
 
-    fn operate(&self) -> Result<(), String> {
+    fn operate(&self) -> Result<(), PoolError> {
         let taken =
             self.0.try_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-        taken.map(drop).map_err(|_| "the page has gone".to_owned())
+        taken.map(drop).map_err(|_| PoolError::Failed("the page has gone".to_owned()))
     }
 }
 
 impl Pool for Files {
-    fn contains(&self, name: &str) -> Result<bool, String> {
+    fn contains(&self, name: &str) -> Result<bool, PoolError> {
         Ok(Path::new(name).exists())
     }
 
-    fn remove(&self, name: &str) -> Result<(), String> {
+    fn remove(&self, name: &str) -> Result<(), PoolError> {
         if Path::new(name).exists() {
             self.operate()?;
             fs::remove_file(name).unwrap();
@@ -40,12 +40,20 @@ impl Pool for Files {
         Ok(())
     }
 
-    fn copy(&self, from: &str, to: &str) -> Result<(), String> {
+    fn copy(&self, from: &str, to: &str) -> Result<(), PoolError> {
         self.operate()?;
         assert!(!Path::new(to).exists(), "{to}");
         assert!(!Path::new(&format!("{from}-wal")).exists(), "{from} has a journal");
         fs::copy(from, to).unwrap();
         Ok(())
+    }
+
+    fn fill(&self, _name: &str, _size: u64) -> Result<(), PoolError> {
+        Ok(())
+    }
+
+    fn give(&self, _name: &str) -> Result<bool, PoolError> {
+        Ok(false)
     }
 }
 
