@@ -22,6 +22,10 @@ async function worker(page) {
 
 /** Workers of one page. No server is needed. */
 async function workers(t, count) {
+  return (await begin(t, count)).made;
+}
+
+async function begin(t, count) {
   const site = await Site.start(undefined, NOBODY);
   t.after(() => site.remove());
   const browser = await Browser.start();
@@ -31,7 +35,7 @@ async function workers(t, count) {
   const page = await browser.open(site.url);
   const made = [];
   for (let at = 0; at < count; at += 1) made.push(await worker(page));
-  return made;
+  return { made, page, origin: new URL(site.url).origin };
 }
 
 test("clients of several users are open in one worker, also when they begin at the same moment", TIMEOUT, async (t) => {
@@ -126,4 +130,18 @@ test("a browser without such files says so by its code", TIMEOUT, async (t) => {
     assert.equal(said.code, "unsupported", without);
     assert.match(said.message, /private files of the origin cannot be used .* private window/, without);
   }
+});
+
+test("a browser that has no room for a replica says so, and the worker opens it when there is some", TIMEOUT, async (t) => {
+  const { made, page, origin } = await begin(t, 1);
+  const [worker] = made;
+  const cdp = await page.context().newCDPSession(page);
+  const allow = (bytes) => cdp.send("Storage.overrideQuotaForOrigin", { origin, quotaSize: bytes });
+  await allow(1_500_000);
+  const said = await worker.evaluate(() => failure(() => openCore("ann")));
+  assert.equal(said.code, "quota");
+  assert.match(said.message, /free some space on this device, and open it again/);
+  await allow(64 * 1024 * 1024);
+  const found = await worker.evaluate(async () => rows(await openCore("ann"), "SELECT 1"));
+  assert.deepEqual(found, [[1]]);
 });

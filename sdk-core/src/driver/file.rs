@@ -19,8 +19,18 @@ impl ReplicaFile {
     /// Opens the file, or makes it.
     pub(crate) fn open(place: Place) -> Result<Self, Error> {
         let mut file = Self { place, replica: None, is_damaged: false, rescued: Vec::new() };
-        file.open_again()?;
-        Ok(file)
+        match file.open_again() {
+            Ok(_) => Ok(file),
+            // Nobody is there yet who would go on by themselves.
+            Err(error @ ReplicaError::DiskFull) => Err(Error::Replica {
+                code: error.code(),
+                message:
+                    "the disk is full, and a replica needs a little room to be opened: free some \
+                          space, and open it again"
+                        .to_owned(),
+            }),
+            Err(error) => Err(error.into()),
+        }
     }
 
     pub(super) fn is_open(&self) -> bool {

@@ -198,7 +198,7 @@ fn failed(error: OpfsSAHError) -> Error {
             "use a browser and an address (https:, or localhost) that have them, and no private window"
         }
         ErrorCode::LeaderChanged => "close what else of this site is open, and try again",
-        ErrorCode::Quota => "free some space on this device, and try again",
+        ErrorCode::Quota => "free some space on this device, and open it again",
         _ => {
             "load the page again; if that does not help, clear what the browser has stored of this site"
         }
