@@ -213,6 +213,30 @@ test("a page that goes lets go, and comes back as it was", TIMEOUT, async (t) =>
   assert.deepEqual(rows, [{ id: 1 }, { id: 2 }]);
 });
 
+test("a page that has the replica and does not answer is said so, and what is asked meanwhile is done", TIMEOUT, async (t) => {
+  const { server, open } = await world(t, TYPED);
+  const [leader, other] = [await open(), await open()];
+  await begin(leader);
+  await begin(other);
+  await leader.evaluate(() => {
+    const endless = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
+    client.query(endless).catch(() => undefined);
+  });
+  const status = await other.evaluate(async () => {
+    globalThis.written = client.insert("app.typed", { id: 1, page: 2 });
+    await until("it is said", () => client.status.word === "error");
+    return client.status;
+  });
+  assert.equal(status.reason.code, "leader_changed");
+  assert.match(status.reason.message, /show that page, or close it/);
+  await leader.close();
+  await other.evaluate(async () => {
+    await (await written).decided();
+    await until("it is well", () => client.status.word === "connected");
+  });
+  assert.deepEqual(await server.rows("SELECT id FROM app.typed", "ann"), [["1"]]);
+});
+
 test("a newer version takes over, and the older page is told so", TIMEOUT, async (t) => {
   const { site, browser, open } = await world(t, TYPED);
   const older = await open();

@@ -15,8 +15,13 @@ const LOOK_EVERY_MS = 10;
 
 const wasm = tidewire as unknown as Wasm;
 
-/** Makes the WebAssembly ready, once for a worker. */
 let instantiated: Promise<unknown> | undefined;
+
+/** Makes the WebAssembly ready, once for a worker. */
+export function prepare(module: Program): Promise<unknown> {
+  instantiated ??= wasm.default({ module_or_path: module as WebAssembly.Module });
+  return instantiated;
+}
 
 export class Host {
   readonly #storages: readonly Storage[];
@@ -117,8 +122,7 @@ export class Host {
   }
 
   async #start(key: string, config: CoreConfig, host: CoreHost, module: Program): Promise<Replica> {
-    instantiated ??= wasm.default({ module_or_path: module as WebAssembly.Module });
-    await Promise.all([instantiated, this.#closing.get(key)]);
+    await Promise.all([prepare(module), this.#closing.get(key)]);
     let why: unknown;
     for (const storage of this.#storages) {
       try {

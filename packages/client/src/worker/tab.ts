@@ -21,6 +21,7 @@ import { type Hello, PROTOCOL, VERSION, compare } from "../version.js";
 import { type Answer, type Asked, LEADERSHIP, type Said, openChannel, openInbox, presence } from "./channel.js";
 import { failure } from "./failures.js";
 import type { Guest, Storage } from "./guest.js";
+import { prepare } from "./host.js";
 import { Leading } from "./leading.js";
 
 /** How often it is looked whether all is well, in milliseconds. */
@@ -34,6 +35,9 @@ const HIDDEN_FOR_MS = 1_000;
 
 /** How long whoever is to take the lock may take, in milliseconds. Then the next has it. */
 const TAKE_WITHIN_MS = 1_000;
+
+/** How long a worker that follows has been there before it gets ready to lead, in milliseconds. */
+const PREPARE_AFTER_MS = 1_000;
 
 /** How long it may take to close what is open, in milliseconds. */
 const LET_GO_WITHIN_MS = 5_000;
@@ -272,8 +276,16 @@ export class Tab {
 
   /** Tells the page what a leader says. */
   #tell(message: FromWorker): void {
-    if (message.type === "opened") this.#isServed = true;
     this.#toPage(message);
+    if (message.type !== "opened") return;
+    this.#isServed = true;
+    // So that it can lead at once; and not before its page has begun.
+    if (!this.#leading) setTimeout(() => this.#prepare(), PREPARE_AFTER_MS);
+  }
+
+  #prepare(): void {
+    // When it cannot be, whoever needs it is told.
+    if (this.#given) prepare(this.#given.module).catch(() => undefined);
   }
 
   /** Nobody serves the page now; and why, when that is more than a moment. */
