@@ -34,12 +34,6 @@ function see(isSeen) {
   document.dispatchEvent(new Event("visibilitychange"));
 }
 
-// Tasks of more than 50 ms on this thread.
-const longTasks = [];
-new PerformanceObserver((list) => {
-  for (const { startTime, duration } of list.getEntries()) longTasks.push({ startTime, duration });
-}).observe({ type: "longtask", buffered: true });
-
 async function token(user) {
   const response = await fetch(`/token?user=${user}`);
   if (!response.ok) throw new Error(`no token: ${response.status}`);
@@ -80,5 +74,5 @@ async function until(what, look, withinMs = 30_000) {
   }
 }
 
-Object.assign(globalThis, { Device, tidewire, open, openWith, failure, until, isLeading, see, workers, longTasks, logged });
+Object.assign(globalThis, { Device, tidewire, open, openWith, failure, until, isLeading, see, workers, logged });
 globalThis.isReady = true;

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import * as seeds from "./support/seeds.mjs";
+import { FRAME_MS, loadAll, longestTask } from "./support/tracing.mjs";
 import { NOTES, world } from "./support/world.mjs";
 
 /** Seed 0 is small. */
@@ -51,6 +52,10 @@ async function kill(t, seed) {
   assert.deepEqual(end.ids, end.ids.map((_, at) => at + 1));
   const there = await server.rows("SELECT id FROM app.typed ORDER BY id", "ann");
   assert.deepEqual(there.map(([id]) => Number(id)), end.ids);
+  await page.close();
+  const longest = await longestTask(await browser.open(site.url), loadAll);
+  assert.ok(longest < FRAME_MS, `a task of the page took ${longest} ms`);
+  console.log(`seed ${seed}: longest task of a page that loads all of it ${longest.toFixed(1)} ms`);
   console.log(`seed ${seed}: ${rows} rows, ${kills} kills, ${cuts} of them in the load, ${end.ids.length} writes`);
 }
 
