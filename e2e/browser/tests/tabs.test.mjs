@@ -72,6 +72,35 @@ for (const [way, end] of Object.entries(ENDS)) {
   });
 }
 
+test("what is stored and not answered is not done again, and the answer is the same", TIMEOUT, async (t) => {
+  const { server, proxy, site, browser, open } = await world(t, TYPED);
+  const leader = await browser.open(site.at("mute"));
+  await begin(leader);
+  const other = await open();
+  await begin(other);
+  await other.evaluate(() => {
+    const next = "INSERT INTO app.typed (id, page) SELECT coalesce(max(id), 0) + 1, 2 FROM app.typed RETURNING id";
+    globalThis.written = client.execute(next);
+    globalThis.committed = client.transaction(async (tx) => {
+      await tx.execute(next);
+      return "done";
+    });
+  });
+  // Both are stored, and decided, before the page ends that did it.
+  await leader.evaluate(() => until("both", async () => (await client.query("SELECT id FROM app.typed")).length === 2));
+  await leader.evaluate(() => client.waitForSync({ timeout: 30_000 }));
+  proxy.cut();
+  await leader.close();
+  const said = await other.evaluate(async () => {
+    const [write, { value, mutation }] = [await written, await committed];
+    const states = [await write.decided(), await mutation.decided()].map(({ state }) => state);
+    const rows = await client.query("SELECT id FROM app.typed ORDER BY id");
+    return { rows: write.rows, affected: write.rowsAffected, value, states, ids: rows.map(({ id }) => id) };
+  });
+  assert.deepEqual(said, { rows: [{ id: 1 }], affected: 1, value: "done", states: ["accepted", "accepted"], ids: [1, 2] });
+  assert.deepEqual((await server.rows("SELECT id FROM app.typed ORDER BY id", "ann")).flat(), ["1", "2"]);
+});
+
 test("a transaction goes with the page that had the replica, and can be begun again", TIMEOUT, async (t) => {
   const { open } = await world(t, TYPED);
   const leader = await open();

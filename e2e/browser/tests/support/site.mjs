@@ -15,6 +15,11 @@ const VARIANTS = {
     "version.js",
     (script) => script.replace(/VERSION = "[^"]+"/, 'VERSION = "99.0.0"').replace(/PROTOCOL = \d+/, "PROTOCOL = 99"),
   ],
+  // One whose worker dies before it answers what it has stored for another page.
+  mute: [
+    "worker/host.js",
+    (script) => script.replace("if (!this.#isOver)", 'if (!this.#isOver && (guest.id === "" || !["write", "commit"].includes(op)))'),
+  ],
   "without-opfs": ["worker.js", (script) => `${script}\ndelete FileSystemFileHandle.prototype.createSyncAccessHandle;\n`],
 };
 const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".wasm": "application/wasm" };
