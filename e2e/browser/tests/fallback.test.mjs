@@ -38,6 +38,29 @@ test("without private files the status says so, and what was written is there af
   assert.deepEqual((await server.rows("SELECT id FROM app.notes ORDER BY id")).flat(), ["1", "2", "3"]);
 });
 
+test("where there are private files that cannot be had for a moment, nothing begins anew beside them", TIMEOUT, async (t) => {
+  const { proxy, site, browser, open } = await world(t, NOTES);
+  const page = await open();
+  await page.evaluate(() => openWith("ann", "app.notes"));
+  proxy.cut();
+  await page.evaluate(() => client.insert("app.notes", { id: 1, room: 7 }));
+  await page.close();
+  const broken = await browser.open(site.at("broken-opfs"));
+  const { code, message } = await broken.evaluate(() => failure(() => open("ann").opened));
+  assert.equal(code, "internal");
+  assert.match(message, /were used here before.*load the page again/);
+  await broken.close();
+  const again = await open();
+  assert.equal(await again.evaluate(async () => (await open("ann").pending()).count), 1);
+});
+
+test("where private files were never had, a replica is made without them", TIMEOUT, async (t) => {
+  const { site, browser } = await world(t, NOTES);
+  const page = await browser.open(site.at("broken-opfs"));
+  await page.evaluate(() => openWith("ann", "app.notes"));
+  assert.equal(await page.evaluate(() => client.status.storage.kind), "indexeddb");
+});
+
 for (const way of ["close", "crash"]) {
   test(`without private files, too, the other pages go on when one ends (${way})`, TIMEOUT, async (t) => {
     const { server, browser, site } = await world(t, TYPED);

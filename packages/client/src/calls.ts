@@ -42,6 +42,8 @@ export class OpenCalls {
   readonly #requests = new Set<number>();
   /** The requests of transactions that are open, by their handles. */
   readonly #begun = new Map<string, number>();
+  /** The requests of transactions of which it is asked whether they were committed, by the calls that ask. */
+  readonly #asked = new Map<number, number>();
 
   /** One more. */
   add(call: Pick<Call, "op" | "args" | "onPosted" | "resolve" | "reject">): Call {
@@ -95,18 +97,20 @@ export class OpenCalls {
     const all = [...this.#open.values()];
     this.#open.clear();
     this.#requests.clear();
+    this.#asked.clear();
     for (const { op, reject } of all) reject(unknown(op, error));
   }
 
   /** All requests with smaller numbers are answered. */
   get #answered(): number {
     const [first] = this.#requests;
-    return Math.min(first ?? this.#last, ...this.#begun.values());
+    return Math.min(first ?? this.#last, ...this.#begun.values(), ...this.#asked.values());
   }
 
   #forget(id: number): void {
     this.#open.delete(id);
     this.#requests.delete(id);
+    this.#asked.delete(id);
   }
 
   #drop(call: Call, error: TidewireError): void {
@@ -116,8 +120,9 @@ export class OpenCalls {
 
   /** The next worker knows whether the transaction was committed. */
   #ask(call: Call, error: TidewireError): void {
-    const number = this.#begun.get(String(call.args[0]));
+    const number = this.#begun.get(String(call.args[0])) ?? 0;
     const { resolve, reject } = call;
+    this.#asked.set(call.id, number);
     call.op = "answer";
     call.args = [this.client, number];
     call.resolve = (wrote) => {

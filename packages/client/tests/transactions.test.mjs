@@ -119,3 +119,35 @@ test("a transaction that waits for a worker goes to the one that comes, and is g
   await settle();
   assert.deepEqual(last.ops, ["begin", "over", "rollback"]);
 });
+
+test("of a commit whose answer is lost it is asked whether it happened, before anything says that it is answered", async () => {
+  const { client, worker } = await openClient(createClient);
+  const committed = client.transaction((tx) => tx.execute("INSERT"));
+  await worker.answer("begin");
+  await worker.answer("run", RAN);
+  await worker.posted("commit");
+  const written = client.execute("INSERT");
+  await worker.posted("write");
+  worker.trap();
+  const next = await started(worker);
+  next.say(OPENED);
+  const { client: name, number } = worker.call("begin").args[1].request;
+  assert.deepEqual(next.ops, ["answer", "write"]);
+  assert.deepEqual(next.call("answer").args, [name, number]);
+  assert.ok(next.call("write").args[1].request.answered <= number, "the next worker may forget what it is asked for");
+  await next.answer("answer", { id: 7, rowsAffected: 1, columns: [], rows: [], state: { state: "queued" } });
+  assert.equal((await committed).mutation.id, 7);
+  await next.answer("write", { id: 8, rowsAffected: 1, columns: [], rows: [], state: { state: "queued" } });
+  await written;
+  client.execute("INSERT").catch(() => undefined);
+  assert.ok((await next.posted("write")).args[1].request.answered > number);
+
+  const undone = client.transaction((tx) => tx.execute("INSERT"));
+  await next.answer("begin");
+  await next.answer("run", RAN);
+  await next.posted("commit");
+  next.trap();
+  const last = await started(next);
+  last.say(OPENED);
+  await Promise.all([last.answer("answer", undefined), assert.rejects(undone, /is undone: start it again/)]);
+});

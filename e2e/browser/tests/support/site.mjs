@@ -20,6 +20,11 @@ const VARIANTS = {
     "worker/host.js",
     (script) => script.replace("if (!this.#isOver)", 'if (!this.#isOver && (guest.id === "" || !["write", "commit"].includes(op)))'),
   ],
+  "broken-opfs": [
+    "worker.js",
+    (script) =>
+      `${script}\nStorageManager.prototype.getDirectory = () => Promise.reject(new DOMException("no", "UnknownError"));\n`,
+  ],
   "without-opfs": ["worker.js", (script) => `${script}\ndelete FileSystemFileHandle.prototype.createSyncAccessHandle;\n`],
 };
 const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".wasm": "application/wasm" };

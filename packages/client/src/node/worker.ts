@@ -45,6 +45,8 @@ async function open({ module, opening }: ToWorker & { type: "open" }): Promise<v
     }
     host = new Host([directory === null ? MEMORY : { kind: "file", files: async () => new DirectoryFiles(directory) }]);
     await host.open(page, opening, module);
+    // Whoever had the directory before is gone.
+    await host.keepRequests([opening.client]);
   } catch (error) {
     page.post({ type: "refused", error: plain(error) });
   }

@@ -21,6 +21,10 @@ export interface Storage {
   files(directory: string | null): Promise<CoreFiles | undefined>;
   /** Has nothing open any more, so that another worker can. What is opened later is opened again. */
   letGo?(): Promise<void>;
+  /** Notes that something is here, for {@link Storage.wasUsed}. */
+  use?(): void;
+  /** Whether something was here before: then it is not supported for now, and not for ever. */
+  wasUsed?(): Promise<boolean>;
   /** Tells why nothing can be stored for now, and `null` when it can again. */
   onTrouble?(callback: (why: CoreError | null) => void): void;
   /** Something may have been written. */

@@ -13,6 +13,8 @@ import { Shared } from "./shared.js";
 const CLOSED_WITHIN_MS = 2_000;
 const LOOK_EVERY_MS = 10;
 
+const USED_BEFORE = "They were used here before, and have what was written: load the page again";
+
 const wasm = tidewire as unknown as Wasm;
 
 let instantiated: Promise<unknown> | undefined;
@@ -127,9 +129,13 @@ export class Host {
     for (const storage of this.#storages) {
       try {
         const files = await storage.files(config.directory);
-        return { core: await openCore(config, host, files), storage };
+        const core = await openCore(config, host, files);
+        storage.use?.();
+        return { core, storage };
       } catch (error) {
         if (isTrap(error) || plain(error).code !== "unsupported") throw error;
+        // Elsewhere there would be an empty replica, beside the one that has what was not sent.
+        if (await storage.wasUsed?.()) throw failure("internal", `${plain(error).message}. ${USED_BEFORE}`);
         why ??= error;
       }
     }

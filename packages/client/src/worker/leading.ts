@@ -6,11 +6,14 @@ import { type Answer, type Said, openOutbox, presence, presentClients } from "./
 import type { Guest, Storage } from "./guest.js";
 import { Host } from "./host.js";
 
+/** How often it is looked which pages are there, in milliseconds. */
+const LOOK_EVERY_MS = 5 * 60_000;
+
 /**
- * When it is looked which pages are there, so that the requests of others are forgotten, in milliseconds. A page that
- * browsers keep for the way back is not there, and may ask again when it comes.
+ * How long a client is gone before its requests are forgotten, in milliseconds. A page that a browser keeps for the way
+ * back is not there, and asks again when it comes.
  */
-const SETTLED_AFTER_MS = 30 * 60_000;
+const GONE_FOR_MS = 30 * 60_000;
 
 /** The page of another worker. */
 class Visitor implements Guest {
@@ -47,6 +50,9 @@ export class Leading {
   readonly #visitors = new Map<string, Visitor>();
   readonly #over = new AbortController();
   readonly #module: Program;
+  readonly #begunAt = Date.now();
+  /** When each client was there for the last time. */
+  readonly #clients = new Map<string, number>();
 
   constructor(id: string, module: Program, storages: readonly Storage[], locks: LockManager | undefined) {
     this.#id = id;
@@ -54,8 +60,8 @@ export class Leading {
     this.#storages = storages;
     this.#locks = locks;
     this.#host = new Host(storages);
-    const timer = setTimeout(() => void this.#forgetRequests(), SETTLED_AFTER_MS);
-    this.#over.signal.addEventListener("abort", () => clearTimeout(timer));
+    const clock = setInterval(() => this.#forgetRequests().catch(() => undefined), LOOK_EVERY_MS);
+    this.#over.signal.addEventListener("abort", () => clearInterval(clock));
   }
 
   get host(): Host {
@@ -105,6 +111,7 @@ export class Leading {
     this.#visitors.set(id, visitor);
     // It is given when whoever has it has gone, however that was.
     const gone = this.#locks?.request(presence(client, id), { signal: this.#over.signal }, () => {
+      this.#clients.set(client, Date.now());
       this.#visitors.delete(id);
       visitor.close();
       void this.#host.leave(visitor);
@@ -113,7 +120,14 @@ export class Leading {
     return visitor;
   }
 
+  /** Forgets the requests of clients that will not ask again. */
   async #forgetRequests(): Promise<void> {
-    if (this.#locks) await this.#host.keepRequests(await presentClients(this.#locks));
+    if (!this.#locks) return;
+    const now = Date.now();
+    for (const client of await presentClients(this.#locks)) this.#clients.set(client, now);
+    // Before that it is not known who was there.
+    if (now - this.#begunAt < GONE_FOR_MS) return;
+    for (const [client, seenAt] of this.#clients) if (now - seenAt > GONE_FOR_MS) this.#clients.delete(client);
+    await this.#host.keepRequests([...this.#clients.keys()]);
   }
 }

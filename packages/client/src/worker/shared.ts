@@ -26,7 +26,7 @@ const NAMED: Record<string, "watch" | "subscription" | "transaction"> = {
 };
 
 /** What stores something that whoever has called may count on. */
-const WRITES = new Set(["write", "commit", "retry", "discard", "cancel", "subscribe", "unsubscribe", "suspend", "signOut"]);
+const WRITES = new Set(["write", "commit", "answer", "retry", "discard", "cancel", "subscribe", "unsubscribe", "suspend", "signOut"]);
 
 /** What begins with a call, and what ends. */
 const BEGINS = new Set(["watch", "subscribe", "begin"]);

@@ -13,6 +13,9 @@ import type { Storage } from "./guest.js";
 /** How long it is waited for room, in milliseconds, before it is looked again. */
 const TRY_AGAIN_MS = 1_000;
 
+/** A database without anything in it, where there are private files with replicas. */
+const MARK = "tidewire-opfs";
+
 /** The private files of the origin. */
 const ORIGIN: Storage = {
   kind: "opfs",
@@ -20,6 +23,18 @@ const ORIGIN: Storage = {
     // Some have such files, and cannot use them without waiting.
     if (typeof FileSystemFileHandle !== "undefined" && "createSyncAccessHandle" in FileSystemFileHandle.prototype) return;
     throw failure("unsupported", "this browser has no private files of an origin, or not here");
+  },
+  use: () => {
+    // That it is there says it.
+    const made = indexedDB.open(MARK);
+    made.onsuccess = () => made.result.close();
+  },
+  wasUsed: async () => {
+    try {
+      return (await indexedDB.databases()).some(({ name }) => name === MARK);
+    } catch {
+      return false;
+    }
   },
   letGo: () => (tidewire as unknown as Wasm).Core.letGo(),
 };
