@@ -9,12 +9,13 @@ import type { PageEvent } from "./messages.js";
 import { Fates, type Mutation, type WriteOptions } from "./mutation.js";
 import { type ClientOptions, toConfig, tokenOf, warnsOnLeave } from "./options.js";
 import { type Pending, Rejection, toPending } from "./rejection.js";
-import { type Changes, type Statement, toStatement, toWriteOptions } from "./statements.js";
+import { type AnyStatement, type Statement, toStatement, toWriteOptions } from "./statements.js";
 import { FIRST_STATUS, type Incident, type Status, type StorageUse, toStatus } from "./status.js";
 import { type SubscribeOptions, Subscription } from "./subscription.js";
 import type { Surroundings } from "./surroundings.js";
+import type { AnyTables, NameIn, TablesOf } from "./tables.js";
 import { type Committed, type Transaction, transact } from "./transaction.js";
-import { type Columns, type Param, type Row, toParams, toRows, toText } from "./values.js";
+import { type Param, type Row, toParams, toRows, toText } from "./values.js";
 import { Watch, type WatchOptions } from "./watch.js";
 
 /** Where a lane was. Give it back to {@link TidewireClient.waitFor} as it came. */
@@ -35,8 +36,10 @@ export interface RemoteAnswer<R extends object = Row> {
  *
  * It is opened in the background, in a worker of its own, and every call waits for that. Where it cannot be opened,
  * every call rejects with the reason. Each rejects with a {@link TidewireError}; all times are in milliseconds.
+ *
+ * `T` is the tables that the compiler knows: those that `tidewire-types` has written, or any.
  */
-export class TidewireClient {
+export class TidewireClient<T extends TablesOf<T> = AnyTables> {
   /** Is fulfilled when the replica can be read, and rejects with why it cannot be opened. Nobody has to wait for it. */
   readonly opened: Promise<void>;
   readonly #link: Link;
@@ -121,24 +124,31 @@ export class TidewireClient {
     return this.#write(() => [{ sql, params: params ?? [] }], options);
   }
 
-  /** Several statements, all of them or none: one write, which is decided as a whole. */
-  batch(statements: readonly Statement[], options?: WriteOptions): Promise<Mutation> {
-    return this.#write(() => statements, options);
-  }
-
   /** Inserts a row. Columns that are not named take their defaults. */
-  insert(table: string, values: Columns, options?: WriteOptions): Promise<Mutation> {
+  insert<N extends NameIn<T>>(table: N, values: T[N]["insert"], options?: WriteOptions): Promise<Mutation> {
     return this.#write(() => [{ insert: table, values }], options);
   }
 
   /** Changes columns of a row, which need not be on this device. */
-  update(table: string, key: Columns, set: Changes, options?: WriteOptions): Promise<Mutation> {
+  update<N extends NameIn<T>>(
+    table: N,
+    key: T[N]["key"],
+    set: Partial<T[N]["change"]>,
+    options?: WriteOptions,
+  ): Promise<Mutation> {
     return this.#write(() => [{ update: table, key, set }], options);
   }
 
   /** Deletes a row, which need not be on this device. */
-  delete(table: string, key: Columns, options?: WriteOptions): Promise<Mutation> {
+  delete<N extends NameIn<T>>(table: N, key: T[N]["key"], options?: WriteOptions): Promise<Mutation> {
     return this.#write(() => [{ delete: table, key }], options);
+  }
+
+  // It stays behind `update`. The compiler compares two clients in the order of their methods, and at the `Partial`
+  // there it learns to look at the tables themselves, by which one that knows its tables is taken for any.
+  /** Several statements, all of them or none: one write, which is decided as a whole. */
+  batch(statements: readonly Statement<T>[], options?: WriteOptions): Promise<Mutation> {
+    return this.#write(() => statements, options);
   }
 
   /**
@@ -149,7 +159,7 @@ export class TidewireClient {
    * undone, and rejects with `timeout`. What is slow goes before it. Use `tx` in it, and not the client, which waits
    * for its end.
    */
-  transaction<T>(run: (tx: Transaction) => Promise<T> | T, options: WriteOptions = {}): Promise<Committed<T>> {
+  transaction<V>(run: (tx: Transaction<T>) => Promise<V> | V, options: WriteOptions = {}): Promise<Committed<V>> {
     return transact(this.#link, this.#fates, this.#handle("t"), run, options);
   }
 
@@ -295,7 +305,7 @@ export class TidewireClient {
     return this.#link.close();
   }
 
-  async #write(statements: () => readonly Statement[], options: WriteOptions = {}): Promise<Mutation> {
+  async #write(statements: () => readonly AnyStatement[], options: WriteOptions = {}): Promise<Mutation> {
     const made = statements().map(toStatement);
     return await this.#fates.mutation(this.#link.call("write", made, toWriteOptions(options)));
   }

@@ -4,6 +4,7 @@
  * | to find | look in |
  * | --- | --- |
  * | what applications call | `words.ts`: `client.ts`, `subscription.ts`, `watch.ts`, `diff.ts`, `mutation.ts`, `statements.ts`, `transaction.ts`, `rejection.ts`, `values.ts` |
+ * | what the compiler knows of tables | `tables.ts` |
  * | how a client is set up, and how it is | `options.ts`, `status.ts`, `errors.ts` |
  * | the worker, and the calls to it | `link.ts`, `again.ts`, `messages.ts`, `serve.ts` |
  * | browsers, Node | `surroundings.ts`: `browser.ts`, `program.ts`, `worker.ts`; `node/`, `memory.ts` |
@@ -14,6 +15,7 @@ import { BROWSER } from "./browser.js";
 import { TidewireClient } from "./client.js";
 import { invalid } from "./errors.js";
 import type { ClientOptions } from "./options.js";
+import type { AnyTables, TablesOf } from "./tables.js";
 
 export * from "./words.js";
 
@@ -24,9 +26,9 @@ const DIRECTORY = "tidewire";
  * Creates a client: see {@link TidewireClient}. Throws `invalid_request` for options that cannot be, and `unsupported`
  * where there is no `Worker`.
  */
-export function createClient(options: ClientOptions): TidewireClient {
+export function createClient<T extends TablesOf<T> = AnyTables>(options: ClientOptions): TidewireClient<T> {
   if (options.directory !== undefined) {
     throw invalid("a browser has no directories: leave that option out, the replica is on the files of the origin");
   }
-  return new TidewireClient(options, BROWSER, DIRECTORY);
+  return new TidewireClient<T>(options, BROWSER, DIRECTORY);
 }

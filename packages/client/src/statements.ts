@@ -3,15 +3,25 @@
 import type { CoreColumns, CoreStatement, CoreWriteOptions } from "./core.js";
 import { invalid } from "./errors.js";
 import type { WriteOptions } from "./mutation.js";
-import { type Columns, type Param, toColumns, toParams, toText, toValue } from "./values.js";
+import type { AnyTables, NameIn, TableTypes, TablesOf } from "./tables.js";
+import { type Param, toColumns, toParams, toText, toValue } from "./values.js";
 
 /** One statement of a batch. A text is SQL without parameters. */
-export type Statement =
+export type Statement<T extends TablesOf<T> = AnyTables> =
   | string
   | { readonly sql: string; readonly params?: readonly Param[] | undefined }
-  | { readonly insert: string; readonly values: Columns }
-  | { readonly update: string; readonly key: Columns; readonly set: Changes }
-  | { readonly delete: string; readonly key: Columns };
+  | { [N in NameIn<T>]: StatementOn<N, T[N]> }[NameIn<T>];
+
+type StatementOn<N extends string, Types extends TableTypes> =
+  | { readonly insert: N; readonly values: Types["insert"] }
+  | { readonly update: N; readonly key: Types["key"]; readonly set: Partial<Types["change"]> }
+  | { readonly delete: N; readonly key: Types["key"] };
+
+/** The same of whatever tables. */
+export type AnyStatement =
+  | string
+  | { readonly sql: string; readonly params?: readonly Param[] | undefined }
+  | StatementOn<string, TableTypes>;
 
 /** Columns and their new values; {@link add} adds to what is there. */
 export interface Changes {
@@ -39,7 +49,7 @@ export function add(amount: number | bigint): Add {
 }
 
 /** Makes a statement ready for the worker. Throws `invalid_request`. */
-export function toStatement(statement: Statement): CoreStatement {
+export function toStatement(statement: AnyStatement): CoreStatement {
   if (typeof statement === "string") return { sql: toText(statement, "the SQL") };
   if ("sql" in statement) return { sql: toText(statement.sql, "the SQL"), params: toParams(statement.params) };
   if ("insert" in statement) return { insert: statement.insert, values: toColumns(statement.values) };
@@ -50,7 +60,7 @@ export function toStatement(statement: Statement): CoreStatement {
   throw invalid("a statement is SQL, or an object with sql, insert, update or delete");
 }
 
-function toChanges(changes: Changes): { set: CoreColumns; add: CoreColumns } {
+function toChanges(changes: object): { set: CoreColumns; add: CoreColumns } {
   const set: CoreColumns = {};
   const added: CoreColumns = {};
   for (const [name, value] of Object.entries(changes)) {

@@ -4,8 +4,9 @@ import type { CoreStatement } from "./core.js";
 import { TidewireError } from "./errors.js";
 import type { Link } from "./link.js";
 import type { Fates, Mutation, WriteOptions } from "./mutation.js";
-import { type Changes, toStatement, toWriteOptions } from "./statements.js";
-import { type Columns, type Param, type Row, toColumns, toParams, toRows, toText } from "./values.js";
+import { toStatement, toWriteOptions } from "./statements.js";
+import type { AnyTables, NameIn, TablesOf } from "./tables.js";
+import { type Param, type Row, toColumns, toParams, toRows, toText } from "./values.js";
 
 /** What a transaction has come to. */
 export interface Committed<T> {
@@ -21,7 +22,7 @@ export interface Committed<T> {
  * All of it rejects with what is wrong with the statement, and then nothing of that was done, and the transaction
  * goes on; or with `timeout`, when it has taken too long and is undone.
  */
-export class Transaction {
+export class Transaction<T extends TablesOf<T> = AnyTables> {
   readonly #link: Link;
   readonly #handle: string;
   /** The worker that has it, once one has. */
@@ -48,17 +49,17 @@ export class Transaction {
   }
 
   /** Inserts a row. Columns that are not named take their defaults. */
-  async insert(table: string, values: Columns): Promise<void> {
+  async insert<N extends NameIn<T>>(table: N, values: T[N]["insert"]): Promise<void> {
     await this.#run(toStatement({ insert: table, values }));
   }
 
   /** Changes columns of a row, which need not be on this device. */
-  async update(table: string, key: Columns, set: Changes): Promise<void> {
+  async update<N extends NameIn<T>>(table: N, key: T[N]["key"], set: Partial<T[N]["change"]>): Promise<void> {
     await this.#run(toStatement({ update: table, key, set }));
   }
 
   /** Deletes a row, which need not be on this device. */
-  async delete(table: string, key: Columns): Promise<void> {
+  async delete<N extends NameIn<T>>(table: N, key: T[N]["key"]): Promise<void> {
     await this.#run(toStatement({ delete: table, key }));
   }
 
@@ -66,7 +67,11 @@ export class Transaction {
    * The transaction is to happen only where the server has a row with this key, and these values in it; otherwise it
    * is rejected with `conflict`. Where the transaction writes nothing, nothing is expected.
    */
-  async expect(table: string, key: Columns, values: Columns = {}): Promise<void> {
+  async expect<N extends NameIn<T>>(
+    table: N,
+    key: T[N]["key"],
+    values: Partial<T[N]["insert"]> = {},
+  ): Promise<void> {
     await this.#run({ expect: table, key: toColumns(key), values: toColumns(values) });
   }
 
@@ -96,14 +101,14 @@ export class Transaction {
  * Runs a function in a transaction. What it throws undoes everything, and is thrown again. When the transaction is over
  * before its function is, nobody waits for that.
  */
-export async function transact<T>(
+export async function transact<V, T extends TablesOf<T>>(
   link: Link,
   fates: Fates,
   handle: string,
-  run: (tx: Transaction) => Promise<T> | T,
+  run: (tx: Transaction<T>) => Promise<V> | V,
   options: WriteOptions,
-): Promise<Committed<T>> {
-  const tx = new Transaction(link, handle);
+): Promise<Committed<V>> {
+  const tx = new Transaction<T>(link, handle);
   const begun = link.callIn(() => tx.enter(), "begin", handle, toWriteOptions(options));
   const over = link.call("over", handle);
   /** Why it is over, when it has not ended here. */
@@ -118,7 +123,7 @@ export async function transact<T>(
   });
   // It is looked at below, also when the function throws before.
   given.catch(() => undefined);
-  let value: T;
+  let value: V;
   try {
     value = await Promise.race([(async () => await run(tx))(), given]);
     await Promise.race([begun, given]);

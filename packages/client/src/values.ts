@@ -45,7 +45,7 @@ export function toParams(params: readonly Param[] | undefined): CoreValue[] {
 }
 
 /** The same for columns. */
-export function toColumns(columns: Columns): CoreColumns {
+export function toColumns(columns: object): CoreColumns {
   const made: CoreColumns = {};
   for (const [name, value] of Object.entries(columns)) made[name] = toValue(value, `the value of ${name}`);
   return made;

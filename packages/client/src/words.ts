@@ -11,6 +11,7 @@ export type { Pending, PendingMutation, RejectedOperation, Rejection } from "./r
 export { type Add, add, type Changes, type Statement } from "./statements.js";
 export type { Incident, Progress, Status, StatusWord, StorageStatus, StorageUse } from "./status.js";
 export type { SubscribeOptions, Subscription, SubscriptionState } from "./subscription.js";
+export type { AnyTables, RemoteRow, TablesOf, TableTypes } from "./tables.js";
 export type { Committed, Transaction } from "./transaction.js";
 export { type Columns, type Param, type Row, toDate, type Value } from "./values.js";
 export type { ResultState, Watch, WatchOptions, WatchResult } from "./watch.js";
