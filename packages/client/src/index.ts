@@ -4,7 +4,7 @@
  * | to find | look in |
  * | --- | --- |
  * | what applications call | `words.ts`: `client.ts`, `subscription.ts`, `watch.ts`, `diff.ts`, `mutation.ts`, `statements.ts`, `transaction.ts`, `rejection.ts`, `values.ts` |
- * | what the compiler knows of tables | `tables.ts` |
+ * | what the compiler knows of tables | `tables.ts`, and `types/`, a program that writes it |
  * | how a client is set up, and how it is | `options.ts`, `status.ts`, `errors.ts` |
  * | the worker, and the calls to it | `link.ts`, `again.ts`, `messages.ts`, `serve.ts` |
  * | browsers, Node | `surroundings.ts`: `browser.ts`, `program.ts`, `worker.ts`; `node/`, `memory.ts` |

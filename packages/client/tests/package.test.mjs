@@ -35,7 +35,7 @@ test("applications can be compiled without the DOM, and may give undefined for w
 test("what is published has its licences, and the files that its page fetches", () => {
   const said = execFileSync("npm", ["pack", "--dry-run", "--json", "--silent"], { cwd: PACKAGE, encoding: "utf8" });
   const files = JSON.parse(said)[0].files.map(({ path }) => path);
-  for (const file of ["LICENSE-APACHE", "LICENSE-MIT", "README.md", "dist/index.js", "dist/index.d.ts", "dist/worker.js"]) {
+  for (const file of ["LICENSE-APACHE", "LICENSE-MIT", "README.md", "dist/index.js", "dist/index.d.ts", "dist/worker.js", "dist/types/command.js"]) {
     assert.ok(files.includes(file), `${file} is not in ${files}`);
   }
   const readme = readFileSync(join(PACKAGE, "README.md"), "utf8");
