@@ -67,6 +67,9 @@ test("the example runs in an empty project of Node", TIMEOUT, async () => {
   // On a server that renders pages it is imported, and nothing else.
   const imported = await run(process.execPath, ["-e", "import('@tidewire/client').then((it) => console.log(typeof it.createClient))"], { cwd: root });
   assert.equal(imported.stdout.trim(), "function");
+  // The program that comes with it, by its name.
+  const types = await run("npx", ["tidewire-types", "--url", `ws://${server.address}`], { cwd: root, env: { ...process.env, TIDEWIRE_TOKEN: TOKEN } });
+  assert.equal(types.stdout, "tidewire-types: tidewire-types.ts is written\n");
 });
 
 test("the example runs in an empty project of Vite, built and while it is written", TIMEOUT, async (t) => {
