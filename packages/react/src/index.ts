@@ -1,5 +1,3 @@
-"use client";
-
 /**
  * React hooks for `@tidewire/client`. To import it touches nothing of a browser, so it can be imported on a server.
  *
@@ -11,6 +9,8 @@
  * | writing, and what becomes of it | `mutation.ts`, `waiting.ts` |
  * | how it is with the connection | `status.ts` |
  * | why components that show the same share it | `shared.ts`, `key.ts` |
+ * | what server components are given of it | `boundary.ts` |
+ | what server components are given | `boundary.ts` |
  */
 
 export { TidewireProvider, type TidewireProviderProps, useTidewire } from "./context.js";

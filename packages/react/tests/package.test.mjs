@@ -81,5 +81,17 @@ test("what is published has its licences, and nothing that was not meant", () =>
   assert.deepEqual(files.filter((file) => /test|node_modules|^src/.test(file)), []);
   const { dependencies } = JSON.parse(readFileSync(join(PACKAGE, "package.json"), "utf8"));
   assert.equal(dependencies, undefined);
-  assert.match(readFileSync(join(PACKAGE, "dist/index.js"), "utf8"), /^"use client";/);
+});
+
+test("server components are given all of it with the mark of the browser, and nobody else is", async () => {
+  const mark = /^"use client";/;
+  const found = (...conditions) => {
+    const code = "console.log(import.meta.resolve('@tidewire/react'))";
+    const args = [...conditions.map((it) => `--conditions=${it}`), "--input-type=module", "--eval", code];
+    return execFileSync(process.execPath, args, { cwd: PACKAGE, encoding: "utf8" }).trim();
+  };
+  assert.match(readFileSync(fileURLToPath(found("react-server")), "utf8"), mark);
+  assert.doesNotMatch(readFileSync(fileURLToPath(found()), "utf8"), mark);
+  const [marked, all] = [await import("../dist/boundary.js"), await import("../dist/index.js")];
+  assert.deepEqual({ ...marked }, { ...all });
 });
