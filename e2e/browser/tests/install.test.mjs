@@ -1,4 +1,4 @@
-// The package as applications have it: packed, installed in empty projects, with the examples of its README.
+// The packages as applications have them: packed, installed in empty projects, with the examples of their READMEs.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
@@ -14,24 +14,29 @@ import { Browser, until } from "./support/browser.mjs";
 import { Server } from "./support/server.mjs";
 import { TIMEOUT } from "./support/world.mjs";
 
-const PACKAGE = fileURLToPath(new URL("../../../packages/client", import.meta.url));
-const MESSAGES = `CREATE SHARED TABLE chat.messages (id BIGINT PRIMARY KEY, room BIGINT, author TEXT, body TEXT, INDEX (room))
-  WITH (ACCESS_LEVEL = WRITE)`;
+const CLIENT = fileURLToPath(new URL("../../../packages/client", import.meta.url));
+const REACT = fileURLToPath(new URL("../../../packages/react", import.meta.url));
+const MESSAGES = `CREATE SHARED TABLE chat.messages (
+    id UUID PRIMARY KEY DEFAULT UUID_V7(), room BIGINT, author TEXT, body TEXT, INDEX (room)
+  ) WITH (ACCESS_LEVEL = WRITE)`;
 
 const run = promisify(execFile);
 
 let folder;
 let server;
-let tarball;
+/** What applications install, by the folder that it is of. */
+const tarballs = new Map();
 
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), "tidewire-install-"));
-  const { stdout } = await run("npm", ["pack", "--json", "--silent", "--pack-destination", folder], { cwd: PACKAGE });
-  tarball = join(folder, JSON.parse(stdout)[0].filename);
+  for (const cwd of [CLIENT, REACT]) {
+    const { stdout } = await run("npm", ["pack", "--json", "--silent", "--pack-destination", folder], { cwd });
+    tarballs.set(cwd, join(folder, JSON.parse(stdout)[0].filename));
+  }
   server = await Server.start();
   await server.sql("CREATE NAMESPACE chat");
   await server.sql(MESSAGES);
-  await server.sql("INSERT INTO chat.messages VALUES (1, 7, 'bob', 'hello')");
+  await server.sql("INSERT INTO chat.messages (room, author, body) VALUES (7, 'bob', 'hello')");
 }, TIMEOUT);
 
 after(async () => {
@@ -39,19 +44,19 @@ after(async () => {
   await rm(folder, { recursive: true, force: true, maxRetries: 10 });
 });
 
-/** An empty project with the package. */
-async function project(name) {
+/** An empty project with these packages. */
+async function project(name, ...packages) {
   const root = join(folder, name);
   await mkdir(root);
   await writeFile(join(root, "package.json"), JSON.stringify({ name, private: true, type: "module" }));
-  await run("npm", ["install", "--prefer-offline", "--no-audit", "--no-fund", tarball], { cwd: root });
+  await run("npm", ["install", "--prefer-offline", "--no-audit", "--no-fund", ...packages], { cwd: root });
   return root;
 }
 
-/** An example of the README that has this in it, for this server. */
-async function example(mark) {
-  const readme = await readFile(join(PACKAGE, "README.md"), "utf8");
-  const blocks = [...readme.matchAll(/```ts\n(.*?)```/gs)].map(([, code]) => code);
+/** An example of a README that has this in it, for this server. */
+async function example(of, mark) {
+  const readme = await readFile(join(of, "README.md"), "utf8");
+  const blocks = [...readme.matchAll(/```tsx?\n(.*?)```/gs)].map(([, code]) => code);
   const [code] = blocks.filter((code) => code.includes(mark));
   assert.ok(code, `no example has ${mark}`);
   assert.ok(code.trim().split("\n").length <= 15, "it is short");
@@ -59,8 +64,8 @@ async function example(mark) {
 }
 
 test("the example runs in an empty project of Node", TIMEOUT, async () => {
-  const root = await project("node");
-  await writeFile(join(root, "main.js"), await example("directory:"));
+  const root = await project("node", tarballs.get(CLIENT));
+  await writeFile(join(root, "main.js"), await example(CLIENT, "directory:"));
   const TOKEN = await server.token("robot");
   const { stdout } = await run(process.execPath, ["main.js"], { cwd: root, env: { ...process.env, TOKEN } });
   assert.match(stdout, /messages: 1/);
@@ -72,10 +77,8 @@ test("the example runs in an empty project of Node", TIMEOUT, async () => {
   assert.equal(types.stdout, "tidewire-types: tidewire-types.ts is written\n");
 });
 
-test("the example runs in an empty project of Vite, built and while it is written", TIMEOUT, async (t) => {
-  const root = await project("web");
-  await writeFile(join(root, "main.ts"), await example("for await"));
-  await writeFile(join(root, "index.html"), '<!doctype html><title>x</title><script type="module" src="./main.ts"></script>');
+/** Opens an empty project of Vite, built and while it is written. `look` says what its page is to show. */
+async function inVite(t, root, look) {
   const browser = await Browser.start();
   t.after(() => browser.remove());
   browser.allow(/favicon|the server responded with a status of 404/);
@@ -85,7 +88,7 @@ test("the example runs in an empty project of Vite, built and while it is writte
     configurePreviewServer: (it) => void it.middlewares.use("/token", answer),
   };
   const here = { host: "127.0.0.1", port: 0 };
-  // Nothing is said of the package: this is where the page is, and who gives tokens.
+  // Nothing is said of the packages: this is where the page is, and who gives tokens.
   const config = { root, configFile: false, logLevel: "warn", base: "./", plugins: [token], server: here, preview: here };
   await build(config);
   for (const start of [() => preview(config), async () => (await createServer(config)).listen()]) {
@@ -95,14 +98,41 @@ test("the example runs in an empty project of Vite, built and while it is writte
       const said = [];
       const page = await browser.page((message) => said.push(message.text()));
       await page.goto(`http://127.0.0.1:${port}/`);
-      await until("the row", () => said.some((text) => text.startsWith("live")), 60_000);
+      await look(page, said);
       await page.close();
     } finally {
       await running.close();
     }
   }
   assert.deepEqual(browser.complaints, []);
+}
+
+test("the example runs in an empty project of Vite, built and while it is written", TIMEOUT, async (t) => {
+  const root = await project("web", tarballs.get(CLIENT));
+  await writeFile(join(root, "main.ts"), await example(CLIENT, "for await"));
+  await writeFile(join(root, "index.html"), '<!doctype html><title>x</title><script type="module" src="./main.ts"></script>');
+  await inVite(t, root, (_, said) => until("the row", () => said.some((text) => text.startsWith("live")), 60_000));
 });
+
+for (const version of ["18.3.1", "19.3.1"]) {
+  test(`the example runs with React ${version} in an empty project of Vite`, TIMEOUT, async (t) => {
+    const root = await project(`react-${version}`, ...tarballs.values(), `react@${version}`, `react-dom@${version}`);
+    await writeFile(join(root, "main.tsx"), await example(REACT, "createRoot"));
+    const html = '<!doctype html><title>x</title><div id="root"></div><script type="module" src="./main.tsx"></script>';
+    await writeFile(join(root, "index.html"), html);
+    const rows = async () => (await server.rows("SELECT body FROM chat.messages")).length;
+    await inVite(t, root, async (page) => {
+      const shown = () => page.locator("li").count();
+      await until("what the server has", async () => (await shown()) === (await rows()), 60_000);
+      // What others write is shown as it comes, and what is written here comes to them.
+      await server.sql("INSERT INTO chat.messages (body) VALUES ('news')");
+      await page.getByText("news").last().waitFor();
+      const before = await rows();
+      await page.locator("li").first().click();
+      await until("what was written", async () => (await rows()) === before + 1 && (await shown()) === before + 1, 60_000);
+    });
+  });
+}
 
 async function answer(_, response) {
   response.end(await server.token("alice"));
