@@ -24,6 +24,9 @@ const TESTS: &str = "e2e/browser";
 /// The package for which the wasm is made.
 const CLIENT: &str = "packages/client";
 
+/// The packages that have tests of their own.
+const TESTED: &[&str] = &[CLIENT, "packages/react"];
+
 /// What is made of `sdk-wasm`: all of it must be there for it to be up to date.
 const MADE: &[&str] = &["tidewire.js", "tidewire.d.ts", "tidewire_bg.wasm"];
 
@@ -60,7 +63,7 @@ pub(crate) fn build(build_glue: &dyn Fn() -> Outcome) -> Outcome {
 /// that open a browser.
 pub(crate) fn test(counts: &mut Counts, silence_max: Duration) -> Outcome {
     let mut files = Vec::new();
-    for folder in [CLIENT, TESTS] {
+    for folder in TESTED.iter().copied().chain([TESTS]) {
         files.extend(tests_in(&checkout().join(folder).join("tests"))?);
     }
     watch(&mut tests(&files)?, Some(silence_max), |line| counts.see(line))
