@@ -101,6 +101,125 @@ test("what is stored and not answered is not done again, and the answer is the s
   assert.deepEqual((await server.rows("SELECT id FROM app.typed ORDER BY id", "ann")).flat(), ["1", "2"]);
 });
 
+test("a trap ends the worker for all pages at once, whatever its own page is busy with", TIMEOUT, async (t) => {
+  const { server, site, browser, open } = await world(t, TYPED);
+  browser.allow(/unreachable/);
+  const leader = await browser.open(site.at("obedient"));
+  await begin(leader);
+  const other = await open();
+  await begin(other);
+  await type(other, 2);
+  await until("it has begun", () => other.evaluate(() => acknowledged.length > 5));
+  const busy = leader.evaluate(() => {
+    workers.at(-1).postMessage({ type: "trap" });
+    const end = performance.now() + 4_000;
+    while (performance.now() < end);
+  });
+  await other.evaluate(() => until("it leads", () => isLeading()));
+  const before = await other.evaluate(() => acknowledged.length);
+  await until("it goes on", () => other.evaluate((before) => acknowledged.length > before + 5, before));
+  await busy;
+  await leader.evaluate(() => client.query("SELECT 1"));
+  const { acknowledged, failures, longestGap } = await typed(other);
+  assert.deepEqual(failures, []);
+  assert.ok(longestGap < 3_500, `it waited ${longestGap} ms for a page that is busy`);
+  await checkTyped(other, server, 2, acknowledged);
+});
+
+test("what was answered late is not asked for again", TIMEOUT, async (t) => {
+  const { proxy, site, browser, open } = await world(t, TYPED);
+  const leader = await browser.open(site.at("obedient"));
+  await begin(leader);
+  const other = await open();
+  await begin(other);
+  proxy.cut();
+  await other.evaluate(() => until("offline", () => client.status.word === "offline"));
+  await leader.evaluate(() => workers.at(-1).postMessage({ type: "busy", ms: 8_000 }));
+  const said = await other.evaluate(async () => {
+    const online = failure(() => client.insert("app.typed", { id: 1, page: 2 }, { online: true }));
+    await until("it is said", () => client.status.word === "error");
+    const { code } = await online;
+    await until("it is served again", () => client.status.word === "offline");
+    return { code, rows: await client.query("SELECT * FROM app.typed"), pending: (await client.pending()).count };
+  });
+  assert.deepEqual(said, { code: "offline", rows: [], pending: 0 });
+});
+
+test("who signs out and comes back at once has a replica, and pages that were ended make none", TIMEOUT, async (t) => {
+  const { open } = await world(t, NOTES);
+  // One of another user leads, so that what is open of ann does not go with its page.
+  const leader = await open();
+  await leader.evaluate(() => openWith("bob", "app.notes"));
+  const [first, second] = [await open(), await open()];
+  for (const page of [first, second]) await page.evaluate(() => openWith("ann", "app.notes"));
+  const busy = second.evaluate(() => {
+    const end = performance.now() + 2_000;
+    while (performance.now() < end);
+  });
+  const rows = await first.evaluate(async () => {
+    await client.signOut("wipe");
+    await openWith("ann", "app.notes");
+    return await client.query("SELECT 1 AS one");
+  });
+  assert.deepEqual(rows, [{ one: 1 }]);
+  await busy;
+  await second.evaluate(() => until("it is closed", () => client.status.word === "closed"));
+  await first.evaluate(() => client.signOut("wipe"));
+  await leader.close();
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  // Nobody has opened anything again.
+  assert.deepEqual(await first.evaluate(async () => (await navigator.locks.query()).held), []);
+});
+
+test("a page of a newer release of the application is known to the server as that, and the others go on", TIMEOUT, async (t) => {
+  const { open } = await world(t, TYPED);
+  const older = await open();
+  await begin(older);
+  await type(older, 1);
+  await until("it has begun", () => older.evaluate(() => acknowledged.length > 5));
+  const newer = await open();
+  await newer.evaluate(async () => {
+    globalThis.client = open("ann", { appVersion: 7 });
+    await client.subscribe("SELECT * FROM app.typed").ready();
+  });
+  assert.equal(await older.evaluate(async () => JSON.stringify(await client.diagnose()).includes('"app_version":7')), true);
+  const before = await older.evaluate(() => acknowledged.length);
+  await until("it goes on", () => older.evaluate((before) => acknowledged.length > before + 5, before));
+  assert.deepEqual((await typed(older)).failures, []);
+});
+
+test("where there are no locks a page is alone, and says so when another one has taken what it had", TIMEOUT, async (t) => {
+  const { site, browser } = await world(t, NOTES);
+  const page = await browser.open(site.at("without-locks"));
+  assert.deepEqual(await page.evaluate(async () => {
+    await openWith("ann", "app.notes");
+    return await client.query("SELECT 1 AS one");
+  }), [{ one: 1 }]);
+});
+
+test("what the browser has removed is loaded again, and what waited is said to be gone", TIMEOUT, async (t) => {
+  const { server, proxy, site, open } = await world(t, NOTES);
+  await server.sql("INSERT INTO app.notes (id, room) VALUES (1, 7)");
+  const page = await open();
+  await page.evaluate(() => openWith("ann", "app.notes"));
+  proxy.cut();
+  await page.evaluate(async () => {
+    globalThis.written = await client.insert("app.notes", { id: 2, room: 7 });
+    globalThis.fate = failure(() => written.decided());
+  });
+  const cdp = await page.context().newCDPSession(page);
+  await cdp.send("Storage.clearDataForOrigin", { origin: new URL(site.url).origin, storageTypes: "all" });
+  const { code, message } = await page.evaluate(() => fate);
+  assert.equal(code, "internal");
+  assert.match(message, /not known any more/);
+  proxy.open();
+  const rows = await page.evaluate(async () => {
+    await until("it is there again", () => client.status.word === "connected");
+    return await client.query("SELECT id FROM app.notes");
+  });
+  assert.deepEqual(rows, [{ id: 1 }]);
+});
+
 test("a transaction goes with the page that had the replica, and can be begun again", TIMEOUT, async (t) => {
   const { open } = await world(t, TYPED);
   const leader = await open();

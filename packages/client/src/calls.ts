@@ -15,8 +15,9 @@ export interface Call {
   reject(error: TidewireError): void;
   /** Under which a server knows it, so that it does it once. */
   readonly requestId: Uint8Array | undefined;
-  /** Whether a worker has it now. */
+  /** Whether a worker has it now, and whether one ever had. */
   isPosted: boolean;
+  wasPosted: boolean;
   /** Whether a worker has stopped in the middle of it. */
   hasStopped: boolean;
 }
@@ -49,7 +50,7 @@ export class OpenCalls {
   add(call: Pick<Call, "op" | "args" | "onPosted" | "resolve" | "reject">): Call {
     this.#last += 1;
     const requestId = call.op === "remote" ? randomBytes() : undefined;
-    const made = { ...call, id: this.#last, requestId, isPosted: false, hasStopped: false };
+    const made = { ...call, id: this.#last, requestId, isPosted: false, wasPosted: false, hasStopped: false };
     this.#open.set(made.id, made);
     if (REQUESTS[call.op] !== undefined) this.#requests.add(made.id);
     if (call.op === "begin") this.#begun.set(String(call.args[0]), made.id);
@@ -75,8 +76,19 @@ export class OpenCalls {
     return given;
   }
 
-  /** Whoever was to answer has gone. Gives what is to be called; the rest knows why it is not. */
-  lose(error: TidewireError, isTrap: boolean): Call[] {
+  /** What nobody has, in its order. */
+  get waiting(): Call[] {
+    return [...this.#open.values()].filter(({ isPosted }) => !isPosted);
+  }
+
+  /** It goes to a worker. */
+  post(call: Call): void {
+    call.isPosted = call.wasPosted = true;
+    call.onPosted?.();
+  }
+
+  /** Whoever was to answer has gone. What is not to be called again knows why. */
+  lose(error: TidewireError, isTrap: boolean): void {
     for (const call of [...this.#open.values()].filter(({ isPosted }) => isPosted)) {
       if (NOT_AGAIN.has(call.op)) this.#drop(call, error);
       else if (STEPS.has(call.op)) this.#drop(call, undone(error));
@@ -89,7 +101,6 @@ export class OpenCalls {
       // Others that have begun are over.
       if (!this.#open.has(id)) this.#begun.delete(handle);
     }
-    return [...this.#open.values()];
   }
 
   /** Nobody will answer any more. */
@@ -98,7 +109,7 @@ export class OpenCalls {
     this.#open.clear();
     this.#requests.clear();
     this.#asked.clear();
-    for (const { op, reject } of all) reject(unknown(op, error));
+    for (const { op, wasPosted, reject } of all) reject(wasPosted ? unknown(op, error) : error);
   }
 
   /** All requests with smaller numbers are answered. */

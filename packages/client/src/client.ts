@@ -86,9 +86,7 @@ export class TidewireClient<T extends TablesOf<T> = AnyTables> {
     this.#fates = new Fates(this.#link, this.#again, () => this.#warn());
     this.#options = options;
     this.#surroundings = surroundings;
-    const wake = surroundings.onWake(() => {
-      if (this.#link.isOpen) this.#link.tell("nudge");
-    });
+    const wake = surroundings.onWake(() => this.#link.wake());
     this.#stops = [wake, surroundings.onPage((what) => this.#onPage(what))];
     this.#link.start();
   }
@@ -325,11 +323,10 @@ export class TidewireClient<T extends TablesOf<T> = AnyTables> {
     this.#link.rest = rest;
     const { isPersistent } = this.#status.storage;
     this.#show({ ...this.#status, storage: { kind, isPersistent } });
-    if (isAgain) {
-      this.#fates.askAgain();
-      this.#tellRejections();
-      return;
-    }
+    this.#fates.askAgain();
+    // What was asked of a worker before this one is not answered.
+    if (this.#link.generation > 0) this.#tellRejections();
+    if (isAgain) return;
     void this.#surroundings.persist(this.#options.persist ?? true).then((isPersistent) => {
       if (isPersistent !== null && !this.#link.ended) {
         this.#show({ ...this.#status, storage: { ...this.#status.storage, isPersistent } });
@@ -416,7 +413,7 @@ export class TidewireClient<T extends TablesOf<T> = AnyTables> {
     const notices: Notices = [];
     for (const subscription of this.#subscriptions.values()) subscription.down(notices);
     for (const watch of this.#watches.values()) watch.down(notices);
-    this.#status = { ...this.#status, word: "error", reason: { code, message } };
+    this.#status = { ...this.#status, word: code === "quota" ? "disk_full" : "error", reason: { code, message } };
     this.#statuses.notify(this.#status, notices);
     tell(notices);
   }

@@ -327,7 +327,9 @@ export class IndexedFiles implements CoreFiles {
     const database = await connect(this.#name);
     // Somebody wants to remove it, and would wait for this one.
     database.onversionchange = () => this.#finish(taken());
-    database.onclose = () => this.#disconnect();
+    database.onclose = () => {
+      if (this.#database === database) this.#disconnect();
+    };
     if (this.#end) {
       database.close();
       throw this.#end;

@@ -17,7 +17,7 @@
 
 import { type Call, OpenCalls } from "./calls.js";
 import type { CoreConfig, LogLevel } from "./core.js";
-import { TidewireError, invalid, messageOf } from "./errors.js";
+import { type ErrorCode, TidewireError, invalid, messageOf } from "./errors.js";
 import type { Calls, FromWorker, PageEvent, Rest, ToWorker } from "./messages.js";
 import type { Surroundings, WorkerPort } from "./surroundings.js";
 
@@ -26,6 +26,10 @@ const PAUSES_MS = [0, 250, 1_000, 4_000];
 
 /** A worker that has lived for so long was well: the next end is the first again. */
 const WELL_AFTER_MS = 60_000;
+
+/** What ends by itself: there is no room, or somebody else has the files; and how often it is tried then. */
+const FOR_NOW = new Set<ErrorCode>(["quota", "leader_changed"]);
+const PASSING_PAUSE_MS = 4_000;
 
 /** How long the core may take to close. Then the worker ends all the same. */
 const CLOSE_WITHIN_MS = 10_000;
@@ -65,8 +69,6 @@ export class Link {
   #openedAt = 0;
   #restart: ReturnType<typeof setTimeout> | undefined;
   readonly #calls = new OpenCalls();
-  /** Not posted yet, or to be posted again. */
-  #queue: Call[] = [];
   #generation = 0;
   /** Why the transactions of the generation before are undone. */
   #loss: TidewireError | undefined;
@@ -173,7 +175,6 @@ export class Link {
       }
       const call = this.#calls.add({ op, args, onPosted, resolve: resolve as (value: unknown) => void, reject });
       if (this.#isOpen) this.#send(call);
-      else this.#queue.push(call);
     });
   }
 
@@ -192,6 +193,8 @@ export class Link {
    * where it is, and with it everybody who waits for what it has.
    */
   leave(): void {
+    clearTimeout(this.#restart);
+    this.#restart = undefined;
     if (!this.#worker) return;
     this.#stop();
     this.#lose(gone(), false);
@@ -199,7 +202,13 @@ export class Link {
 
   /** The page is back. */
   comeBack(): void {
-    if (!this.#worker && !this.#ended && this.#restart === undefined) this.start();
+    if (!this.#worker && !this.#ended) this.#startNow();
+  }
+
+  /** There may be a network again: nobody waits out a pause. */
+  wake(): void {
+    if (this.#restart !== undefined) this.#startNow();
+    else if (this.#isOpen) this.tell("nudge");
   }
 
   /** Closes the core, and ends. Calls that wait fail. */
@@ -264,45 +273,47 @@ export class Link {
     this.#isOpen = true;
     this.#isFirst = false;
     this.#openedAt = Date.now();
-    const queue = this.#queue;
-    this.#queue = [];
+    const waiting = this.#calls.waiting;
     // What the page had goes first, so that calls find it.
     this.#user.onOpened(opened);
-    for (const call of queue) this.#send(call);
+    for (const call of waiting) this.#send(call);
     this.#user.onReady(opened, isAgain);
   }
 
-  /** The first time it is final. Later the storage may only be held by the worker that has ended. */
+  /** What ends by itself is waited for. Otherwise it is final the first time, and later tried again. */
   #refused(error: TidewireError): void {
-    if (this.#isFirst) this.#end(error);
+    if (FOR_NOW.has(error.code)) this.#startAgain(error, PASSING_PAUSE_MS);
+    else if (this.#isFirst) this.#end(error);
     else this.#startAgain(error);
   }
 
   #fail(worker: WorkerPort, why: string): void {
     if (worker !== this.#worker) return;
     const error = new TidewireError("internal", `the worker has stopped: ${why}`);
-    if (this.#isFirst) {
-      this.#end(error);
-      return;
-    }
-    if (this.#isOpen && Date.now() - this.#openedAt > WELL_AFTER_MS) this.#failures = 0;
-    this.#startAgain(error);
+    if (this.#isFirst) this.#end(error);
+    // It was there before, so there may only be no network.
+    else if (why === NO_SCRIPT) this.#startAgain(error, PASSING_PAUSE_MS);
+    else this.#startAgain(error);
   }
 
-  #startAgain(error: TidewireError): void {
+  /** Without a pause it is one of those that are counted. */
+  #startAgain(error: TidewireError, passing?: number): void {
     this.#stop();
     this.#lose(error, true);
-    const pause = PAUSES_MS[this.#failures];
+    const pause = passing ?? PAUSES_MS[this.#failures];
     if (pause === undefined) {
       this.#end(error);
       return;
     }
-    this.#failures += 1;
+    if (passing === undefined) this.#failures += 1;
     this.#user.onDown(error);
-    this.#restart = setTimeout(() => {
-      this.#restart = undefined;
-      this.start();
-    }, pause);
+    this.#restart = setTimeout(() => this.#startNow(), pause);
+  }
+
+  #startNow(): void {
+    clearTimeout(this.#restart);
+    this.#restart = undefined;
+    this.start();
   }
 
   #stop(): void {
@@ -312,10 +323,11 @@ export class Link {
 
   /** What was called is called again, when somebody serves the page again. */
   #lose(error: TidewireError, isTrap: boolean): void {
+    if (this.#isOpen && Date.now() - this.#openedAt > WELL_AFTER_MS) this.#failures = 0;
     this.#isOpen = false;
     this.#generation += 1;
     this.#loss = error;
-    this.#queue = this.#calls.lose(error, isTrap);
+    this.#calls.lose(error, isTrap);
   }
 
   #end(error: TidewireError, isClosed = false): void {
@@ -326,14 +338,12 @@ export class Link {
     this.#stop();
     this.#isOpen = false;
     this.#generation += 1;
-    this.#queue = [];
     this.#calls.end(error);
     this.#user.onEnded(error, isClosed);
   }
 
   #send(call: Call): void {
-    call.onPosted?.();
-    call.isPosted = true;
+    this.#calls.post(call);
     try {
       const { id, op } = call;
       this.#post(this.#worker, { type: "call", id, op, args: this.#calls.argsOf(call), losses: this.#losses });

@@ -10,19 +10,16 @@ export const PROTOCOL = 1;
 export interface Hello {
   readonly protocol: number;
   readonly version: string;
-  /** That of the application. */
-  readonly appVersion: number;
 }
+
+/** What this one says. */
+export const HELLO: Hello = { protocol: PROTOCOL, version: VERSION };
 
 /** More than 0 where `a` is newer. */
 export function compare(a: Hello, b: Hello): number {
   const numbers = ({ version }: Hello): number[] => version.split(/[.+-]/).map((part) => Number.parseInt(part, 10) || 0);
   const [left, right] = [numbers(a), numbers(b)];
-  const pairs = [
-    [a.protocol, b.protocol],
-    ...[0, 1, 2].map((at) => [left[at], right[at]]),
-    [a.appVersion, b.appVersion],
-  ];
+  const pairs = [[a.protocol, b.protocol], ...[0, 1, 2].map((at) => [left[at], right[at]])];
   for (const [one, other] of pairs) {
     const order = (one ?? 0) - (other ?? 0);
     if (order !== 0) return order;

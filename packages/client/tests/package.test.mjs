@@ -9,6 +9,16 @@ import { compile } from "./compile.mjs";
 
 const PACKAGE = fileURLToPath(new URL("..", import.meta.url));
 
+test("what pages of several versions tell each other is the version of the package", async () => {
+  const { version } = JSON.parse(readFileSync(join(PACKAGE, "package.json"), "utf8"));
+  const { VERSION, compare } = await import("../dist/version.js");
+  assert.equal(VERSION, version);
+  const hello = (version, protocol = 1) => ({ protocol, version });
+  assert.ok(compare(hello("0.10.0"), hello("0.9.9")) > 0);
+  assert.ok(compare(hello("1.0.0"), hello("0.9.9", 2)) < 0);
+  assert.equal(compare(hello("0.1.0"), hello("0.1.0")), 0);
+});
+
 test("applications can be compiled without the DOM, and may give undefined for what they do not say", () => {
   const source = `
     import { type ClientOptions, createClient, type Row, type WatchResult } from "@tidewire/client";

@@ -8,6 +8,21 @@ import { fileURLToPath } from "node:url";
 const BASE = "/some/base/path/";
 const HERE = fileURLToPath(new URL("../..", import.meta.url));
 const FOLDERS = { client: join(HERE, "../../packages/client"), pages: join(HERE, "pages") };
+/** It runs in a worker. */
+function obey() {
+  // A function that is `unreachable`.
+  const bytes = [0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0, 7, 5, 1, 1, 102, 0, 0, 10, 5, 1, 3, 0, 0, 11];
+  globalThis.addEventListener("message", ({ data }) => {
+    if (data.type === "busy") {
+      const end = performance.now() + data.ms;
+      while (performance.now() < end);
+    } else if (data.type === "trap") {
+      const { exports } = new WebAssembly.Instance(new WebAssembly.Module(new Uint8Array(bytes)));
+      queueMicrotask(() => exports.f());
+    }
+  });
+}
+
 /** The client as it would be in another release, or in another browser: a file of it, and how that is changed. */
 const VARIANTS = {
   newer: ["version.js", (script) => script.replace(/VERSION = "[^"]+"/, 'VERSION = "99.0.0"')],
@@ -20,6 +35,14 @@ const VARIANTS = {
     "worker/host.js",
     (script) => script.replace("if (!this.#isOver)", 'if (!this.#isOver && (guest.id === "" || !["write", "commit"].includes(op)))'),
   ],
+  // One that refuses locks, as where cookies are blocked; here it has files all the same.
+  "without-locks": [
+    "worker.js",
+    (script) =>
+      `${script}\nLockManager.prototype.request = () => Promise.reject(new DOMException("no", "SecurityError"));\n`,
+  ],
+  // One whose worker is busy for a while, or whose WebAssembly traps in a task that nobody waits for, when it is told to.
+  obedient: ["worker.js", (script) => `${script}\n(${obey})();\n`],
   "broken-opfs": [
     "worker.js",
     (script) =>

@@ -1,6 +1,7 @@
 /** Whom a worker serves, and what with. */
 
 import type { Core, CoreError, CoreFiles } from "../core.js";
+import type { Unsubscribe } from "../listeners.js";
 import type { FromWorker } from "../messages.js";
 import type { StorageStatus } from "../status.js";
 
@@ -21,12 +22,12 @@ export interface Storage {
   files(directory: string | null): Promise<CoreFiles | undefined>;
   /** Has nothing open any more, so that another worker can. What is opened later is opened again. */
   letGo?(): Promise<void>;
-  /** Notes that something is here, for {@link Storage.wasUsed}. */
-  use?(): void;
+  /** Something is here from now on, for {@link Storage.wasUsed}. Says when it has gone, or somebody else has it. */
+  use?(onGone: (why: Error) => void): void;
   /** Whether something was here before: then it is not supported for now, and not for ever. */
   wasUsed?(): Promise<boolean>;
   /** Tells why nothing can be stored for now, and `null` when it can again. */
-  onTrouble?(callback: (why: CoreError | null) => void): void;
+  onTrouble?(callback: (why: CoreError | null) => void): Unsubscribe;
   /** Something may have been written. */
   touched?(): void;
   /** Is fulfilled when all that was written before is durable, where that takes a while. */

@@ -27,79 +27,78 @@ export function prepare(module: Program): Promise<unknown> {
 
 export class Host {
   readonly #storages: readonly Storage[];
+  readonly #onTrap: () => void;
   readonly #shared = new Map<string, Shared>();
-  readonly #guests = new Map<Guest, Shared>();
+  readonly #guests = new Map<Guest, { shared: Shared; opening: Opening }>();
   /** Replicas that are being closed: until then nobody opens them again. */
   readonly #closing = new Map<string, Promise<void>>();
   #isOver = false;
 
-  /** Of several storages the first is used that is supported here. */
-  constructor(storages: readonly Storage[]) {
+  /** Of several storages the first is used that is supported here. After `onTrap` nothing is answered any more. */
+  constructor(storages: readonly Storage[], onTrap: () => void = () => undefined) {
     this.#storages = storages;
+    this.#onTrap = onTrap;
   }
 
   /** Opens a replica for a page, or lets it have the one that is open. */
   async open(guest: Guest, opening: Opening, module: Program): Promise<void> {
     const { config } = opening;
     const key = JSON.stringify([config.name ?? config.servers[0], config.user, config.directory]);
-    let shared = this.#shared.get(key);
+    const there = this.#shared.get(key);
+    if (there && !there.isOver && (config.appVersion ?? 0) > there.appVersion) this.#renew(key, there, opening, module);
+    const shared = this.#open(key, opening, module);
     // It may have been here, and not have heard anything for a while.
-    if (shared && this.#guests.get(guest) === shared) shared.leave(guest);
+    if (this.#guests.get(guest)?.shared === shared) shared.leave(guest);
     else void this.leave(guest);
-    if (!shared) {
-      shared = new Shared((host) => this.#start(key, config, host, module), opening);
-      this.#shared.set(key, shared);
-    }
-    this.#guests.set(guest, shared);
-    shared.join(guest, opening.isLogged);
+    this.#guests.set(guest, { shared, opening });
+    const seat = shared.join(guest, opening.isLogged);
+    const isHere = (): boolean => !this.#isOver && shared.isAt(guest, seat);
     try {
       const { storage } = await shared.opened;
-      if (this.#guests.get(guest) !== shared) return;
+      if (!isHere()) return;
       guest.post({ type: "opened", rest: shared.rest, storage: storage.kind });
       shared.welcome(guest);
     } catch (error) {
+      if (isTrap(error)) {
+        this.fail(error);
+        return;
+      }
       if (this.#shared.get(key) === shared) this.#shared.delete(key);
-      if (this.#guests.get(guest) !== shared) return;
+      if (!isHere()) return;
       this.#guests.delete(guest);
-      if (isTrap(error)) this.fail(error);
-      else guest.post({ type: "refused", error: plain(error) });
+      guest.post({ type: "refused", error: plain(error) });
     }
   }
 
   /** Does what a page asks for. */
   async receive(guest: Guest, message: ToHost): Promise<void> {
-    const shared = this.#guests.get(guest);
+    const shared = this.#guests.get(guest)?.shared;
     if (message.type !== "call") {
       shared?.answerToken(guest, message);
       return;
     }
     const { id, op, args } = message;
+    // Otherwise it was told that it is lost, and calls again.
+    const isHere = (): boolean => !this.#isOver && (op === "close" || this.#guests.get(guest)?.shared === shared);
     try {
       if (!shared) throw failure("leader_changed", "the page has no replica open here: it is opened again");
       const value = op === "close" ? await this.leave(guest) : await shared.call(guest, op, args);
-      if (!this.#isOver) guest.post({ type: "done", id, value });
+      if (isHere()) guest.post({ type: "done", id, value });
     } catch (error) {
-      if (this.#isOver) return;
       if (isTrap(error)) this.fail(error);
-      else guest.post({ type: "failed", id, error: plain(error) });
+      else if (isHere()) guest.post({ type: "failed", id, error: plain(error) });
     }
   }
 
   /** A page has gone. What nobody has open any more is closed; done when it is. */
   async leave(guest: Guest): Promise<void> {
-    const shared = this.#guests.get(guest);
+    const shared = this.#guests.get(guest)?.shared;
     if (!shared) return;
     this.#guests.delete(guest);
     shared.leave(guest);
-    if (!shared.isEmpty) return;
     const [key] = [...this.#shared].find(([, other]) => other === shared) ?? [];
-    if (key === undefined) return;
-    this.#shared.delete(key);
-    const closed = shared.close().finally(() => {
-      if (this.#closing.get(key) === closed) this.#closing.delete(key);
-    });
-    this.#closing.set(key, closed);
-    await closed;
+    // Otherwise somebody has it still, or another one has its place.
+    if (shared.isEmpty && key !== undefined) await this.#close(key, shared);
   }
 
   /** Closes all of them, and answers nobody any more. */
@@ -116,11 +115,42 @@ export class Host {
     await Promise.allSettled([...this.#shared.values()].map((shared) => shared.keepRequests(clients)));
   }
 
-  /** The WebAssembly has trapped. It is not safe to use it again. */
+  /** The WebAssembly has trapped, or what is stored has gone. It is not safe to use it again. */
   fail({ message }: Error): void {
+    if (this.#isOver) return;
     this.#isOver = true;
     for (const guest of this.#guests.keys()) guest.post({ type: "fatal", message });
     this.#guests.clear();
+    this.#onTrap();
+  }
+
+  #open(key: string, opening: Opening, module: Program): Shared {
+    const there = this.#shared.get(key);
+    if (there && !there.isOver) return there;
+    const made = new Shared((host) => this.#start(key, opening.config, host, module), opening);
+    this.#shared.set(key, made);
+    return made;
+  }
+
+  /** The same for a newer version of the application, which the server is to know of. */
+  #renew(key: string, shared: Shared, { config }: Opening, module: Program): void {
+    const before = [...this.#guests].filter(([, at]) => at.shared === shared);
+    const { rest } = shared;
+    void this.#close(key, shared);
+    for (const [guest, { opening }] of before) {
+      this.#guests.delete(guest);
+      guest.post({ type: "lost", isTrap: false, why: null });
+      void this.open(guest, { ...opening, config, rest }, module);
+    }
+  }
+
+  #close(key: string, shared: Shared): Promise<void> {
+    this.#shared.delete(key);
+    const closed = shared.close().finally(() => {
+      if (this.#closing.get(key) === closed) this.#closing.delete(key);
+    });
+    this.#closing.set(key, closed);
+    return closed;
   }
 
   async #start(key: string, config: CoreConfig, host: CoreHost, module: Program): Promise<Replica> {
@@ -130,7 +160,7 @@ export class Host {
       try {
         const files = await storage.files(config.directory);
         const core = await openCore(config, host, files);
-        storage.use?.();
+        storage.use?.((why) => this.fail(why));
         return { core, storage };
       } catch (error) {
         if (isTrap(error) || plain(error).code !== "unsupported") throw error;

@@ -54,12 +54,18 @@ export class Leading {
   /** When each client was there for the last time. */
   readonly #clients = new Map<string, number>();
 
-  constructor(id: string, module: Program, storages: readonly Storage[], locks: LockManager | undefined) {
+  constructor(
+    id: string,
+    module: Program,
+    storages: readonly Storage[],
+    locks: LockManager | undefined,
+    onTrap: () => void,
+  ) {
     this.#id = id;
     this.#module = module;
     this.#storages = storages;
     this.#locks = locks;
-    this.#host = new Host(storages);
+    this.#host = new Host(storages, onTrap);
     const clock = setInterval(() => this.#forgetRequests().catch(() => undefined), LOOK_EVERY_MS);
     this.#over.signal.addEventListener("abort", () => clearInterval(clock));
   }

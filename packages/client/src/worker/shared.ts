@@ -1,6 +1,7 @@
 /** A replica that is open, and the pages that have it: what each of them has asked for, and what each is told. */
 
 import type { Core, CoreError, CoreEvent, CoreHost } from "../core.js";
+import type { Unsubscribe } from "../listeners.js";
 import type { Opening, PageEvent, Rest, ToHost } from "../messages.js";
 import { failure, isTrap, plain } from "./failures.js";
 import type { Guest, Replica } from "./guest.js";
@@ -43,8 +44,9 @@ interface Seat {
 
 /** A token that is wanted. */
 interface Wanted {
-  /** Those who were asked and have not answered. */
+  /** Those who were asked and have not answered, and those who take long. */
   readonly asked: Set<Guest>;
+  readonly late: Set<Guest>;
   readonly refused: Set<Guest>;
   resolve(token: string): void;
   reject(error: Error): void;
@@ -58,6 +60,11 @@ export class Shared {
   readonly opened: Promise<Replica>;
   /** What the pages want: all of them are one client, so it is what was said last. */
   rest: Rest;
+  /** It was closed by a page: whoever comes later has another one. */
+  isOver = false;
+  /** Of the application, as the server knows it. */
+  readonly appVersion: number;
+  #stopTrouble: Unsubscribe | undefined;
   #replica: Replica | undefined;
   /** As the core has told it last. */
   #status: (CoreEvent & { type: "status" }) | undefined;
@@ -68,10 +75,15 @@ export class Shared {
   #lastToken = 0;
   readonly #tokens = new Map<number, Wanted>();
 
-  constructor(open: Open, { rest, isLogged }: Opening) {
+  constructor(open: Open, { rest, config }: Opening) {
     this.rest = rest;
-    const host: CoreHost = { token: () => this.#token(), emit: (events) => this.#emit(events) };
-    if (isLogged) host.log = (level, line) => this.#log(level, line);
+    this.appVersion = config.appVersion ?? 0;
+    const host: CoreHost = {
+      token: () => this.#token(),
+      emit: (events) => this.#emit(events),
+      // Somebody who wants it may come later.
+      log: (level, line) => this.#log(level, line),
+    };
     this.opened = open(host).then((replica) => this.#begin(replica));
     // Each page that waits for it is told.
     this.opened.catch(() => undefined);
@@ -81,11 +93,17 @@ export class Shared {
     return this.#seats.size === 0;
   }
 
-  /** A page wants to have it. */
-  join(guest: Guest, isLogged: boolean): void {
+  /** A page wants to have it. Gives the name of its seat. */
+  join(guest: Guest, isLogged: boolean): string {
     this.#lastSeat += 1;
-    this.#seats.set(guest, { name: `${this.#lastSeat}.`, isLogged, open: new Map(), isTold: false });
+    const name = `${this.#lastSeat}.`;
+    this.#seats.set(guest, { name, isLogged, open: new Map(), isTold: false });
     for (const wanted of this.#tokens.values()) if (wanted.asked.size === 0) this.#askNext(wanted);
+    return name;
+  }
+
+  isAt(guest: Guest, seat: string): boolean {
+    return this.#seats.get(guest)?.name === seat;
   }
 
   /** It is open for a page, which is told how it is. */
@@ -101,7 +119,10 @@ export class Shared {
     const seat = this.#seats.get(guest);
     if (!seat) return;
     this.#seats.delete(guest);
-    for (const wanted of this.#tokens.values()) if (wanted.asked.delete(guest)) this.#askNext(wanted);
+    for (const wanted of this.#tokens.values()) {
+      wanted.late.delete(guest);
+      if (wanted.asked.delete(guest)) this.#askNext(wanted);
+    }
     const core = this.#replica?.core;
     for (const [handle, kind] of seat.open) {
       if (kind === "watch") core?.unwatch(handle);
@@ -119,8 +140,8 @@ export class Shared {
     this.#seats.clear();
     // What is still being opened is closed then.
     const replica = await this.opened.catch(() => undefined);
+    this.#stopTrouble?.();
     await replica?.core.close();
-    await replica?.storage.settled?.();
   }
 
   /** Does what a page asks for, and gives what comes of it when that is durable. */
@@ -136,7 +157,7 @@ export class Shared {
   /** A page has given a token, or none. */
   answerToken(guest: Guest, message: ToHost & { type: "token" | "no_token" }): void {
     const wanted = this.#tokens.get(message.id);
-    if (!wanted?.asked.delete(guest)) return;
+    if (!wanted || !(wanted.asked.delete(guest) || wanted.late.delete(guest))) return;
     if (message.type === "token") {
       this.#tokens.delete(message.id);
       clearTimeout(wanted.timer);
@@ -153,7 +174,7 @@ export class Shared {
 
   #begin(replica: Replica): Replica {
     this.#replica = replica;
-    replica.storage.onTrouble?.((why) => {
+    this.#stopTrouble = replica.storage.onTrouble?.((why) => {
       this.#trouble = why;
       if (this.#status) this.#emit([this.#status]);
     });
@@ -209,6 +230,7 @@ export class Shared {
   }
 
   #endOthers(guest: Guest): void {
+    this.isOver = true;
     const why = "the client is closed, because the user has signed out on another page of this site: create another one";
     for (const other of this.#seats.keys()) {
       if (other !== guest) other.post({ type: "ended", error: failure("invalid_request", why) });
@@ -257,7 +279,7 @@ export class Shared {
   #token(): Promise<string> {
     return new Promise((resolve, reject) => {
       this.#lastToken += 1;
-      const wanted: Wanted = { asked: new Set(), refused: new Set(), resolve, reject, timer: undefined };
+      const wanted = { asked: new Set<Guest>(), late: new Set<Guest>(), refused: new Set<Guest>(), resolve, reject, timer: undefined };
       this.#tokens.set(this.#lastToken, wanted);
       this.#askNext(wanted);
     });
@@ -267,12 +289,17 @@ export class Shared {
   #askNext(wanted: Wanted): boolean {
     clearTimeout(wanted.timer);
     const [id] = [...this.#tokens].find(([, other]) => other === wanted) ?? [];
-    const next = [...this.#seats.keys()].find((guest) => !wanted.asked.has(guest) && !wanted.refused.has(guest));
+    const { asked, late, refused } = wanted;
+    const next = [...this.#seats.keys()].find((guest) => ![asked, late, refused].some((those) => those.has(guest)));
     if (id === undefined || !next) return false;
     wanted.asked.add(next);
     next.post({ type: "token", id });
     // A page that is frozen does not answer.
-    wanted.timer = setTimeout(() => this.#askNext(wanted), TOKEN_WITHIN_MS);
+    wanted.timer = setTimeout(() => {
+      asked.delete(next);
+      late.add(next);
+      this.#askNext(wanted);
+    }, TOKEN_WITHIN_MS);
     return true;
   }
 }

@@ -17,7 +17,7 @@
 import { messageOf } from "../errors.js";
 import type { FromWorker, Opening, Program, Rest, ToHost, ToWorker } from "../messages.js";
 import { randomId } from "../random.js";
-import { type Hello, PROTOCOL, VERSION, compare } from "../version.js";
+import { HELLO, type Hello, PROTOCOL, compare } from "../version.js";
 import { type Answer, type Asked, LEADERSHIP, type Said, openChannel, openInbox, presence } from "./channel.js";
 import { failure } from "./failures.js";
 import type { Guest, Storage } from "./guest.js";
@@ -48,7 +48,8 @@ const OUTDATED = "another page of this site has a newer version of it: load this
 export class Tab {
   readonly #toPage: (message: FromWorker) => void;
   readonly #storages: readonly Storage[];
-  readonly #locks: LockManager | undefined;
+  #locks: LockManager | undefined;
+  readonly #end: () => void;
   #given: { module: Program; opening: Opening } | undefined;
   /** By which the others know it, until it goes. */
   #id: string | undefined;
@@ -71,8 +72,14 @@ export class Tab {
   #losses = 0;
   #isOutdated = false;
 
-  /** Where the browser has no locks, it does without the others. */
-  constructor(toPage: (message: FromWorker) => void, storages: readonly Storage[], locks: LockManager | undefined) {
+  /** Where the browser has no locks, it does without the others. `end` ends the worker. */
+  constructor(
+    toPage: (message: FromWorker) => void,
+    storages: readonly Storage[],
+    locks: LockManager | undefined,
+    end: () => void,
+  ) {
+    this.#end = end;
     this.#toPage = toPage;
     this.#storages = storages;
     this.#locks = typeof BroadcastChannel === "undefined" ? undefined : locks;
@@ -104,12 +111,11 @@ export class Tab {
     this.#leading?.host.fail(error);
   }
 
-  get #hello(): Hello {
-    return { protocol: PROTOCOL, version: VERSION, appVersion: this.#given?.opening.config.appVersion ?? 0 };
-  }
-
   /** The page of this worker. */
-  readonly #me: Guest = { id: "", post: (message) => this.#tell(message) };
+  readonly #me: Guest = {
+    id: "",
+    post: (message) => (message.type === "lost" ? this.#lose(null) : this.#tell(message)),
+  };
 
   async #enter(): Promise<void> {
     if (this.#id !== undefined || !this.#given) return;
@@ -117,7 +123,7 @@ export class Tab {
     this.#id = id;
     this.#lookedAt = this.#heardAt = Date.now();
     if (!this.#locks) {
-      this.#lead();
+      this.#beAlone();
       return;
     }
     this.#clock = setInterval(() => this.#look(), LOOK_EVERY_MS);
@@ -164,16 +170,29 @@ export class Tab {
     const options: LockOptions = isTaking ? { steal: true } : { signal: wanting.signal };
     try {
       await this.#locks?.request(LEADERSHIP, options, () => (wanting.signal.aborted ? undefined : this.#lead()));
-    } catch {
-      // Another one has taken it, or it is not wanted any more.
+    } catch (error) {
+      // Another one has taken it, or it is not wanted any more. Otherwise nobody may have locks here.
+      if ((error as DOMException).name !== "AbortError") {
+        this.#beAlone();
+        return;
+      }
     }
     if (wanting.signal.aborted || wanting !== this.#wanting) return;
     // It was taken without having been let go.
     if (this.#leading) {
       this.#lose(null);
       await this.#letGo();
+      this.#heardAt = Date.now();
     }
     if (this.#id !== undefined && wanting === this.#wanting) void this.#want(false);
+  }
+
+  #beAlone(): void {
+    this.#locks = undefined;
+    clearInterval(this.#clock);
+    for (const channel of [this.#channel, this.#inbox]) channel?.close();
+    this.#channel = this.#inbox = undefined;
+    void this.#lead();
   }
 
   /** Done when it does not lead any more. */
@@ -184,10 +203,10 @@ export class Tab {
     this.#lose(null);
     this.#leader = undefined;
     this.#isSilent = false;
-    const leading = new Leading(id, given.module, this.#storages, this.#locks);
+    const leading = new Leading(id, given.module, this.#storages, this.#locks, this.#end);
     this.#leading = leading;
     void leading.host.open(this.#me, given.opening, given.module);
-    this.#say({ type: "leader", leader: id, hello: this.#hello });
+    this.#say({ type: "leader", leader: id, hello: HELLO });
     return over;
   }
 
@@ -201,6 +220,7 @@ export class Tab {
     } catch (error) {
       // With the end of the worker everything is free.
       this.#toPage({ type: "fatal", message: `the replicas cannot be closed: ${messageOf(error)}` });
+      this.#end();
     }
   }
 
@@ -210,6 +230,7 @@ export class Tab {
     if (!this.#leading || id === undefined) return;
     this.#lose(null);
     await this.#letGo();
+    this.#heardAt = Date.now();
     this.#say({ type: "take", leader: id, to });
     // It may have gone meanwhile.
     setTimeout(() => release?.(), TAKE_WITHIN_MS);
@@ -219,14 +240,14 @@ export class Tab {
     switch (said.type) {
       case "who":
         if (!this.#leading || this.#id === undefined) break;
-        if (compare(said.hello, this.#hello) > 0) void this.#handOver(said.from);
-        else this.#say({ type: "leader", leader: this.#id, hello: this.#hello });
+        if (compare(said.hello, HELLO) > 0) void this.#handOver(said.from);
+        else this.#say({ type: "leader", leader: this.#id, hello: HELLO });
         break;
       case "leader":
         this.#follow(said.leader, said.hello);
         break;
       case "take":
-        if (said.to === this.#id) void this.#want(true);
+        if (said.to === this.#id && !this.#leading) void this.#want(true);
         break;
       case "ask":
         if (said.leader === this.#id) this.#leading?.receive(said);
@@ -237,10 +258,10 @@ export class Tab {
   #follow(leader: string, hello: Hello): void {
     if (this.#leading || (leader === this.#leader && !this.#isSilent)) return;
     if (hello.protocol > PROTOCOL) {
-      this.#toPage({ type: "ended", error: failure("update_required", OUTDATED) });
+      this.#tell({ type: "ended", error: failure("update_required", OUTDATED) });
       return;
     }
-    const age = compare(hello, this.#hello);
+    const age = compare(hello, HELLO);
     if (age < 0) {
       // It lets go as soon as it hears of this one.
       this.#sayWho();
@@ -258,7 +279,7 @@ export class Tab {
     this.#leader = leader;
     this.#heardAt = Date.now();
     this.#isSilent = false;
-    if (this.#given) this.#ask({ type: "open", opening: this.#given.opening, hello: this.#hello });
+    if (this.#given) this.#ask({ type: "open", opening: this.#given.opening, hello: HELLO });
   }
 
   #hearAnswer({ leader, told }: Answer): void {
@@ -268,6 +289,8 @@ export class Tab {
       // Its page has another worker soon.
       this.#lose(null, true);
       this.#leader = undefined;
+    } else if (told.type === "lost") {
+      this.#lose(null);
     } else if (told.type !== "pong") {
       this.#tell(told);
     }
@@ -277,6 +300,8 @@ export class Tab {
   /** Tells the page what a leader says. */
   #tell(message: FromWorker): void {
     this.#toPage(message);
+    // Whoever has ended must not open it again, when the others have gone.
+    if (message.type === "ended") void this.#leave();
     if (message.type !== "opened") return;
     this.#isServed = true;
     // So that it can lead at once; and not before its page has begun.
@@ -318,12 +343,12 @@ export class Tab {
     this.#lookedAt = now;
     if (hasSlept) this.#heardAt = now;
     if (this.#leading) {
-      const seen = this.#hiddenAt > 0 && now - this.#hiddenAt >= HIDDEN_FOR_MS && this.#leading.seen(this.#hello);
+      const seen = this.#hiddenAt > 0 && now - this.#hiddenAt >= HIDDEN_FOR_MS && this.#leading.seen(HELLO);
       if (seen) void this.#handOver(seen);
       return;
     }
     if (this.#leader !== undefined) this.#ask({ type: "ping" });
-    else this.#sayWho();
+    if (this.#leader === undefined || this.#isSilent) this.#sayWho();
     if (this.#isSilent || now - this.#heardAt < SILENT_AFTER_MS) return;
     this.#isSilent = true;
     this.#lose(SILENT);
@@ -344,7 +369,7 @@ export class Tab {
   }
 
   #sayWho(): void {
-    if (this.#id !== undefined) this.#say({ type: "who", from: this.#id, hello: this.#hello });
+    if (this.#id !== undefined) this.#say({ type: "who", from: this.#id, hello: HELLO });
   }
 
   #say(said: Said): void {
