@@ -75,6 +75,10 @@ test("a query that subscribes asks for its rows before it reads, and is not live
   assert.equal(page.container.textContent, "live 1");
   await emit(worker, view(worker, { ...LIVE, state: "behind" }));
   assert.equal(page.container.textContent, "behind 1");
+  // It may stand on more than its subscription.
+  await emit(worker, rows(handle, [1], "cached"));
+  assert.equal(page.container.textContent, "cached 1");
+  await emit(worker, rows(handle, [1]));
   await emit(worker, view(worker, LIVE));
   const { shown } = log.at(-1);
   await page.render(h(StrictMode, null, within(client, h(Show, { params: [7], options: { subscribe: true }, log }))));
