@@ -10,7 +10,6 @@
  * | how it is with the connection | `status.ts` |
  * | why components that show the same share it | `shared.ts`, `key.ts` |
  * | what server components are given of it | `boundary.ts` |
- | what server components are given | `boundary.ts` |
  */
 
 export { TidewireProvider, type TidewireProviderProps, useTidewire } from "./context.js";
