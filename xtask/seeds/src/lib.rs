@@ -61,25 +61,48 @@ pub fn check<S>(
 /// When `test` does, after naming the seed.
 pub fn for_each(name: &str, seeds_in_test: u64, mut test: impl FnMut(u64)) {
     let plan = Plan::from_environment(name, seeds_in_test);
-    #[expect(clippy::disallowed_methods, reason = "a soak may be limited in time")]
-    let started = Instant::now();
-    let mut reported = started;
+    let mut clock = plan.is_soak.then(Clock::start);
     let mut seed = plan.from;
-    while seed - plan.from < plan.seeds && started.elapsed() < plan.time_max {
+    let is_time = |clock: &Option<Clock>| {
+        clock.as_ref().is_none_or(|clock| clock.started.elapsed() < plan.time_max)
+    };
+    while seed - plan.from < plan.seeds && is_time(&clock) {
         let named = NameOnPanic { name, seed };
         test(seed);
         drop(named);
         seed += 1;
-        if reported.elapsed() >= PROGRESS_INTERVAL {
+        if clock.as_mut().is_some_and(Clock::is_time_to_report) {
             plan.note(name, seed);
-            reported += reported.elapsed();
         }
     }
     plan.note(name, seed);
 }
 
+/// The time of a soak. A plain run looks at no clock: in a browser there is none.
+struct Clock {
+    started: Instant,
+    reported: Instant,
+}
+
+impl Clock {
+    #[expect(clippy::disallowed_methods, reason = "a soak may be limited in time")]
+    fn start() -> Self {
+        let started = Instant::now();
+        Self { started, reported: started }
+    }
+
+    fn is_time_to_report(&mut self) -> bool {
+        let since = self.reported.elapsed();
+        if since >= PROGRESS_INTERVAL {
+            self.reported += since;
+        }
+        since >= PROGRESS_INTERVAL
+    }
+}
+
 /// Which seeds to run, and where to note how far it came.
 struct Plan {
+    is_soak: bool,
     from: u64,
     seeds: u64,
     time_max: Duration,
@@ -95,9 +118,11 @@ impl Plan {
             Some(number)
         };
         if std::env::var(variable::NAME).ok().as_deref() != Some(name) {
-            return Self { from: 0, seeds: seeds_in_test, time_max: Duration::MAX, progress: None };
+            let (from, seeds, time_max) = (0, seeds_in_test, Duration::MAX);
+            return Self { is_soak: false, from, seeds, time_max, progress: None };
         }
         Self {
+            is_soak: true,
             from: number(variable::FROM).unwrap_or(0),
             seeds: number(variable::SEEDS).unwrap_or(u64::MAX),
             time_max: number(variable::MINUTES)
