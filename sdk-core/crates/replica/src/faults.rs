@@ -1,8 +1,8 @@
 //! What tests want of a disk.
 
 use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::mem::ManuallyDrop;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use crate::files::beside;
@@ -48,10 +48,15 @@ impl Replica {
             // To close it would take away all locks that this process has on it.
             File::open(beside(self.place.path(), "-shm")).ok().map(ManuallyDrop::new)
         });
-        let mut frames = [0; 4];
-        if index.as_ref().is_some_and(|it| it.read_exact_at(&mut frames, FRAMES).is_ok()) {
+        if let Some(frames) = index.as_deref().and_then(frames) {
             // It is a test that finds out.
-            let _ = std::fs::write(note, u32::from_ne_bytes(frames).to_string());
+            let _ = std::fs::write(note, frames.to_string());
         }
     }
+}
+
+fn frames(mut index: &File) -> Option<u32> {
+    let mut frames = [0; 4];
+    index.seek(SeekFrom::Start(FRAMES)).and_then(|_| index.read_exact(&mut frames)).ok()?;
+    Some(u32::from_ne_bytes(frames))
 }

@@ -144,6 +144,17 @@ impl<'c> View<'c> {
     }
 }
 
+/// Runs one query on the connection that writes, from its beginning to its end.
+#[cfg(feature = "testing")]
+pub(crate) fn look(
+    connection: &Connection,
+    guard: &Guard,
+    sql: &str,
+    params: &[Value],
+) -> Result<QueryResult, ReplicaError> {
+    query_without(&FUNCTIONS, connection, guard, (sql, params, Default::default()))
+}
+
 /// Runs one query of the application.
 pub(crate) fn query(
     connection: &Connection,

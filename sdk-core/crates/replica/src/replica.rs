@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use protocol::ids::{ClientId, TableId};
 use protocol::schema::TableSchema;
+#[cfg(feature = "testing")]
+use protocol::value::Value;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension};
 use sdk_machine::{Known, Stored, StoredSubscription, StoredWriter, SubscriptionId};
@@ -22,6 +24,8 @@ use crate::guard::{Guard, lock, strict_quotes};
 use crate::journal::Journal;
 use crate::outbox::{self, OutboxSize};
 use crate::place::Place;
+#[cfg(feature = "testing")]
+use crate::reader::{QueryResult, look};
 use crate::reader::{Reader, View};
 use crate::ready::ReadyStatements;
 use crate::sets::Sets;
@@ -288,6 +292,15 @@ impl Replica {
     /// Reads by the connection that writes, between writes.
     pub fn view(&mut self) -> View<'_> {
         View::new(&mut self.connection, &self.guard, Some(&self.journal))
+    }
+
+    /// Runs one query as [`Replica::view`] does, where a test has it for reading only.
+    ///
+    /// # Errors
+    /// [`ReplicaError`] says what is wrong with it.
+    #[cfg(feature = "testing")]
+    pub fn look(&self, sql: &str, params: &[Value]) -> Result<QueryResult, ReplicaError> {
+        look(&self.connection, &self.guard, sql, params)
     }
 
     /// Drops rows that have expired by now, a bounded number of them: when `now` is not before

@@ -16,8 +16,10 @@ use rusqlite::Connection;
 use sdk_machine::{Settled, SubscriptionId, Write};
 use sdk_replica::{Changed, MutationId, Replica};
 
-use crate::changes;
-use crate::world::{Place, all_columns, birth, message, messages, put, rows, seq, step, writer};
+use crate::rows_told;
+use crate::world::{
+    Place, all_columns, birth, message, messages, put, query, rows, seq, step, writer,
+};
 
 /// What the rows are known by.
 #[derive(Clone, Copy, Debug)]
@@ -161,8 +163,9 @@ struct Image {
 
 struct World {
     keys: Keys,
-    place: Place,
     replica: Replica,
+    /// Behind it: the files go when nobody has them open.
+    place: Place,
     images: BTreeMap<i64, Image>,
     pending: Vec<(MutationId, Mutation)>,
     births: u64,
@@ -175,7 +178,7 @@ impl World {
         let place = Place::new();
         let mut replica = place.open();
         replica.apply(&step(vec![put(1, all_columns(table(keys)))])).unwrap();
-        changes::tell_rows(&mut replica);
+        rows_told::tell_rows(&mut replica);
         let (images, changed) = (BTreeMap::new(), Changed::default());
         Self { keys, place, replica, images, pending: vec![], births: 0, changed }
     }
@@ -232,9 +235,8 @@ impl World {
              CREATE TABLE t (id {key} NOT NULL, room INTEGER, body TEXT, extra TEXT, PRIMARY KEY (id)) STRICT;"
         );
         plain.execute_batch(&made).unwrap();
-        let before = self.replica.reader().unwrap();
-        let before =
-            { before }.query("SELECT id, room, body, extra FROM chat.messages ORDER BY rowid", &[]);
+        let all = "SELECT id, room, body, extra FROM chat.messages ORDER BY rowid";
+        let before = query(&self.replica, all, &[]);
         for row in before.unwrap().rows {
             let text = |value: &Value| match value {
                 Value::Null => "NULL".to_owned(),
@@ -363,7 +365,7 @@ impl World {
     }
 
     fn make(&mut self, a_move: &Move) -> Result<(), TestCaseError> {
-        let before = changes::shown(&self.replica);
+        let before = rows_told::shown(&self.replica);
         self.changed = Changed::default();
         match a_move {
             Move::Write(choices) => self.write(choices)?,
@@ -394,7 +396,7 @@ impl World {
                 let idle = elsewhere.open();
                 drop(std::mem::replace(&mut self.replica, idle));
                 self.replica = self.place.open();
-                changes::tell_rows(&mut self.replica);
+                rows_told::tell_rows(&mut self.replica);
             }
         }
         // What only a write held goes with it.
@@ -405,7 +407,7 @@ impl World {
             }
         }
         prop_assert_eq!(self.shown(), self.folded(), "fold");
-        changes::check(&before, &changes::shown(&self.replica), &self.changed)
+        rows_told::check(&before, &rows_told::shown(&self.replica), &self.changed)
     }
 }
 

@@ -1,6 +1,5 @@
 //! What a failing disk, another program, and a second owner leave of it.
 
-use rusqlite::Connection;
 use sdk_replica::{Replica, ReplicaError};
 
 use crate::world::{CLIENT, Place, batch, known, message, messages, put, put_lane, rows, step};
@@ -40,7 +39,7 @@ fn a_full_disk_is_told_and_passes() {
 fn other_programs_read_and_do_not_write() {
     let place = Place::new();
     let replica = place.with_messages();
-    let other = Connection::open(place.path()).unwrap();
+    let other = place.connect();
     let count = |sql: &str| other.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
     assert_eq!(count("SELECT count(*) FROM chat__messages WHERE room = 7"), 1);
     for sql in [
@@ -60,7 +59,7 @@ fn other_programs_read_and_do_not_write() {
 fn one_process_writes() {
     let place = Place::new();
     let replica = place.open();
-    let second = Replica::open(&place.path(), CLIENT);
+    let second = Replica::open(&place, CLIENT);
     assert!(matches!(second, Err(ReplicaError::InUse)), "{second:?}");
     drop(replica);
     place.open();
@@ -71,10 +70,10 @@ fn one_process_writes() {
 fn a_file_of_a_later_version_is_left_alone() {
     let place = Place::new();
     drop(place.open());
-    let other = Connection::open(place.path()).unwrap();
+    let other = place.connect();
     other.execute_batch("PRAGMA user_version = 99").unwrap();
     drop(other);
-    let refused = Replica::open(&place.path(), CLIENT).unwrap_err();
+    let refused = Replica::open(&place, CLIENT).unwrap_err();
     assert!(matches!(refused, ReplicaError::TooNew { found: 99, .. }), "{refused}");
 }
 
@@ -82,15 +81,14 @@ fn a_file_of_a_later_version_is_left_alone() {
 #[test]
 fn a_file_of_an_earlier_version_is_brought_along() {
     let place = Place::new();
-    std::fs::create_dir_all(place.path().parent().unwrap()).unwrap();
-    let other = Connection::open(place.path()).unwrap();
+    let other = place.connect();
     other.execute_batch(include_str!("../../sql/001_init.sql")).unwrap();
     let sql = "INSERT INTO tw_replica (client, last_set) VALUES (?1, 0)";
     other.execute(sql, [CLIENT.as_bytes()]).unwrap();
     other.execute_batch("CREATE TABLE mine (a); PRAGMA user_version = 1").unwrap();
     drop(other);
     let fresh = protocol::ids::ClientId::from_bytes([8; 16]);
-    let mut replica = Replica::open(&place.path(), fresh).unwrap();
+    let mut replica = Replica::open(&place, fresh).unwrap();
     assert_eq!(replica.client(), CLIENT);
     assert_eq!(rows(&replica, "SELECT count(*) FROM mine"), ["0"]);
     assert_eq!(replica.synced_at().unwrap(), None);
@@ -106,7 +104,7 @@ fn who_it_is_stays_and_the_file_is_private() {
     let place = Place::new();
     drop(place.open());
     let other = protocol::ids::ClientId::from_bytes([8; 16]);
-    assert_eq!(Replica::open(&place.path(), other).unwrap().client(), CLIENT);
+    assert_eq!(Replica::open(&place, other).unwrap().client(), CLIENT);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -119,8 +117,8 @@ fn who_it_is_stays_and_the_file_is_private() {
 fn a_file_that_is_no_database_is_damaged() {
     let place = Place::new();
     drop(place.open());
-    std::fs::write(place.path(), vec![1; 8_192]).unwrap();
-    let refused = Replica::open(&place.path(), CLIENT).unwrap_err();
+    place.put("", &[1; 8_192]);
+    let refused = Replica::open(&place, CLIENT).unwrap_err();
     assert!(matches!(refused, ReplicaError::Damaged), "{refused}");
     let _ = put(1, known(messages(), &[1]));
 }

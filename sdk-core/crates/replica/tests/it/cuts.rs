@@ -80,24 +80,17 @@ fn what_a_power_cut_leaves_is_whole() {
         act(&mut replica, number);
         states.push(state(&replica));
     }
-    let beside = |path: &std::path::Path| {
-        let mut name = path.as_os_str().to_owned();
-        name.push("-wal");
-        std::path::PathBuf::from(name)
-    };
-    let file = std::fs::read(place.path()).unwrap();
-    let journal = std::fs::read(beside(&place.path())).unwrap();
+    let (file, journal) = (place.bytes(""), place.bytes("-wal"));
     let frame = FRAME_HEADER + 4_096;
     let frames = (journal.len() - JOURNAL_HEADER) / frame;
     assert!((50..900).contains(&frames), "all of it is in the journal: {frames} frames");
     let mut reached = 0;
     for cut in (0..=frames).flat_map(|whole| [whole * frame, whole * frame + frame / 3]) {
         let left = Place::new();
-        std::fs::create_dir_all(left.path().parent().unwrap()).unwrap();
-        std::fs::write(left.path(), &file).unwrap();
+        left.put("", &file);
         let end = journal.len().min(JOURNAL_HEADER + cut);
-        std::fs::write(beside(&left.path()), &journal[..end]).unwrap();
-        let mut replica = Replica::open(&left.path(), CLIENT).unwrap();
+        left.put("-wal", &journal[..end]);
+        let mut replica = Replica::open(&left, CLIENT).unwrap();
         let found = state(&replica);
         let place = states.iter().skip(reached).position(|state| *state == found);
         reached += place.unwrap_or_else(|| panic!("after {cut} bytes: {found:?}"));

@@ -136,7 +136,7 @@ fn a_row_of_which_something_is_expected_stays() {
         assert_eq!(all(&replica), before);
     }
     drop(replica);
-    let file = rusqlite::Connection::open(place.path()).unwrap();
+    let file = place.connect();
     let left = file.query_row("SELECT count(*) FROM tw_base_64", [], |row| row.get::<_, i64>(0));
     assert_eq!(left.unwrap(), 0);
 }

@@ -1,6 +1,5 @@
 //! S5: files as each released format has left them are opened, with all that is in them.
 
-use std::path::Path;
 use std::time::Duration;
 
 use protocol::frame::v1::AllowedTable;
@@ -13,14 +12,26 @@ use sdk_replica::{Idle, OnReject, Replica, ReplicaError, Request, WriteOptions};
 use crate::sending::{rejected, settle};
 use crate::world::{CLIENT, Place, execute, lane, posts, rows, step, with, write};
 
+/// The fixtures, from this format on.
+const FIRST: u32 = 2;
+const FIXTURES: [&[u8]; 8] = [
+    include_bytes!("../fixtures/format_2.sqlite"),
+    include_bytes!("../fixtures/format_3.sqlite"),
+    include_bytes!("../fixtures/format_4.sqlite"),
+    include_bytes!("../fixtures/format_5.sqlite"),
+    include_bytes!("../fixtures/format_6.sqlite"),
+    include_bytes!("../fixtures/format_7.sqlite"),
+    include_bytes!("../fixtures/format_8.sqlite"),
+    include_bytes!("../fixtures/format_9.sqlite"),
+];
+
 pub(crate) fn copy(place: &Place, format: u32) {
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    std::fs::create_dir_all(place.path().parent().unwrap()).unwrap();
-    std::fs::copy(fixture.join(format!("format_{format}.sqlite")), place.path()).unwrap();
+    let at = usize::try_from(format - FIRST).unwrap();
+    place.put("", FIXTURES[at]);
 }
 
 fn open(place: &Place) -> Replica {
-    Replica::open(&place.path(), protocol::ids::ClientId::from_bytes([8; 16])).unwrap()
+    Replica::open(place, protocol::ids::ClientId::from_bytes([8; 16])).unwrap()
 }
 
 /// A replica on a copy of the fixture.
@@ -30,7 +41,7 @@ fn opened(place: &Place, format: u32) -> Replica {
 }
 
 fn is_whole(place: &Place) {
-    let other = rusqlite::Connection::open(place.path()).unwrap();
+    let other = place.connect();
     let check: String = other.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
     assert_eq!(check, "ok");
     let write = other.execute("INSERT INTO chat__messages (id) VALUES (9)", []);
@@ -43,7 +54,7 @@ fn is_whole(place: &Place) {
 fn a_file_of_the_first_format_is_brought_to_the_present_one() {
     let place = Place::new();
     copy(&place, 2);
-    let before = rusqlite::Connection::open(place.path()).unwrap();
+    let before = place.connect();
     let first = "ALTER TABLE tw_replica DROP COLUMN synced_at; PRAGMA user_version = 1";
     before.execute_batch(first).unwrap();
     drop(before);
@@ -172,30 +183,20 @@ fn a_file_of_a_later_format_is_refused_and_stays_as_it_is() {
     for journal in ["WAL", "DELETE"] {
         let place = Place::new();
         drop(place.with_messages());
-        let later = rusqlite::Connection::open(place.path()).unwrap();
+        let later = place.connect();
         later.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).unwrap();
         let changes = format!(
             "PRAGMA journal_mode = {journal}; PRAGMA user_version = 999; CREATE TABLE tw_later (a)"
         );
         later.execute_batch(&changes).unwrap();
         drop(later);
-        let files = || {
-            let folder = std::fs::read_dir(place.path().parent().unwrap()).unwrap();
-            let read = |path: std::path::PathBuf| (std::fs::read(&path).unwrap(), path);
-            let all = folder.map(|file| read(file.unwrap().path()));
-            let is_of_it = |path: &Path| !path.to_string_lossy().ends_with("-shm");
-            let mut all: Vec<_> = all.filter(|(_, path)| is_of_it(path)).collect();
-            all.retain(|(bytes, _)| !bytes.is_empty());
-            all.sort_unstable_by(|(_, a), (_, b)| a.cmp(b));
-            all
-        };
-        let before = files();
+        let before = place.contents();
         assert_eq!(before.len(), if journal == "WAL" { 2 } else { 1 }, "it and its journal");
-        let refused = Replica::open_or_rebuild(&place.path(), CLIENT).unwrap_err();
+        let refused = Replica::open_or_rebuild(&place, CLIENT).unwrap_err();
         let known = i64::try_from(Replica::FORMAT).unwrap();
         let is_it = matches!(refused, ReplicaError::TooNew { found: 999, known: k } if k == known);
         assert!(is_it, "{refused:?}");
-        assert!(before == files(), "something was written to it ({journal})");
+        assert!(before == place.contents(), "something was written to it ({journal})");
     }
 }
 
@@ -249,7 +250,7 @@ fn a_file_of_the_eighth_format_knows_what_was_sent_to_another_history() {
     assert_eq!(elsewhere(&mut opened(&place, 7)), 0);
     let place = Place::new();
     copy(&place, 7);
-    let before = rusqlite::Connection::open(place.path()).unwrap();
+    let before = place.connect();
     before.execute("UPDATE tw_writers SET client = ?1", [[6; 16]]).unwrap();
     drop(before);
     assert_eq!(elsewhere(&mut open(&place)), 3);
@@ -312,6 +313,6 @@ fn the_fixture_is_made_so() {
     is_whole(&place);
     #[expect(clippy::disallowed_methods, reason = "somebody who makes a fixture says where")]
     if let Some(path) = std::env::var_os("TIDEWIRE_FIXTURE") {
-        std::fs::copy(place.path(), path).unwrap();
+        std::fs::write(path, place.bytes("")).unwrap();
     }
 }

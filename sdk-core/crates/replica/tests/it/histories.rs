@@ -14,7 +14,7 @@ use sdk_machine::replica::MemoryReplica;
 use sdk_machine::{Comparison, Known, Staged, Step, SubscriptionId, Write};
 use sdk_replica::Replica;
 
-use crate::changes;
+use crate::rows_told;
 use crate::world::{
     CLIENT, Place, birth, column, known, lane, marks, messages, put, put_lane, rows,
 };
@@ -233,7 +233,7 @@ fn the_file_shows_what_the_memory_does() {
     seeds::check("replica-histories", 60, &moves, |steps| {
         let place = Place::new();
         let (mut replica, mut memory) = (place.open(), MemoryReplica::new(CLIENT));
-        changes::tell_rows(&mut replica);
+        rows_told::tell_rows(&mut replica);
         let mut together = Vec::new();
         for (moves, what) in steps {
             // Each write is judged after those before it in the same step.
@@ -250,15 +250,15 @@ fn the_file_shows_what_the_memory_does() {
             if what > 8 {
                 continue;
             }
-            let before = changes::shown(&replica);
+            let before = rows_told::shown(&replica);
             let steps = std::mem::take(&mut together);
             let changed = replica.apply_all(&steps.iter().collect::<Vec<_>>()).unwrap();
-            changes::check(&before, &changes::shown(&replica), &changed)?;
+            rows_told::check(&before, &rows_told::shown(&replica), &changed)?;
             match what {
                 0 => {
                     drop(replica);
                     replica = place.open();
-                    changes::tell_rows(&mut replica);
+                    rows_told::tell_rows(&mut replica);
                     prop_assert_eq!(replica.load().unwrap(), memory.load());
                 }
                 1 => prop_assert_eq!(replica.load().unwrap(), memory.load()),

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use protocol::frame::v1::RowChange;
 use protocol::value::{Row, Value};
-use rusqlite::Connection;
 use sdk_machine::{SubscriptionId, Write};
 use sdk_replica::{ReplicaError, ResultRow};
 
-use crate::world::{Place, batch, birth, execute, known, message, messages, put, rows, step};
+use crate::world::{
+    Eyes, Place, batch, birth, execute, known, message, messages, put, query, rows, step,
+};
 
 #[test]
 fn tables_are_named_as_on_the_server() {
@@ -51,7 +52,7 @@ fn columns_that_no_holder_knows_are_null() {
     replica.apply(&step(vec![Write::RemoveSubscription(SubscriptionId(2))])).unwrap();
     assert_eq!(rows(&replica, all), [""; 0]);
     drop(replica);
-    let file = Connection::open(place.path()).unwrap();
+    let file = place.connect();
     let sets: i64 = file.query_row("SELECT count(*) FROM tw_sets", [], |row| row.get(0)).unwrap();
     assert_eq!(sets, 0, "nothing is left of them");
 }
@@ -90,24 +91,22 @@ fn like_is_that_of_the_server() {
         let sql = format!("SELECT id FROM chat.messages WHERE {condition}");
         assert_eq!(rows(&replica, &sql), expected, "{condition}");
     }
-    let mut reader = replica.reader().unwrap();
-    assert!(reader.query("SELECT 'a' LIKE 'a' ESCAPE 'x'", &[]).is_err());
-    assert!(reader.query("SELECT 'a' LIKE 'a\\'", &[]).is_err());
+    assert!(query(&replica, "SELECT 'a' LIKE 'a' ESCAPE 'x'", &[]).is_err());
+    assert!(query(&replica, "SELECT 'a' LIKE 'a\\'", &[]).is_err());
 }
 
 #[test]
 fn parameters_are_bound_by_number() {
     let place = Place::new();
     let replica = place.with_messages();
-    let mut reader = replica.reader().unwrap();
     let values = [Value::text("two").unwrap(), Value::Integer(8)];
     let sql = "SELECT $2, $1, id FROM chat.messages WHERE room = $2 AND body = $1";
-    let result = reader.query(sql, &values).unwrap();
+    let result = query(&replica, sql, &values).unwrap();
     assert_eq!(result.rows, [[Value::Integer(8), values[0].clone(), Value::Integer(2)].into()]);
-    assert!(matches!(reader.query(sql, &values[..1]), Err(ReplicaError::Sql(_))));
-    assert!(matches!(reader.query("SELECT 1", &values), Err(ReplicaError::Sql(_))));
+    assert!(matches!(query(&replica, sql, &values[..1]), Err(ReplicaError::Sql(_))));
+    assert!(matches!(query(&replica, "SELECT 1", &values), Err(ReplicaError::Sql(_))));
     let kinds = [Value::Boolean(true), Value::Uuid([0xab; 16]), Value::Bytes(vec![1])];
-    let result = reader.query("SELECT $1, $2, $3, 1.5", &kinds).unwrap();
+    let result = query(&replica, "SELECT $1, $2, $3, 1.5", &kinds).unwrap();
     let uuid = Value::text("abababab-abab-abab-abab-abababababab").unwrap();
     let double = Value::double(1.5).unwrap();
     assert_eq!(result.rows, [[Value::Integer(1), uuid, Value::Bytes(vec![1]), double].into()]);
@@ -119,7 +118,6 @@ fn what_a_query_depends_on_is_told_through_everything() {
     let mut replica = place.with_messages();
     execute(&mut replica, "CREATE TABLE drafts (room INTEGER, body TEXT)", &[]).unwrap();
     execute(&mut replica, "CREATE VIEW shown AS SELECT body FROM chat.messages", &[]).unwrap();
-    let mut reader = replica.reader().unwrap();
     for (sql, expected) in [
         ("SELECT count(*) FROM chat.messages", &["chat__messages"][..]),
         ("SELECT 1", &[]),
@@ -130,7 +128,7 @@ fn what_a_query_depends_on_is_told_through_everything() {
             &["chat__messages", "drafts"],
         ),
     ] {
-        let reads = reader.query(sql, &[]).unwrap().reads;
+        let reads = query(&replica, sql, &[]).unwrap().reads;
         assert_eq!(reads.iter().map(String::as_str).collect::<Vec<_>>(), expected, "{sql}");
     }
 }
@@ -139,13 +137,13 @@ fn what_a_query_depends_on_is_told_through_everything() {
 fn all_queries_of_a_run_see_one_moment_and_wait_for_nobody() {
     let place = Place::new();
     let mut replica = place.with_messages();
-    let mut reader = replica.reader().unwrap();
+    let mut eyes = Eyes::of(&replica);
     let (sql, none) = ("SELECT count(*) FROM chat.messages", Default::default());
     for round in 0..20_u64 {
         let rows = vec![message(100 + i64::try_from(round).unwrap(), 7, "x")];
         replica.apply(&step(vec![batch(1, &[100 + round], rows)])).unwrap();
-        let results = reader
-            .view()
+        let results = eyes
+            .on(&mut replica)
             .run(&[(sql, &[], none), ("SELECT nothing", &[], none), (sql, &[], none)], || true);
         let count = Value::Integer(i64::try_from(round).unwrap() + 3);
         assert_eq!(results[0].as_ref().unwrap().rows, [[count.clone()].into()]);
@@ -158,7 +156,6 @@ fn all_queries_of_a_run_see_one_moment_and_wait_for_nobody() {
 fn a_query_only_reads_and_not_what_is_the_sdks() {
     let place = Place::new();
     let replica = place.with_messages();
-    let mut reader = replica.reader().unwrap();
     for sql in [
         "DELETE FROM chat.messages",
         "INSERT INTO chat.messages (id) VALUES (9)",
@@ -174,15 +171,15 @@ fn a_query_only_reads_and_not_what_is_the_sdks() {
         "SELECT * FROM TW_sets",
         "UPDATE tw_lanes SET seq = 0",
     ] {
-        let refused = reader.query(sql, &[]).unwrap_err();
+        let refused = query(&replica, sql, &[]).unwrap_err();
         assert!(matches!(refused, ReplicaError::Refused(_)), "{sql}: {refused:?}");
     }
-    assert!(reader.query("SELECT 1; SELECT 2", &[]).is_err());
-    assert!(reader.query("", &[]).is_err());
-    let missing = reader.query("SELECT * FROM chat.nothing", &[]).unwrap_err();
+    assert!(query(&replica, "SELECT 1; SELECT 2", &[]).is_err());
+    assert!(query(&replica, "", &[]).is_err());
+    let missing = query(&replica, "SELECT * FROM chat.nothing", &[]).unwrap_err();
     assert!(!missing.to_string().is_empty());
     // Who holds a row is nobody's business.
-    let hidden = reader.query("SELECT _set + 1 AS x FROM chat.messages", &[]).unwrap();
+    let hidden = query(&replica, "SELECT _set + 1 AS x FROM chat.messages", &[]).unwrap();
     assert_eq!(hidden.rows, [[Value::Null].into(), [Value::Null].into()]);
     assert_eq!(
         rows(&replica, "SELECT name FROM pragma_table_info('chat__messages') LIMIT 1"),
@@ -194,13 +191,13 @@ fn a_query_only_reads_and_not_what_is_the_sdks() {
 fn rows_that_are_as_they_were_are_the_same_in_memory() {
     let place = Place::new();
     let mut replica = place.with_messages();
-    let mut reader = replica.reader().unwrap();
+    let mut eyes = Eyes::of(&replica);
     execute(&mut replica, "CREATE TABLE n (id INTEGER PRIMARY KEY, b ANY) STRICT", &[]).unwrap();
     let fill = "WITH RECURSIVE n(id) AS (SELECT 10 UNION ALL SELECT id + 1 FROM n WHERE id < 29) \
                 INSERT INTO n SELECT id, CASE id % 3 WHEN 0 THEN 'x' WHEN 1 THEN 0.5 END FROM n";
     execute(&mut replica, fill, &[]).unwrap();
     let sql = "SELECT * FROM n ORDER BY id";
-    let mut before = reader.query(sql, &[]).unwrap();
+    let mut before = eyes.on(&mut replica).query(sql, &[]).unwrap();
     for (change, same) in [
         ("UPDATE n SET b = x'00' WHERE id = 12", 19),
         ("UPDATE n SET b = 'y' WHERE id IN (14, 15, 16, 29)", 16),
@@ -210,14 +207,16 @@ fn rows_that_are_as_they_were_are_the_same_in_memory() {
     ] {
         execute(&mut replica, change, &[]).unwrap();
         let asked = [(sql, &[][..], (&*before.columns, &*before.rows))];
-        let now = reader.view().run(&asked, || true).pop().unwrap().unwrap();
-        assert_eq!(now, reader.query(sql, &[]).unwrap());
+        let now = eyes.on(&mut replica).run(&asked, || true).pop().unwrap().unwrap();
+        assert_eq!(now, eyes.on(&mut replica).query(sql, &[]).unwrap());
         let is_old = |row: &&ResultRow| before.rows.iter().any(|old| Arc::ptr_eq(old, row));
         assert_eq!(now.rows.iter().filter(is_old).count(), same, "{change}");
         before = now;
     }
 }
 
+// In a browser: there is no other thread in a worker.
+#[cfg(not(target_family = "wasm"))]
 #[test]
 fn a_query_is_stopped_from_another_thread() {
     let place = Place::new();

@@ -114,10 +114,10 @@ fn what_cannot_be_written_again_stays() {
     let mut replica = place.with_messages();
     let one = write(&mut replica, "UPDATE chat.messages SET body = 'a' WHERE id = 1").unwrap();
     apply(&mut replica, vec![settle(one, rejected())]);
-    let other = rusqlite::Connection::open(place.path()).unwrap();
+    drop(replica);
+    let other = place.connect();
     other.execute("DELETE FROM tw_tables WHERE id = 64", []).unwrap();
     drop(other);
-    drop(replica);
     let mut replica = place.open();
     assert!(replica.schema(TableId(64)).is_none());
     let refused = again(&mut replica, one).unwrap_err();
@@ -135,7 +135,7 @@ fn writes_that_wait_fill_the_outbox() {
     let id = write(&mut replica, "UPDATE chat.messages SET body = 'mine' WHERE id = 1").unwrap();
     let room = 1_000;
     drop(replica);
-    let other = rusqlite::Connection::open(place.path()).unwrap();
+    let other = place.connect();
     let fill = "UPDATE tw_outbox SET bytes = ?1";
     other.execute(fill, [OUTBOX_BYTES_MAX - room]).unwrap();
     drop(other);
@@ -163,7 +163,7 @@ fn rejections_that_nobody_deals_with_fill_the_outbox() {
     let place = Place::new();
     let mut replica = place.with_messages();
     drop(replica);
-    let other = rusqlite::Connection::open(place.path()).unwrap();
+    let other = place.connect();
     let fill = format!(
         "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < {})
          INSERT INTO tw_rejected (id, lane, written_at, content, place)
@@ -197,10 +197,13 @@ fn rejections_are_read_in_pages() {
     assert_eq!(ids_of(&replica, 0, 2), ids[..2]);
     assert_eq!(ids_of(&replica, 2, 2), ids[2..4]);
     assert_eq!(ids_of(&replica, 4, 2), ids[4..]);
-    let other = rusqlite::Connection::open(place.path()).unwrap();
+    drop(replica);
+    let other = place.connect();
     other
         .execute("UPDATE tw_rejected SET content = x'c1', verdict = x'c1' WHERE id = 2", [])
         .unwrap();
+    drop(other);
+    let mut replica = place.open();
     assert_eq!(ids_of(&replica, 0, 9), ids);
     let kept = replica.rejected(ids[1]).unwrap().unwrap();
     assert_eq!((kept.mutation.operations.len(), kept.rejection), (0, None));

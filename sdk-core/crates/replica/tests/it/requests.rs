@@ -185,10 +185,8 @@ fn what_returning_gave_leaves_nothing_in_the_file() {
     let secret = "SELECT 'a secret of whoever asked' AS secret";
     ask(&mut replica, asked(request(1)), secret).unwrap();
     let is_there = || {
-        let files = std::fs::read_dir(place.path().parent().unwrap()).unwrap();
-        files
-            .map(|file| std::fs::read(file.unwrap().path()).unwrap())
-            .any(|bytes| bytes.windows(8).any(|window| window == b"a secret"))
+        let has_it = |bytes: &[u8]| bytes.windows(8).any(|window| window == b"a secret");
+        place.contents().iter().any(|(_, bytes)| has_it(bytes))
     };
     assert!(is_there());
     let options = asked(Request { answered: 2, ..request(2) });
@@ -314,7 +312,7 @@ fn the_last_decisions_are_kept_and_those_of_another_write_are_not_found() {
     // A power cut may take a write, and not what a copy of this file was told of another one.
     drop(replica);
     let next = ids.last().unwrap().0 + 1;
-    let other = rusqlite::Connection::open(place.path()).unwrap();
+    let other = place.connect();
     other.execute("INSERT INTO tw_decisions (id, decision) VALUES (?1, 7)", [next]).unwrap();
     drop(other);
     let mut replica = place.open();
@@ -336,7 +334,7 @@ fn what_is_rescued_is_not_done_again() {
     apply(&mut replica, vec![settle(ids[0], accepted(70)), sent]);
     let before: Vec<_> = (1..4).map(|number| given(&replica, number)).collect();
     drop(replica);
-    let (mut replica, rescued) = Replica::rebuild(&place.path(), CLIENT).unwrap();
+    let (mut replica, rescued) = Replica::rebuild(&place, CLIENT).unwrap();
     assert_eq!((rescued.waiting, rescued.uncertain, rescued.may_miss_some), (1, 1, false));
     assert_eq!((1..4).map(|number| given(&replica, number)).collect::<Vec<_>>(), before);
     is_done_already(ask(&mut replica, asked(request(3)), "DELETE FROM chat.messages"));

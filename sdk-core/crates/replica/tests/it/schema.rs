@@ -4,11 +4,10 @@ use protocol::frame::v1::RowChange;
 use protocol::ids::{ColumnId, SchemaVersion, TableId};
 use protocol::schema::{Column, ColumnDefault};
 use protocol::value::{ColumnType, Row, Value};
-use rusqlite::Connection;
 use sdk_machine::{SubscriptionId, Write};
 
 use crate::world::{
-    Place, batch, birth, column, execute, known, message, messages, put, rows, step,
+    Eyes, Place, batch, birth, column, execute, known, message, messages, put, query, rows, step,
 };
 
 #[test]
@@ -27,7 +26,7 @@ fn a_table_is_a_real_one_with_the_servers_indexes() {
     let plan = rows(&replica, plan).join("\n");
     assert!(plan.contains("tw_index_64_1") && !plan.contains("TEMP B-TREE"), "{plan}");
     drop(replica);
-    let other = Connection::open(place.path()).unwrap();
+    let other = place.connect();
     let check: String = other.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
     assert_eq!(check, "ok");
 }
@@ -70,8 +69,7 @@ fn every_type_reads_back() {
     .into_iter()
     .collect();
     replica.apply(&step(vec![put(1, known(table, &ids)), batch(1, &[1], vec![row])])).unwrap();
-    let mut reader = replica.reader().unwrap();
-    let result = reader.query("SELECT * FROM chat.messages", &[]).unwrap();
+    let result = query(&replica, "SELECT * FROM chat.messages", &[]).unwrap();
     assert_eq!(
         *result.rows[0],
         [
@@ -128,16 +126,16 @@ fn a_table_changes_in_place() {
 fn who_has_read_a_table_sees_its_columns_at_once() {
     let place = Place::new();
     let mut replica = place.with_messages();
-    let mut reader = replica.reader().unwrap();
+    let mut eyes = Eyes::of(&replica);
     let all = "SELECT * FROM chat.messages";
-    let before = reader.query(all, &[]).unwrap();
+    let before = eyes.on(&mut replica).query(all, &[]).unwrap();
     let mut later = messages();
     later.version = SchemaVersion(2);
     later.columns.push(column(5, "likes", ColumnType::BigInt));
     replica.apply(&step(vec![put(1, known(later, &[1, 2, 3, 4, 5]))])).unwrap();
-    let now = reader.query(all, &[]).unwrap();
+    let now = eyes.on(&mut replica).query(all, &[]).unwrap();
     assert_ne!(before.columns, now.columns);
-    assert_eq!(now, replica.reader().unwrap().query(all, &[]).unwrap());
+    assert_eq!(now, query(&replica, all, &[]).unwrap());
 }
 
 /// A subscription goes on: its rows are as of before the column, and hold what the server says of
@@ -174,7 +172,7 @@ fn rows_that_are_here_hold_the_default_of_a_new_column() {
     replica.apply(&step(vec![put(2, known(later, &[1, 5]))])).unwrap();
     assert_eq!(rows(&replica, shown), ["1 9 NULL NULL", "2 1 NULL NULL"]);
     drop(replica);
-    let file = Connection::open(place.path()).unwrap();
+    let file = place.connect();
     let base: i64 = file.query_row("SELECT c5 FROM tw_base_64", [], |row| row.get(0)).unwrap();
     assert_eq!(base, 7, "the server's image has it beneath the write");
 }

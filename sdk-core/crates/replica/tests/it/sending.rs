@@ -181,7 +181,7 @@ fn later_writes_fold_on_what_is_left_when_one_is_rejected() {
     assert_eq!(rows(&replica, "SELECT room FROM chat.messages WHERE id = 1"), ["9"]);
     // What did not happen is kept, with what it was.
     drop(replica);
-    let other = rusqlite::Connection::open(place.path()).unwrap();
+    let other = place.connect();
     let sql = "SELECT count(*), count(verdict), count(content) FROM tw_rejected";
     let kept = other.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
     assert_eq!(kept.unwrap(), (2, 1, 2));
@@ -240,7 +240,7 @@ fn what_settles_makes_room() {
     apply(&mut replica, writes);
     assert_eq!((replica.load().unwrap().outbox, ids.last().copied()), (vec![], last));
     drop(replica);
-    let other = rusqlite::Connection::open(place.path()).unwrap();
+    let other = place.connect();
     for table in ["tw_outbox", "tw_operations", "tw_base_64", "tw_log_64"] {
         let count: i64 = other
             .query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))

@@ -1,5 +1,6 @@
 //! What is settled leaves nothing behind that is looked at again (W8).
 
+// Only Linux says how many bytes were read.
 #![cfg(target_os = "linux")]
 
 use std::collections::BTreeMap;
@@ -40,7 +41,7 @@ fn settle_many(replica: &mut Replica, count: i64) {
 
 /// How many rows each of the SDK's tables has.
 fn rows_of_the_sdk(place: &Place) -> BTreeMap<String, i64> {
-    let file = rusqlite::Connection::open(place.path()).unwrap();
+    let file = place.connect();
     let tables =
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE 'tw\\_%' ESCAPE '\\'";
     let mut select = file.prepare(tables).unwrap();

@@ -2,7 +2,7 @@
 
 use sdk_replica::ReplicaError;
 
-use crate::world::{Place, execute, rows, write};
+use crate::world::{Eyes, Place, execute, rows, write};
 
 #[test]
 fn what_takes_room_is_told() {
@@ -14,7 +14,7 @@ fn what_takes_room_is_told() {
         let insert = format!("INSERT INTO drafts VALUES ({id}, '{body}')");
         execute(&mut replica, &insert, &[]).unwrap();
     }
-    let before = replica.reader().unwrap().view().storage(|| true).unwrap();
+    let before = Eyes::of(&replica).on(&mut replica).storage(|| true).unwrap();
     let names: Vec<_> = before.tables.iter().map(|it| (&*it.name, it.rows)).collect();
     let messages = rows(&replica, "SELECT count(*) FROM chat.messages")[0].parse().unwrap();
     assert_eq!(names, [("drafts", 300), ("chat.messages", messages)]);
@@ -29,13 +29,13 @@ fn what_takes_room_is_told() {
             format!("INSERT INTO chat.messages (id, body) VALUES ({}, '{body}')", 1_000 + id);
         write(&mut replica, &insert).unwrap();
     }
-    let after = replica.reader().unwrap().view().storage(|| true).unwrap();
+    let after = Eyes::of(&replica).on(&mut replica).storage(|| true).unwrap();
     assert!(after.outbox > before.outbox + 100_000, "{after:?}");
     assert!(after.tables.iter().any(|it| it.name == "chat.messages" && it.rows == messages + 100));
     assert_eq!(after.subscriptions.values().map(|it| it.rows).sum::<u64>(), messages, "not held");
     execute(&mut replica, "DELETE FROM drafts", &[]).unwrap();
-    let freed = replica.reader().unwrap().view().storage(|| true).unwrap();
+    let freed = Eyes::of(&replica).on(&mut replica).storage(|| true).unwrap();
     assert!(freed.free > 250_000 || freed.file < after.file, "{freed:?}");
-    let ended = replica.reader().unwrap().view().storage(|| false);
+    let ended = Eyes::of(&replica).on(&mut replica).storage(|| false);
     assert!(matches!(ended, Ok(_) | Err(ReplicaError::Interrupted)));
 }

@@ -1,8 +1,8 @@
 //! What has gone takes no room and is not left in the files (E3, Z3), and the journal has a bound.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+#[cfg(not(target_family = "wasm"))]
 use std::sync::atomic::{AtomicBool, Ordering};
+#[cfg(not(target_family = "wasm"))]
 use std::time::Duration;
 
 use protocol::value::Row;
@@ -10,27 +10,19 @@ use sdk_machine::{SubscriptionId, Write};
 use sdk_replica::{Replica, Tidied};
 
 use crate::world::{
-    Place, batch, execute, known, message, messages, put, rows, step, write, writer,
+    Eyes, Place, batch, execute, known, message, messages, put, rows, step, write, writer,
 };
 
 /// What is in every row of these tests, and in nothing else.
 const MARK: &str = "to be found again";
 
-fn journal(path: &Path) -> PathBuf {
-    path.with_extension("sqlite-wal")
-}
-
-fn bytes(path: &Path) -> u64 {
-    fs::metadata(path).map_or(0, |file| file.len())
-}
-
 /// How often the mark is in the file, and in the journal.
 fn marks(place: &Place) -> (usize, usize) {
-    let count = |path: PathBuf| {
-        let all = fs::read(path).unwrap_or_default();
+    let count = |end| {
+        let all = place.bytes(end);
         all.windows(MARK.len()).filter(|bytes| *bytes == MARK.as_bytes()).count()
     };
-    (count(place.path()), count(journal(&place.path())))
+    (count(""), count("-wal"))
 }
 
 /// As the loop does it when there is nothing else to do.
@@ -78,16 +70,16 @@ fn what_was_made_and_deleted_again_and_again_takes_no_room() {
     let mut replica = place.open();
     for cycle in 0..6 {
         load(&mut replica, 5_000);
-        assert!(bytes(&place.path()) > 3_000_000);
+        assert!(place.size("") > 3_000_000);
         evict(&mut replica);
         assert_eq!(tidy(&mut replica), Tidied::All);
-        let file = bytes(&place.path());
+        let file = place.size("");
         assert!(file < 1_500_000, "{file} bytes after {cycle}");
-        assert_eq!(bytes(&journal(&place.path())), 0, "after {cycle}");
+        assert_eq!(place.size("-wal"), 0, "after {cycle}");
     }
     assert_eq!(rows(&replica, "SELECT count(*) FROM chat.messages"), ["0"]);
     drop(replica);
-    let check = rusqlite::Connection::open(place.path()).unwrap();
+    let check = place.connect();
     let check: String = check.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
     assert_eq!(check, "ok");
 }
@@ -102,10 +94,10 @@ fn a_part_of_the_file_may_be_free() {
     let body = "x".repeat(100_000);
     write(&mut replica, &format!("INSERT INTO drafts VALUES (1, '{body}')"));
     write(&mut replica, "DELETE FROM drafts");
-    let before = replica.reader().unwrap().view().storage(|| true).unwrap();
+    let before = Eyes::of(&replica).on(&mut replica).storage(|| true).unwrap();
     assert!(before.free > 90_000, "{before:?}");
     assert_eq!(tidy(&mut replica), Tidied::All);
-    let after = replica.reader().unwrap().view().storage(|| true).unwrap();
+    let after = Eyes::of(&replica).on(&mut replica).storage(|| true).unwrap();
     assert_eq!((after.free, after.file), (before.free, before.file));
 }
 
@@ -152,21 +144,23 @@ fn what_another_process_has_left_goes() {
     load(&mut replica, 1);
     evict(&mut replica);
     let killed = Place::new();
-    fs::create_dir_all(killed.path().parent().unwrap()).unwrap();
-    fs::copy(place.path(), killed.path()).unwrap();
-    fs::copy(journal(&place.path()), journal(&killed.path())).unwrap();
+    for end in ["", "-wal"] {
+        killed.put(end, &place.bytes(end));
+    }
     let mut replica = killed.open();
     assert_ne!(marks(&killed), (0, 0));
     assert_eq!(tidy(&mut replica), Tidied::All);
     assert_eq!(marks(&killed), (0, 0));
 }
 
+// In a browser: nobody else has the file open.
+#[cfg(not(target_family = "wasm"))]
 #[test]
 fn who_reads_what_is_to_go_keeps_it_so_long() {
     let place = Place::new();
     let mut replica = place.open();
     load(&mut replica, 10);
-    let other = rusqlite::Connection::open(place.path()).unwrap();
+    let other = place.connect();
     other.execute_batch("BEGIN; SELECT * FROM sqlite_schema").unwrap();
     evict(&mut replica);
     assert_eq!(tidy(&mut replica), Tidied::NotYet);
@@ -179,11 +173,13 @@ fn who_reads_what_is_to_go_keeps_it_so_long() {
 }
 
 /// Whoever writes all the time, and looks between writes whether the journal is long, has a short one.
+// In a browser: nobody else has the file open.
+#[cfg(not(target_family = "wasm"))]
 #[test]
 fn the_journal_has_a_bound_while_somebody_writes() {
     let place = Place::new();
     let mut replica = place.with_messages();
-    let other = rusqlite::Connection::open(place.path()).unwrap();
+    let other = place.connect();
     let body = "x".repeat(20_000);
     let mut longest = [0; 3];
     for (at, longest) in longest.iter_mut().enumerate() {
@@ -196,7 +192,7 @@ fn the_journal_has_a_bound_while_somebody_writes() {
             if replica.is_journal_long() {
                 replica.shorten_journal().unwrap();
             }
-            *longest = bytes(&journal(&place.path())).max(*longest);
+            *longest = place.size("-wal").max(*longest);
         }
         if at == 1 {
             other.execute_batch("ROLLBACK").unwrap();
@@ -204,11 +200,13 @@ fn the_journal_has_a_bound_while_somebody_writes() {
     }
     assert!(longest[0] < 5_000_000, "{longest:?}");
     assert!(longest[1] > 20_000_000, "somebody reads: {longest:?}");
-    let last = bytes(&journal(&place.path()));
+    let last = place.size("-wal");
     assert!(last < 5_000_000, "it is short again: {last}");
 }
 
 /// Also where at every moment somebody reads, as long as each does so for a short time.
+// In a browser: nobody else has the file open.
+#[cfg(not(target_family = "wasm"))]
 #[test]
 fn the_journal_has_a_bound_while_others_read() {
     let place = Place::new();
@@ -218,7 +216,7 @@ fn the_journal_has_a_bound_while_others_read() {
     let longest = std::thread::scope(|scope| {
         for _ in 0..3 {
             scope.spawn(|| {
-                let other = rusqlite::Connection::open(place.path()).unwrap();
+                let other = place.connect();
                 while !is_over.load(Ordering::Relaxed) {
                     other.execute_batch("BEGIN; SELECT * FROM sqlite_schema").unwrap();
                     std::thread::sleep(Duration::from_millis(10));
@@ -233,7 +231,7 @@ fn the_journal_has_a_bound_while_others_read() {
             if replica.is_journal_long() {
                 replica.shorten_journal().unwrap();
             }
-            longest = longest.max(bytes(&journal(&place.path())));
+            longest = longest.max(place.size("-wal"));
         }
         is_over.store(true, Ordering::Relaxed);
         longest
@@ -253,6 +251,6 @@ fn a_journal_that_nobody_looks_at_has_a_bound_too() {
             .unwrap();
         assert!(committed.id.is_none());
     }
-    let journal = bytes(&journal(&place.path()));
+    let journal = place.size("-wal");
     assert!(journal < 80_000_000, "{journal}");
 }

@@ -9,14 +9,17 @@ use crate::world::{Place, all_columns, batch, lane, marks, message, put, rows, s
 /// Bytes that are no operation, and those of another one.
 const SPOILS: [&str; 2] = ["x'c1'", "(SELECT operation FROM tw_operations WHERE mutation <> ?1)"];
 
-fn spoil(place: &Place, with: &str, id: MutationId) {
-    let file = rusqlite::Connection::open(place.path()).unwrap();
+fn spoil(replica: Replica, place: &Place, with: &str, id: MutationId) -> Replica {
+    drop(replica);
+    let file = place.connect();
     let sql = format!("UPDATE tw_operations SET operation = {with} WHERE mutation = ?1");
     assert!(file.execute(&sql, [id.0]).unwrap() > 0);
+    drop(file);
+    place.open()
 }
 
 fn count(place: &Place, table: &str) -> i64 {
-    let file = rusqlite::Connection::open(place.path()).unwrap();
+    let file = place.connect();
     file.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
 }
 
@@ -25,7 +28,7 @@ fn spoiled(place: &Place, with: &str) -> (Replica, MutationId) {
     let mut replica = place.with_messages();
     write(&mut replica, "UPDATE chat.messages SET body = 'fine' WHERE id = 2").unwrap();
     let bad = write(&mut replica, "UPDATE chat.messages SET body = 'bad' WHERE id = 1").unwrap();
-    spoil(place, with, bad);
+    let replica = spoil(replica, place, with, bad);
     let unreadable = replica.mutate(&outgoing(&[bad])).unwrap_err();
     assert!(matches!(unreadable, ReplicaError::Unreadable(id) if id == bad));
     (replica, bad)
@@ -91,7 +94,7 @@ fn a_key_of_several_columns_is_found_without_what_was_written() {
     apply(&mut replica, vec![put(1, all_columns(marks()))]);
     let sql = "INSERT INTO chat.marks (user, room, at) VALUES ('it''s \"me\"', 7, 1)";
     let bad = write(&mut replica, sql).unwrap();
-    spoil(&place, SPOILS[0], bad);
+    let mut replica = spoil(replica, &place, SPOILS[0], bad);
     replica.cancel(bad).unwrap().unwrap();
     assert_eq!(rows(&replica, "SELECT count(*) FROM chat.marks"), ["0"]);
 }

@@ -1,7 +1,5 @@
 //! Tables and subscriptions to test with, and a file for them.
 
-use std::path::PathBuf;
-
 use protocol::ids::{
     Basis, Birth, ClientId, ColumnId, Epoch, Floor, IndexId, Lane, Name, SchemaVersion, SeqId,
     TableId, TenantId,
@@ -16,7 +14,8 @@ use sdk_replica::{
     Changed, Committed, Executed, MutationId, Replica, ReplicaError, ResultRow, WriteOptions,
     Writer,
 };
-use tempfile::TempDir;
+
+pub(crate) use crate::place::{Eyes, Place, query};
 
 pub(crate) const CLIENT: ClientId = ClientId::from_bytes([7; 16]);
 
@@ -184,22 +183,18 @@ pub(crate) fn step(writes: Vec<Write>) -> Step {
     Step { writes, synced: false }
 }
 
-/// A replica in a directory of its own.
-pub(crate) struct Place {
-    directory: TempDir,
-}
-
 impl Place {
-    pub(crate) fn new() -> Self {
-        Self { directory: TempDir::new().unwrap() }
-    }
-
-    pub(crate) fn path(&self) -> PathBuf {
-        self.directory.path().join("deep").join("replica.sqlite")
+    /// What its files have, by the ends of their names: those that have something, and that stay when the
+    /// process is gone.
+    pub(crate) fn contents(&self) -> Vec<(String, Vec<u8>)> {
+        let ends = self.ends().into_iter().filter(|end| end != "-shm");
+        let mut all: Vec<_> = ends.map(|end| (end.clone(), self.bytes(&end))).collect();
+        all.retain(|(_, bytes)| !bytes.is_empty());
+        all
     }
 
     pub(crate) fn open(&self) -> Replica {
-        Replica::open(&self.path(), CLIENT).unwrap()
+        Replica::open(self, CLIENT).unwrap()
     }
 
     /// With the table of messages, all of whose rows subscription 1 has.
@@ -214,8 +209,7 @@ impl Place {
 
 /// The rows of a query, each as one text.
 pub(crate) fn rows(replica: &Replica, sql: &str) -> Vec<String> {
-    let result = replica.reader().unwrap().query(sql, &[]);
-    let result = result.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    let result = query(replica, sql, &[]).unwrap_or_else(|error| panic!("{sql}: {error}"));
     let shown = |value: &Value| match value {
         Value::Null => "NULL".to_owned(),
         Value::Integer(number) => number.to_string(),

@@ -12,8 +12,8 @@ use sdk_replica::{Change, Replica, ReplicaError, ResultRow};
 
 use crate::capture::told;
 use crate::world::{
-    Place, all_columns, batch, birth, counters, execute, message, messages, posts, put, rows, step,
-    write, writer,
+    Eyes, Place, all_columns, batch, birth, counters, execute, message, messages, posts, put,
+    query, rows, step, write, writer,
 };
 
 fn text(text: &str) -> Value {
@@ -386,11 +386,14 @@ fn a_column_that_came_later_has_its_default() {
     let mut kind = crate::world::column(9, "kind", protocol::value::ColumnType::Text);
     kind.default = Some(ColumnDefault::Value(text("plain")));
     later.columns.push(kind);
-    let mut reader = replica.reader().unwrap();
-    reader.query("SELECT * FROM chat.messages", &[]).unwrap();
+    let mut eyes = Eyes::of(&replica);
+    eyes.on(&mut replica).query("SELECT * FROM chat.messages", &[]).unwrap();
     replica.apply(&step(vec![put(1, all_columns(later))])).unwrap();
     write(&mut replica, "INSERT INTO chat.messages (id) VALUES (3)").unwrap();
-    let shown = reader.query("SELECT id, body, kind FROM chat.messages ORDER BY id", &[]).unwrap();
+    let shown = eyes
+        .on(&mut replica)
+        .query("SELECT id, body, kind FROM chat.messages ORDER BY id", &[])
+        .unwrap();
     let three = |id, body: Option<&str>, kind: Option<&str>| -> ResultRow {
         let or_null = |of: Option<&str>| of.map_or(Value::Null, text);
         [Value::Integer(id), or_null(body), or_null(kind)].into()
@@ -404,7 +407,7 @@ fn a_column_that_came_later_has_its_default() {
         rows(&replica, "SELECT * FROM pragma_table_info('chat__messages') WHERE name = 'kind'");
     assert!(check[0].contains("tidewire_default(64, 9)"), "{check:?}");
     drop(replica);
-    let other = rusqlite::Connection::open(place.path()).unwrap();
+    let other = place.connect();
     let check: String = other.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
     assert_eq!(check, "ok");
 }
@@ -510,7 +513,7 @@ fn what_waits_is_there_after_a_restart_and_is_shown_to_the_application() {
     let ordered = "SELECT id, _seq FROM chat.messages ORDER BY _seq IS NULL, _seq";
     assert_eq!(rows(&replica, ordered), ["1 5", "2 6", "3 NULL"]);
     assert_eq!(waiting(&replica), [["patch 1: 3=mine"], ["insert 1=3 3=new"]]);
-    let read = replica.reader().unwrap().query("SELECT count(*) FROM mine", &[]).unwrap();
+    let read = query(&replica, "SELECT count(*) FROM mine", &[]).unwrap();
     assert!(read.reads.contains("tw_pending") && read.reads.contains("chat__messages"));
     for sql in [
         "SELECT count(*) FROM tw_pending",
@@ -518,8 +521,7 @@ fn what_waits_is_there_after_a_restart_and_is_shown_to_the_application() {
         "SELECT \"table\" FROM tw_pending",
         "SELECT 1 FROM tw_pending LIMIT 1",
     ] {
-        let read =
-            replica.reader().unwrap().query(sql, &[]).unwrap_or_else(|e| panic!("{sql}: {e}"));
+        let read = query(&replica, sql, &[]).unwrap_or_else(|e| panic!("{sql}: {e}"));
         assert!(read.reads.contains("tw_pending"), "{sql}: {:?}", read.reads);
     }
     assert!(!read.reads.contains("tw_outbox"), "{:?}", read.reads);
@@ -557,7 +559,7 @@ fn the_servers_rows_go_under_what_waits() {
     assert_eq!(replica.cancel(gone).unwrap(), None);
     replica.apply(&step(vec![Write::RemoveSubscription(SubscriptionId(1))])).unwrap();
     assert_eq!(rows(&replica, shown), Vec::<String>::new());
-    let mut other = rusqlite::Connection::open(place.path()).unwrap();
+    let mut other = place.connect();
     let transaction = other.transaction().unwrap();
     let base = transaction.query_row("SELECT count(*) FROM tw_base_64", [], |row| row.get(0));
     assert_eq!(base, Ok(0));
