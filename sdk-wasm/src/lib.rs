@@ -7,6 +7,7 @@
 //! | objects of JavaScript: those that come, those that go; values | `given.rs`, `told.rs`, `objects.rs`; `values.rs` |
 //! | sockets | `socket.rs` |
 //! | files | `files.rs`: `files/origin.rs` of browsers, `files/host.rs` of Node |
+//! | what tests in a browser want | `testing.rs` |
 #![cfg(all(target_family = "wasm", target_os = "unknown"))]
 
 mod core;
@@ -15,6 +16,8 @@ mod files;
 mod given;
 mod objects;
 mod socket;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod told;
 mod values;
 

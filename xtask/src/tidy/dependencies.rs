@@ -77,6 +77,7 @@ const RULES: &[Rule] = &[
     // What it must not have in a browser is in another list.
     Rule { package: "sdk-wasm", ours: &["protocol", "sdk-core"], never: &[] },
     Rule { package: "xtask", ours: &[], never: &["tokio"] },
+    Rule { package: "callable", ours: &[], never: &["tokio"] },
     Rule { package: "glue", ours: &[], never: &["tokio"] },
     Rule { package: "seeds", ours: &[], never: &["tokio"] },
 ];

@@ -1,8 +1,17 @@
 //! The replica through its public face, held against the plain one in memory.
+//!
+//! In a browser each test is a function that a page calls, and its files are those of the origin: see
+//! `e2e/browser/tests/replica.test.mjs`.
 
+#![cfg_attr(target_family = "wasm", no_main)]
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
-#[path = "place/system.rs"]
+#[cfg(target_family = "wasm")]
+#[macro_use]
+extern crate callable;
+
+#[cfg_attr(target_family = "wasm", path = "place/origin.rs")]
+#[cfg_attr(not(target_family = "wasm"), path = "place/system.rs")]
 mod place;
 mod world;
 
