@@ -30,6 +30,9 @@ cargo xtask COMMAND
   verify    reads only: format, lints, documentation, the rules of this repository
   fix       formats, and applies what the lints propose
   web       builds the packages for browsers
+  replica [PART]
+            the tests of the replica in Chromium, on the private files of an origin; those alone in
+            whose names PART is
   bench     what Tidewire costs, as ratios to raw limits of the same run, as one table; the samples
             are in target/bench/report.json
   bench NAME
@@ -76,6 +79,8 @@ fn run(words: &[&str]) -> Outcome {
         ["fix"] => verify::fix(),
         ["tidy"] => tidy::run(),
         ["web"] => web::run(),
+        ["replica"] => web::replica(""),
+        ["replica", part] => web::replica(part),
         ["soak"] => soak::list(),
         ["soak", name, options @ ..] => soak::run(name, options),
         ["mutants"] => mutants::run(None),

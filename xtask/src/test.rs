@@ -23,6 +23,7 @@ pub(crate) fn run() -> Outcome {
     });
     // What makes the JavaScript was built with the tests.
     stages.run("packages", &|| web::build(&|| Ok(())));
+    stages.run("replica in a browser", &|| web::build_replica(&|| Ok(())));
     stages.run_counted("tests", |counts| {
         let mut tests = cargo(["test", "--workspace", "--locked", "--no-fail-fast"]);
         watch(&mut tests, Some(SILENCE_MAX), |line| counts.see(line))

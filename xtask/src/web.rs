@@ -1,5 +1,6 @@
 //! The command `web`: the packages for browsers. Rust becomes wasm, JavaScript comes beside it,
-//! and the TypeScript that calls both is compiled.
+//! and the TypeScript that calls both is compiled. And `replica`: the tests of the replica in a browser, which
+//! are made in the same way.
 
 mod imports;
 
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use crate::machine::{self, WASM};
 use crate::places::{self, checkout};
-use crate::shell::{self, Failure, Outcome, cargo, say, watch};
+use crate::shell::{self, Failure, Outcome, cargo, output, say, watch};
 use crate::stages::Counts;
 use crate::{cache, node};
 
@@ -21,8 +22,16 @@ const PACKAGES: &str = "packages";
 /// The tests that open a browser.
 const TESTS: &str = "e2e/browser";
 
-/// The package for which the wasm is made.
+/// The package for which the wasm is made, and where in it.
 const CLIENT: &str = "packages/client";
+const WASM_OF_CLIENT: &str = "packages/client/wasm";
+
+/// Where the tests of the replica are made.
+const REPLICA: &str = "e2e/browser/replica";
+
+/// The file that runs them, and the variable that says which: those with this in their names.
+const REPLICA_TESTS: &str = "e2e/browser/tests/replica.test.mjs";
+const REPLICA_PART: &str = "TIDEWIRE_REPLICA_TESTS";
 
 /// The packages that have tests of their own.
 const TESTED: &[&str] = &[CLIENT, "packages/react"];
@@ -37,8 +46,21 @@ const GLUE: &str = include_str!("../glue/src/main.rs");
 pub(crate) fn run() -> Outcome {
     let _lock = cache::lock()?;
     needs()?;
-    // Alone, so that a package for browsers does not wait for RocksDB.
-    build(&|| shell::run(&mut cargo(["build", "--package", "glue", "--locked"])))
+    build(&build_glue)
+}
+
+/// The command `replica`: the tests of the replica in a browser, all or a part.
+pub(crate) fn replica(part: &str) -> Outcome {
+    let _lock = cache::lock()?;
+    needs()?;
+    machine::for_tests()?;
+    build_replica(&build_glue)?;
+    watch(tests(&[checkout().join(REPLICA_TESTS)])?.env(REPLICA_PART, part), None, |_| {})
+}
+
+/// Alone, so that what is for browsers does not wait for RocksDB.
+fn build_glue() -> Outcome {
+    shell::run(&mut cargo(["build", "--package", "glue", "--locked"]))
 }
 
 /// Installs what [`build`] needs.
@@ -52,11 +74,25 @@ pub(crate) fn needs() -> Outcome {
 pub(crate) fn build(build_glue: &dyn Fn() -> Outcome) -> Outcome {
     let mut wasm = cargo_for_browsers(["build", "--package", "sdk-wasm"])?;
     shell::run(wasm.args(["--profile", "web", "--locked"]))?;
-    make(&places::target().join(WASM).join("web/sdk_wasm.wasm"), build_glue)?;
+    make(&places::target().join(WASM).join("web/sdk_wasm.wasm"), WASM_OF_CLIENT, build_glue)?;
     node::install(PACKAGES)?;
     let mut npm = node::command("npm");
     npm.args(["run", "build", "--workspaces", "--if-present"]);
     shell::run(npm.current_dir(checkout().join(PACKAGES)))
+}
+
+/// Builds the tests of the replica so that a page can call them. They are no package: nothing is built to be
+/// small.
+pub(crate) fn build_replica(build_glue: &dyn Fn() -> Outcome) -> Outcome {
+    let mut tests = cargo_for_browsers(["build", "--package", "sdk-replica", "--test", "it"])?;
+    let built = output(tests.args(["--locked", "--message-format=json-render-diagnostics"]))?;
+    let mut artifacts = built.lines().filter_map(|line| serde_json::from_str(line).ok());
+    let wasm = artifacts.find_map(|artifact: serde_json::Value| {
+        let is_test = artifact["target"]["kind"] == serde_json::json!(["test"]);
+        artifact["executable"].as_str().filter(|_| is_test).map(PathBuf::from)
+    });
+    let wasm = wasm.ok_or_else(|| Failure("cargo has built no tests of the replica".to_owned()))?;
+    make(&wasm, REPLICA, build_glue)
 }
 
 /// Runs the tests of the packages on what [`build`] has built: those that need nothing else, and those
@@ -101,17 +137,18 @@ pub(crate) fn cargo_for_browsers<const N: usize>(arguments: [&str; N]) -> Outcom
     Ok(command)
 }
 
-/// Makes of the wasm that cargo has built what the package has of it, unless it was made of the
-/// same already.
-fn make(built: &Path, build_glue: &dyn Fn() -> Outcome) -> Outcome {
+/// Makes of the wasm that cargo has built what there is of it in a folder of the checkout, unless it was made
+/// of the same already.
+fn make(built: &Path, place: &str, build_glue: &dyn Fn() -> Outcome) -> Outcome {
     let wasm = fs::read(built).map_err(|error| failed(built, &error))?;
     check(&wasm)?;
-    let (folder, note) =
-        (checkout().join(CLIENT).join("wasm"), checkout().join(CLIENT).join(".wasm-made-from"));
+    let folder = checkout().join(place);
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    let note = folder.with_file_name(format!(".{name}-made-from"));
     let from = fingerprint(&wasm);
     let is_there = MADE.iter().all(|name| folder.join(name).exists());
     if is_there && fs::read_to_string(&note).is_ok_and(|made_from| made_from == from) {
-        say(&format!("{CLIENT}/wasm is up to date"));
+        say(&format!("{place} is up to date"));
         return Ok(());
     }
     // What is there must not be taken for whole, or for something else, when this stops halfway.
@@ -122,7 +159,7 @@ fn make(built: &Path, build_glue: &dyn Fn() -> Outcome) -> Outcome {
     let made = folder.join("tidewire_bg.wasm");
     fs::write(&note, from).map_err(|error| failed(&note, &error))?;
     let bytes = fs::metadata(&made).map_err(|error| failed(&made, &error))?.len();
-    say(&format!("{CLIENT}/wasm/tidewire_bg.wasm has {} kB", bytes / 1000));
+    say(&format!("{place}/tidewire_bg.wasm has {} kB", bytes / 1000));
     Ok(())
 }
 

@@ -7,7 +7,12 @@ import { fileURLToPath } from "node:url";
 
 const BASE = "/some/base/path/";
 const HERE = fileURLToPath(new URL("../..", import.meta.url));
-const FOLDERS = { client: join(HERE, "../../packages/client"), pages: join(HERE, "pages") };
+const FOLDERS = {
+  client: join(HERE, "../../packages/client"),
+  pages: join(HERE, "pages"),
+  replica: join(HERE, "replica"),
+};
+
 /** It runs in a worker. */
 function obey() {
   // A function that is `unreachable`.
@@ -81,7 +86,12 @@ export class Site {
 
   /** That of the page with a variant of the client. */
   at(variant) {
-    return `${this.#origin}${BASE}${variant && `${variant}/`}pages/index.html?server=ws://${this.#reachable}`;
+    return `${this.page("index.html", variant)}?server=ws://${this.#reachable}`;
+  }
+
+  /** That of a page by its name. */
+  page(name, variant = "") {
+    return `${this.#origin}${BASE}${variant && `${variant}/`}pages/${name}`;
   }
 
   async remove() {
