@@ -160,7 +160,7 @@ impl<F: Face> App<F> {
     async fn wish(&mut self, wish: Wish) -> anyhow::Result<()> {
         match wish {
             Wish::Say(body) => {
-                let said = chat::say(&self.client, &self.view.room, &body).await;
+                let said = chat_conversation::say(&self.client, &self.view.room, &body).await;
                 said.with_context(|| format!("not said: {body}"))?;
                 self.draft = Some((String::new(), Instant::now()));
                 self.store_draft().await;
@@ -203,7 +203,7 @@ impl<F: Face> App<F> {
     /// Has a room founded, when there is a connection. The user is told when it cannot be.
     fn found(&self, room: &str) {
         let (client, room) = (self.client.clone(), room.to_owned());
-        tokio::spawn(async move { chat::found(&client, &room).await });
+        tokio::spawn(async move { chat_conversation::found(&client, &room).await });
     }
 
     /// The user has read what is shown of the room.

@@ -1,17 +1,12 @@
 //! What the chat asks of the SDK: subscriptions, local queries, and what is written.
 
-use std::time::Duration;
-
 use sdk_core::{
-    Client, Error, Mutation, RemoteOptions, SubscribeOptions, Subscription, Value, Watch,
-    WatchResult, WriteOptions,
+    Client, Error, Mutation, SubscribeOptions, Subscription, Value, Watch, WatchResult,
+    WriteOptions,
 };
 
 /// How many messages of a room come at first.
 const MESSAGES_FIRST: u64 = 50;
-
-/// A new room waits so long for a network.
-const FOUND_WITHIN: Duration = Duration::from_secs(24 * 3_600);
 
 /// Rooms, with how much is unread of those whose messages are here.
 const ROOMS: &str = "
@@ -83,20 +78,6 @@ impl RoomFeed {
     pub(crate) fn leave(self) {
         self.typing_there.unsubscribe();
     }
-}
-
-/// Founds a room, if there is none of that name. What would be refused of a room that somebody else has
-/// founded is not for a device that does not know all of them.
-pub(crate) async fn found(client: &Client, room: &str) -> Result<(), Error> {
-    let options = RemoteOptions { timeout: Some(FOUND_WITHIN), ..RemoteOptions::default() };
-    let found = "INSERT INTO chat.rooms (name) VALUES ($1) ON CONFLICT DO NOTHING";
-    client.remote_with(found, &[text(room)?], options).await.map(drop)
-}
-
-/// Says something: it is stored on the device, and sent when there is a connection.
-pub(crate) async fn say(client: &Client, room: &str, body: &str) -> Result<Mutation, Error> {
-    let say = "INSERT INTO chat.messages (room, body) VALUES ($1, $2)";
-    client.execute(say, &[text(room)?, text(body)?]).await
 }
 
 /// Tells others that the user is typing: now, or not at all.

@@ -3,19 +3,16 @@
 //! | to find | look in |
 //! | --- | --- |
 //! | the command line | `main.rs` |
-//! | the tables | `tables.rs` |
 //! | the loop: what the user wants, and what the replica shows | `app.rs`; what is shown: `view.rs` |
 //! | subscriptions, queries and statements | `chat.rs` |
 //! | in a terminal, and without one | `ui.rs`, `script.rs` |
-//! | who tells of mentions | `notifier.rs` |
+//! | the tables, what is said, who tells of mentions | the crate `chat-conversation` |
 
 #![expect(clippy::print_stdout, reason = "it talks to a person")]
 
 mod app;
 mod chat;
-mod notifier;
 mod script;
-mod tables;
 mod ui;
 mod view;
 
@@ -92,7 +89,7 @@ async fn main() -> anyhow::Result<()> {
     match Command::parse() {
         Command::Setup { session } => {
             let client = session.client().await?;
-            tables::make(&client).await?;
+            chat_conversation::make_tables(&client).await?;
             client.close().await;
             println!("the tables of the chat are there");
             Ok(())
@@ -108,7 +105,10 @@ async fn main() -> anyhow::Result<()> {
                 ended = chat(client, user, &room, is_seen) => ended,
             }
         }
-        Command::Notify { session } => notifier::run(session.client().await?).await,
+        Command::Notify { session } => {
+            let tell = |line: &str| println!("* {line}");
+            chat_conversation::notify(session.client().await?, tell).await
+        }
     }
 }
 

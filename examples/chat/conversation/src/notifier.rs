@@ -20,19 +20,22 @@ const NEW: &str = "
     SELECT id, room, author, body FROM chat.messages m
     WHERE NOT EXISTS (SELECT 1 FROM notified n WHERE n.message = m.id) ORDER BY _seq LIMIT 100";
 
-/// Runs until the client is closed.
-pub(crate) async fn run(client: Client) -> anyhow::Result<()> {
+/// Tells people of mentions until the client is closed. `tell` is given what there is to know of it.
+///
+/// # Errors
+/// The replica's.
+pub async fn notify(client: Client, tell: impl Fn(&str)) -> anyhow::Result<()> {
     client.execute(DONE, &[]).await?;
     let sql = "SELECT id, room, author, body FROM chat.messages WHERE body LIKE '%@%'";
     client.subscribe(sql, &[], SubscribeOptions::last(MESSAGES_FIRST)).await?;
     let mut new = client.watch(NEW, &[])?;
-    println!("* watching for mentions");
+    tell("watching for mentions");
     while let Some(result) = new.next().await {
         if let Some(error) = result.error {
-            println!("* {error}");
+            tell(&error.to_string());
         }
         for row in result.rows.iter() {
-            notify(&client, &row).await?;
+            notify_of(&client, &row, &tell).await?;
         }
     }
     Ok(())
@@ -40,7 +43,7 @@ pub(crate) async fn run(client: Client) -> anyhow::Result<()> {
 
 /// Tells all whom a message mentions. A message may come here twice; who was told is not told
 /// again, because the mention has the key of the message.
-async fn notify(client: &Client, row: &Row<'_>) -> anyhow::Result<()> {
+async fn notify_of(client: &Client, row: &Row<'_>, tell: &impl Fn(&str)) -> anyhow::Result<()> {
     let (id, author, body): (&str, &str, &str) =
         (row.get("id")?, row.get("author")?, row.get("body")?);
     let params = [id, row.get("room")?, author, body].map(Value::text);
@@ -51,7 +54,7 @@ async fn notify(client: &Client, row: &Row<'_>) -> anyhow::Result<()> {
              VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING)"
         );
         while let Err(error) = client.remote(&sql, &params).await {
-            println!("* {user}: {error}");
+            tell(&format!("{user}: {error}"));
             if !error.code().may_retry() {
                 break;
             }
