@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::config::Config;
+use crate::config::{Config, Named};
 use crate::{run, telemetry};
 
 /// A local SQLite replica on every device, in step with a server. This is the server.
@@ -34,6 +34,9 @@ enum Command {
         /// The address and port to listen at.
         #[arg(long, value_name = "ADDR")]
         listen: Option<SocketAddr>,
+        /// A folder of files, such as a web application, to serve beside the API.
+        #[arg(long, value_name = "DIR")]
+        files: Option<PathBuf>,
     },
     /// Run one statement on a server, and show what comes of it.
     Sql(sql::Arguments),
@@ -65,7 +68,9 @@ impl From<Role> for server_gateway::Role {
 /// Runs the command that the arguments name.
 pub(crate) fn main() -> ExitCode {
     let result = match Arguments::parse().command {
-        Command::Serve { config, data, listen } => serve(config, data, listen),
+        Command::Serve { config, data, listen, files } => {
+            serve(config, Named { data, listen, files })
+        }
         Command::Sql(arguments) => sql::run(&arguments),
         Command::Token(arguments) => token::run(&arguments),
     };
@@ -78,12 +83,8 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-fn serve(
-    file: Option<PathBuf>,
-    data: Option<PathBuf>,
-    listen: Option<SocketAddr>,
-) -> anyhow::Result<()> {
-    let config = Config::load(file.as_deref(), data, listen)?;
+fn serve(file: Option<PathBuf>, named: Named) -> anyhow::Result<()> {
+    let config = Config::load(file.as_deref(), named)?;
     telemetry::start(&config.log);
     run::run(&config)
 }

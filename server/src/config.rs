@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 use server_engine::Retention;
-use server_gateway::Limits;
+use server_gateway::{Files, FilesError, Limits};
 use server_storage::RocksOptions;
 
 const MIB: u64 = 1024 * 1024;
@@ -38,6 +38,8 @@ pub(crate) struct Config {
     pub(crate) sql: Sql,
     /// What clients may do.
     pub(crate) http: Http,
+    /// A web application.
+    pub(crate) files: FilesServed,
     /// Live connections.
     pub(crate) live: LiveQueries,
     /// What is told on standard error.
@@ -122,6 +124,18 @@ pub(crate) struct Http {
     pub(crate) stop_seconds: u64,
 }
 
+/// A web application, which is served beside the API.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct FilesServed {
+    /// The folder whose files are served to whoever asks. Empty, which is none; a path, relative to
+    /// where the server is started.
+    pub(crate) folder: PathBuf,
+    /// Origins that its pages may connect to, besides this server. None; such as
+    /// `https://sign-in.example.com`.
+    pub(crate) connect: Vec<String>,
+}
+
 /// Live connections.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -173,6 +187,17 @@ pub(crate) enum Format {
     Json,
 }
 
+/// What is named when the server is started.
+#[derive(Debug, Default)]
+pub(crate) struct Named {
+    /// The data directory.
+    pub(crate) data: Option<PathBuf>,
+    /// Address and port.
+    pub(crate) listen: Option<SocketAddr>,
+    /// The folder of files.
+    pub(crate) files: Option<PathBuf>,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -183,6 +208,7 @@ impl Default for Config {
             retention: Keeping::default(),
             sql: Sql::default(),
             http: Http::default(),
+            files: FilesServed::default(),
             live: LiveQueries::default(),
             log: Log::default(),
         }
@@ -262,11 +288,7 @@ impl Config {
     ///
     /// # Errors
     /// A sentence that names the file and the key.
-    pub(crate) fn load(
-        file: Option<&Path>,
-        data: Option<PathBuf>,
-        listen: Option<SocketAddr>,
-    ) -> anyhow::Result<Self> {
+    pub(crate) fn load(file: Option<&Path>, named: Named) -> anyhow::Result<Self> {
         let mut config = match file {
             None => Self::default(),
             Some(file) => {
@@ -277,12 +299,10 @@ impl Config {
                     .with_context(|| format!("the settings in {} are not right", file.display()))?
             }
         };
-        if let Some(data) = data {
-            config.data = data;
-        }
-        if let Some(listen) = listen {
-            config.listen = listen;
-        }
+        let Named { data, listen, files } = named;
+        config.data = data.unwrap_or(config.data);
+        config.listen = listen.unwrap_or(config.listen);
+        config.files.folder = files.unwrap_or(config.files.folder);
         Ok(config)
     }
 
@@ -387,6 +407,16 @@ impl LiveQueries {
 }
 
 impl Config {
+    /// The files that the gateway serves.
+    ///
+    /// # Errors
+    /// The folder is none, or an origin is none.
+    pub(crate) fn files(&self) -> Result<Option<Files>, FilesError> {
+        let FilesServed { folder, connect } = &self.files;
+        let is_named = !folder.as_os_str().is_empty();
+        is_named.then(|| Files::open(folder, connect)).transpose()
+    }
+
     /// What the gateway lets clients do.
     pub(crate) fn gateway(&self) -> Limits {
         Limits {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use server_gateway::{Ports, Readiness, SigningKey};
+use server_gateway::{Files, Ports, Readiness, SigningKey};
 use server_query::Sql;
 use server_replication::{Alone, Health, Node};
 use tokio::net::TcpListener;
@@ -56,6 +56,7 @@ async fn serve(config: &Config, directory: &DataDirectory) -> anyhow::Result<()>
     let mut shutdown = Shutdown::listen().context("signals cannot be listened for")?;
     let key = directory.key()?;
     let key = SigningKey::new(&key.0).map_err(|error| anyhow!("the signing key: {error}"))?;
+    let files = config.files()?;
     let listener = TcpListener::bind(config.listen).await.with_context(|| {
         format!("cannot listen at {}: name another address with --listen", config.listen)
     })?;
@@ -63,7 +64,7 @@ async fn serve(config: &Config, directory: &DataDirectory) -> anyhow::Result<()>
 
     let state = Arc::new(State::starting());
     let slots = Slots::default();
-    let mut gateway = Gateway::start(listener, config, key, &state, &slots);
+    let mut gateway = Gateway::start(listener, config, (key, files), &state, &slots);
 
     let started = tokio::select! {
         started = start(config, directory, &slots) => started,
@@ -179,7 +180,7 @@ impl Gateway {
     fn start(
         listener: TcpListener,
         config: &Config,
-        key: SigningKey,
+        (key, files): (SigningKey, Option<Files>),
         state: &Arc<State>,
         slots: &Slots,
     ) -> Self {
@@ -195,7 +196,7 @@ impl Gateway {
             // A sender that is gone means the same.
             let _ = stopped.await;
         };
-        let serve = server_gateway::serve(listener, ports, config.gateway(), stopped);
+        let serve = server_gateway::serve(listener, ports, files, config.gateway(), stopped);
         Self { task: tokio::spawn(serve), stop: Some(stop) }
     }
 

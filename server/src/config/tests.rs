@@ -59,6 +59,9 @@ fn an_error_names_the_key() {
 #[test]
 fn what_is_named_at_the_start_comes_first() {
     let listen = SocketAddr::from(([127, 0, 0, 1], 1));
-    let config = Config::load(None, Some("elsewhere".into()), Some(listen)).unwrap();
+    let named =
+        Named { data: Some("elsewhere".into()), listen: Some(listen), files: Some("web".into()) };
+    let config = Config::load(None, named).unwrap();
     assert_eq!((config.data, config.listen), ("elsewhere".into(), listen));
+    assert_eq!(config.files.folder, PathBuf::from("web"));
 }

@@ -91,6 +91,7 @@ const ENGINES: &[(&str, &str)] = &[
     ("axum", "server-gateway"),
     ("hyper", "server-gateway"),
     ("jsonwebtoken", "server-gateway"),
+    ("tower-http", "server-gateway"),
     ("rusqlite", "sdk-replica"),
     ("rustls", "sdk-core"),
     ("uniffi", "sdk-mobile"),

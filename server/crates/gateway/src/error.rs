@@ -1,6 +1,8 @@
 //! Why there is no answer, and what is said instead.
 
 use std::borrow::Cow;
+use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -35,6 +37,26 @@ pub enum KeyError {
     Short {
         /// How many it has.
         bytes: usize,
+    },
+}
+
+/// Why there are no [`Files`](crate::Files).
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum FilesError {
+    /// What should be a folder is none, or cannot be read.
+    #[error("the files in {} cannot be served: {error}", folder.display())]
+    Folder {
+        /// What was named.
+        folder: PathBuf,
+        /// The system's reason.
+        error: io::Error,
+    },
+    /// What pages should be able to connect to is no origin.
+    #[error("{given:?} is no origin: write it as https://host or wss://host:port")]
+    Origin {
+        /// What was given.
+        given: String,
     },
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{Semaphore, watch};
 
+use crate::files::Files;
 use crate::limits::Limits;
 use crate::ports::Ports;
 
@@ -13,6 +14,8 @@ use crate::ports::Ports;
 pub(crate) struct Gateway {
     pub(crate) ports: Ports,
     pub(crate) limits: Limits,
+    /// What is answered where there is no API.
+    pub(crate) files: Option<Files>,
     /// A permit for each request that may be under way.
     pub(crate) requests: Arc<Semaphore>,
     pub(crate) numbers: Numbers,

@@ -15,11 +15,13 @@
 //! | running it | `http/sql.rs` |
 //! | rows → the bytes of an answer | `http/answer.rs` |
 //! | why there is none | `error.rs` |
+//! | files of a web application | `files.rs` |
 //! | live connections | `socket.rs` and below |
 //! | connections, their bounds and their end | `server.rs`, `server/connection.rs`, `server/timed.rs` |
 
 mod auth;
 mod error;
+mod files;
 mod gateway;
 mod http;
 mod limits;
@@ -29,7 +31,8 @@ mod server;
 mod socket;
 
 pub use auth::{Caller, Role, SigningKey};
-pub use error::{KeyError, SqlError};
+pub use error::{FilesError, KeyError, SqlError};
+pub use files::Files;
 pub use limits::Limits;
 pub use ports::{
     Clock, HealthPort, LiveConnection, LiveFuture, Param, Ports, Position, Readiness, SqlAnswer,

@@ -121,6 +121,9 @@ pub(crate) const NUMBER_BYTES_MAX: usize = 1_024;
 /// The longest part of a message that tells what a parser said, in characters: it may quote.
 pub(crate) const QUOTE_CHARACTERS_MAX: usize = 200;
 
+/// What is read of a file at once, in bytes: what a connection takes of the memory while one is sent.
+pub(crate) const FILE_CHUNK_BYTES: usize = 32 * 1024;
+
 /// What a connection reads ahead, in bytes.
 pub(crate) const READ_BUFFER_BYTES_MAX: usize = 64 * 1024;
 

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode};
+use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Router, middleware};
 use protocol::error_code::ErrorCode;
 
 use crate::error::Refusal;
+use crate::files;
 use crate::gateway::Gateway;
 use crate::http::health::{health, ready};
 use crate::http::observe::observe;
@@ -21,18 +23,21 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .route("/v1/sync", get(sync))
         .route("/health", get(health))
         .route("/ready", get(ready))
-        .fallback(unknown_path)
+        .fallback(other_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(Arc::clone(&gateway), observe))
         .with_state(gateway)
 }
 
-async fn unknown_path(State(_): State<Arc<Gateway>>) -> Refusal {
-    Refusal::new(
-        ErrorCode::NotFound,
-        "there is nothing at this path: POST /v1/sql runs a statement, GET /v1/sync is a live \
-         connection, GET /health and GET /ready tell how the server is",
-    )
+/// What is no path of the API is a file, where files are served.
+async fn other_path(
+    State(gateway): State<Arc<Gateway>>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    match &gateway.files {
+        Some(files) => files.answer(request).await,
+        None => Err(files::nothing()),
+    }
 }
 
 /// The header `Allow`, which says which one is right, comes from the router.

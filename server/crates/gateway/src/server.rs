@@ -16,12 +16,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use self::connection::Connections;
+use crate::files::Files;
 use crate::gateway::{Gateway, Numbers};
 use crate::limits::{ACCEPT_PAUSE, GIVE_UP_GRACE, Limits, REFUSALS_MAX, REFUSALS_WARNED_EVERY};
 use crate::ports::Ports;
 use crate::router::router;
 
-/// Serves HTTP until `stop` is ready. Then no connection is accepted, idle ones are closed, and
+/// Serves HTTP until `stop` is ready, with these files beside the API if there are any. Then no connection is accepted, idle ones are closed, and
 /// running requests have [`Limits::shutdown_timeout`] to finish; after that it returns.
 ///
 /// # Errors
@@ -33,6 +34,7 @@ use crate::router::router;
 pub async fn serve(
     listener: TcpListener,
     ports: Ports,
+    files: Option<Files>,
     limits: Limits,
     stop: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
@@ -42,6 +44,7 @@ pub async fn serve(
     let gateway = Arc::new(Gateway {
         ports,
         limits: limits.clone(),
+        files,
         requests: Arc::clone(&requests),
         numbers: Numbers::new()?,
         given_up,

@@ -8,6 +8,7 @@ mod world;
 mod answers;
 mod bounds;
 mod connections;
+mod files;
 mod hostile;
 mod log;
 mod socket_bounds;

@@ -11,8 +11,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use protocol::ids::TenantId;
 use serde_json::Value as Json;
 use server_gateway::{
-    Clock, HealthPort, Limits, Ports, Readiness, Role, SigningKey, SqlAnswer, SqlError, SqlFuture,
-    SqlPort, SqlRequest, SubscriptionPort, serve,
+    Clock, Files, HealthPort, Limits, Ports, Readiness, Role, SigningKey, SqlAnswer, SqlError,
+    SqlFuture, SqlPort, SqlRequest, SubscriptionPort, serve,
 };
 use sha2::Sha256;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -96,8 +96,24 @@ impl World {
         Self::with(limits, |_| async { Ok(one_row()) }).await
     }
 
+    /// With files beside the API.
+    pub(crate) async fn with_files(limits: Limits, files: Files) -> Self {
+        Self::start(limits, Some(files), |_| async { Ok(one_row()) }).await
+    }
+
     pub(crate) async fn with<F>(
         limits: Limits,
+        run: impl Fn(SqlRequest) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<SqlAnswer, SqlError>> + Send + 'static,
+    {
+        Self::start(limits, None, run).await
+    }
+
+    async fn start<F>(
+        limits: Limits,
+        files: Option<Files>,
         run: impl Fn(SqlRequest) -> F + Send + Sync + 'static,
     ) -> Self
     where
@@ -125,7 +141,7 @@ impl World {
             let stopped = async move {
                 let _ = stopped.await;
             };
-            serve(listener, ports, limits, stopped).await
+            serve(listener, ports, files, limits, stopped).await
         });
         Self { address, sql, live, health, clock, stop: Some(stop), served }
     }
