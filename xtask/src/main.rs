@@ -22,10 +22,15 @@ use shell::{Failure, Outcome};
 const HELP: &str = "\
 cargo xtask COMMAND
 
-  demo      a server and a chat, for real; stops all it started. Without a terminal it plays a
-            conversation, and ends by itself
+  demo      a server and the chat in a browser, for real; Ctrl-C stops all it started. --port N
+            takes this port, and the next one for what signs people in
+  demo --terminal
+            the same with the chat in this terminal. Without a terminal it plays a conversation, and
+            ends by itself
   demo --as USER
-            opens the chat as somebody else, while a demo runs in another terminal
+            opens the chat in this terminal, while a demo runs in another one
+  demo --check
+            plays a conversation without anybody who looks, and ends by itself
   test      everything that must pass, with the seconds of each stage
   verify    reads only: format, lints, documentation, the rules of this repository
   fix       formats, and applies what the lints propose

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -67,14 +68,10 @@ pub(crate) fn run(command: &mut Command) -> Outcome {
     watch(command, None, |_| {})
 }
 
-/// Runs a command to its end, which has the terminal meanwhile.
-pub(crate) fn hand_over(command: &mut Command) -> Outcome {
-    match command.status() {
-        Ok(status) if status.success() => Ok(()),
-        // It has said why.
-        Ok(_) => Err(Failure::told()),
-        Err(error) => Err(failed(error, command)),
-    }
+/// Becomes this command, which has the terminal from then on. Returns when it cannot.
+pub(crate) fn give_way_to(command: &mut Command) -> Failure {
+    let error = command.exec();
+    failed(error, command)
 }
 
 /// Runs a command and returns what it printed.

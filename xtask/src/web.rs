@@ -105,9 +105,14 @@ pub(crate) fn test(counts: &mut Counts, silence_max: Duration) -> Outcome {
     watch(&mut tests(&files)?, Some(silence_max), |line| counts.see(line))
 }
 
+/// Installs what drives a browser.
+pub(crate) fn for_browsers() -> Outcome {
+    node::install(TESTS)
+}
+
 /// What runs these tests.
 pub(crate) fn tests(files: &[PathBuf]) -> Outcome<Command> {
-    node::install(TESTS)?;
+    for_browsers()?;
     let mut node = node::command("node");
     // One file at a time: each opens browsers, and waits only so long for what they show.
     node.args(["--test", "--test-reporter=tap", "--test-concurrency=1"]);

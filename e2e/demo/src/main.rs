@@ -1,12 +1,15 @@
-//! What `cargo xtask demo` shows: a server and a chat. In a terminal it opens the chat; without
-//! one it plays a conversation of two people, with a `kill -9` of the server and a time without a
-//! network in it, and checks what each of them has at the end.
+//! What `cargo xtask demo` shows: a server and a chat. With the files of the web chat it serves that,
+//! until somebody ends it. Else in a terminal it opens the chat there; without one it plays a
+//! conversation of two people, with a `kill -9` of the server and a time without a network in it, and
+//! checks what each of them has at the end.
 
 #![expect(clippy::print_stdout, reason = "it talks to a person")]
 
+mod browse;
 mod open;
 mod play;
 mod signals;
+mod web;
 
 use std::error::Error;
 use std::io::IsTerminal;
@@ -26,23 +29,41 @@ struct Arguments {
     /// Where a demo notes where it is.
     #[arg(long, value_name = "FILE")]
     note: PathBuf,
+    /// The files of the web chat, as they were built.
+    #[arg(long, value_name = "DIR")]
+    web: Option<PathBuf>,
+    /// The port of the server; what signs people in has the next one.
+    #[arg(long, requires = "web")]
+    port: Option<u16>,
+    /// Checks what there is, and ends.
+    #[arg(long, conflicts_with = "user")]
+    check: bool,
+    /// What plays a conversation in a browser, with its arguments, when all is checked.
+    #[arg(last = true, value_name = "COMMAND")]
+    play: Vec<String>,
 }
 
 fn main() -> ExitCode {
-    let Arguments { user, note } = Arguments::parse();
+    let arguments = Arguments::parse();
     signals::end_what_was_started();
-    let is_seen = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    let outcome = match user {
-        Some(user) => open::as_another(&note, &user),
-        None if is_seen => open::as_alice(&note),
-        None => play::play(),
-    };
+    let outcome = run(&arguments);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             println!("\n{error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn run(Arguments { user, note, web, port, check, play }: &Arguments) -> Outcome {
+    let is_seen = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    match (user, web) {
+        (Some(user), _) => open::as_another(note, user),
+        (None, None) if is_seen && !check => open::as_alice(note),
+        (None, None) => play::play(),
+        (None, Some(web)) if *check => play::play().and_then(|()| browse::check(web, play)),
+        (None, Some(web)) => browse::run(web, *port, note),
     }
 }
 

@@ -10,7 +10,7 @@ use e2e_harness::{ChatCommand, Home, Server, chat};
 use crate::{Outcome, set_up, signals};
 
 /// How long a server that was killed stays away: long enough to be seen.
-const AWAY: Duration = Duration::from_secs(3);
+pub(crate) const AWAY: Duration = Duration::from_secs(3);
 
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -22,7 +22,7 @@ pub(crate) fn as_alice(note: &Path) -> Outcome {
     let address = home.admin().address();
     let notifier = set_up(&home, &address)?;
     let (data, folder) = (home.data(), home.folder("chat"));
-    let noted = Note { address: address.clone(), data: data.clone(), folder: folder.clone() };
+    let noted = Note::of(&home);
     noted.write(note)?;
     println!("A server runs at http://{address}, on an empty directory.\n");
     println!("  in another terminal      cargo xtask demo --as bob");
@@ -40,9 +40,7 @@ pub(crate) fn as_alice(note: &Path) -> Outcome {
         opened
     });
     drop(notifier);
-    if Note::read(note).is_some_and(|present| present == noted) {
-        std::fs::remove_file(note)?;
-    }
+    noted.remove(note)?;
     opened
 }
 
@@ -75,7 +73,7 @@ fn run(mut chat: Command) -> Outcome {
 }
 
 /// Starts the server again when somebody has killed it.
-fn keep_running(home: &Home, mut server: Server, is_over: &AtomicBool) {
+pub(crate) fn keep_running(home: &Home, mut server: Server, is_over: &AtomicBool) {
     let goes_on = || !is_over.load(Ordering::SeqCst) && !signals::is_over();
     while goes_on() {
         std::thread::sleep(LOOK_EVERY);
@@ -92,20 +90,33 @@ fn keep_running(home: &Home, mut server: Server, is_over: &AtomicBool) {
 
 /// Where a demo is, for those that come to it.
 #[derive(PartialEq, Eq)]
-struct Note {
+pub(crate) struct Note {
     address: String,
     data: PathBuf,
     folder: PathBuf,
 }
 
 impl Note {
-    fn write(&self, file: &Path) -> Outcome {
+    /// Of a demo that has begun.
+    pub(crate) fn of(home: &Home) -> Self {
+        Self { address: home.admin().address(), data: home.data(), folder: home.folder("chat") }
+    }
+
+    pub(crate) fn write(&self, file: &Path) -> Outcome {
         let Self { address, data, folder } = self;
         let text = format!("{address}\n{}\n{}\n", data.display(), folder.display());
         if let Some(folder) = file.parent() {
             std::fs::create_dir_all(folder)?;
         }
         Ok(std::fs::write(file, text)?)
+    }
+
+    /// Removes it, unless another demo has begun since.
+    pub(crate) fn remove(&self, file: &Path) -> Outcome {
+        if Self::read(file).is_some_and(|present| present == *self) {
+            std::fs::remove_file(file)?;
+        }
+        Ok(())
     }
 
     fn read(file: &Path) -> Option<Self> {

@@ -45,7 +45,19 @@ pub fn chat(command: ChatCommand, user: &str, server: &str, data: &Path, folder:
     chat
 }
 
-/// A chat that runs. It is killed when this is dropped.
+/// The program that signs people in to the web chat, at this address, for a server with its data in
+/// `data`. What it keeps is in `folder`.
+///
+/// # Panics
+/// There is no such program.
+pub fn sign_in(server: &str, data: &Path, folder: &Path, listen: &str) -> Command {
+    let mut sign_in = Command::new(binary("chat-signin"));
+    sign_in.args(["--server", &format!("http://{server}"), "--listen", listen, "--data"]);
+    sign_in.arg(data).arg("--state").arg(folder);
+    sign_in
+}
+
+/// A chat that runs, or what signs people in to one. It is killed when this is dropped.
 #[derive(Debug)]
 pub struct Chat {
     child: Child,
@@ -114,6 +126,11 @@ impl Chat {
         let count = head.split_whitespace().rev().nth(1).and_then(|count| count.parse().ok());
         let count: usize = count.unwrap_or_else(|| panic!("no count in {head:?}"));
         (0..count).map(|_| self.until("- ").trim_start_matches("- ").to_owned()).collect()
+    }
+
+    /// Whether it runs.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
     }
 
     /// Ends it as a power cut does.

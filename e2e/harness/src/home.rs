@@ -57,10 +57,23 @@ impl Home {
     /// It cannot be written.
     pub fn with_settings(text: &str) -> Self {
         let mut home = Self::new();
-        let file = home.directory.path().join("settings.toml");
-        std::fs::write(&file, text).unwrap_or_else(|error| panic!("the settings: {error}"));
-        home.settings = Some(file);
+        home.set(text);
         home
+    }
+
+    /// From now on servers start with these settings.
+    ///
+    /// # Panics
+    /// They cannot be written.
+    pub fn set(&mut self, text: &str) {
+        let file = self.folder("settings.toml");
+        std::fs::write(&file, text).unwrap_or_else(|error| panic!("the settings: {error}"));
+        self.settings = Some(file);
+    }
+
+    /// From now on servers start at this port.
+    pub fn take_port(&self, port: u16) {
+        *lock(&self.listen) = format!("127.0.0.1:{port}");
     }
 
     /// The data directory. The first start makes it.

@@ -8,9 +8,10 @@
 //! | --- | --- |
 //! | the data directory, the log, tokens | `home.rs` |
 //! | a running process | `server.rs`; which binary that is: `binary.rs` |
-//! | the chat of `examples/chat`, as a process | `chat.rs` |
+//! | the programs of `examples/chat`, as processes | `chat.rs` |
 //! | requests and typed answers | `client.rs` |
 //! | a network that breaks | `proxy.rs` |
+//! | requests of a web page | `web.rs` |
 
 mod binary;
 mod chat;
@@ -18,10 +19,12 @@ mod client;
 mod home;
 mod proxy;
 mod server;
+mod web;
 
 pub use binary::binary;
-pub use chat::{Chat, ChatCommand, chat};
+pub use chat::{Chat, ChatCommand, chat, sign_in};
 pub use client::{Answer, Client, Failure, Refusal};
 pub use home::{Home, Role};
 pub use proxy::Proxy;
 pub use server::{Ended, Server};
+pub use web::{Page, ask};

@@ -28,6 +28,13 @@ function obey() {
   });
 }
 
+function changed(script, change) {
+  const made = change(script);
+  // Otherwise a test would be of the client as it is.
+  if (made === script) throw new Error("the script is not as the variant expects it");
+  return made;
+}
+
 /** The client as it would be in another release, or in another browser: a file of it, and how that is changed. */
 const VARIANTS = {
   newer: ["version.js", (script) => script.replace(/VERSION = "[^"]+"/, 'VERSION = "99.0.0"')],
@@ -38,7 +45,7 @@ const VARIANTS = {
   // One whose worker dies before it answers what it has stored for another page.
   mute: [
     "worker/host.js",
-    (script) => script.replace("if (!this.#isOver)", 'if (!this.#isOver && (guest.id === "" || !["write", "commit"].includes(op)))'),
+    (script) => script.replace(/if \(isHere\(\)\)(?=\s*guest.post\({ type: "done")/, 'if (guest.id === "" || !["write", "commit"].includes(op))'),
   ],
   // One that refuses locks, as where cookies are blocked; here it has files all the same.
   "without-locks": [
@@ -112,7 +119,7 @@ export class Site {
     const [folder, ...rest] = parts;
     const path = FOLDERS[folder] && join(FOLDERS[folder], normalize(`/${rest.join("/")}`));
     let body = path && (await readFile(path).catch(() => undefined));
-    if (body && variant && path.endsWith(`/dist/${variant[0]}`)) body = variant[1](body.toString());
+    if (body && variant && path.endsWith(`/dist/${variant[0]}`)) body = changed(body.toString(), variant[1]);
     if (!body) return response.writeHead(404).end();
     const policy = [
       "default-src 'none'",

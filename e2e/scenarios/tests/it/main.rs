@@ -22,6 +22,7 @@ mod schema_changes;
 mod sdk;
 mod sdk_faults;
 mod sdk_writes;
+mod sign_in;
 mod sockets;
 mod syncing;
 mod tenants;
