@@ -1,0 +1,274 @@
+// The web chat, as it is built: its tables, a site that serves it, a stand-in for sign-in, and what a person does in it.
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { randomUUID } from "node:crypto";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import { extname, join, normalize } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+
+import { Browser, until } from "./browser.mjs";
+import { Proxy } from "./proxy.mjs";
+import { Server } from "./server.mjs";
+
+const WEB = fileURLToPath(new URL("../../../../examples/chat/web", import.meta.url));
+const DIST = join(WEB, "dist");
+const TYPES = {
+  ".html": "text/html; charset=utf-8",
+  ".js": "text/javascript",
+  ".css": "text/css",
+  ".svg": "image/svg+xml",
+  ".wasm": "application/wasm",
+  ".webmanifest": "application/manifest+json",
+};
+/** That of `tidewire serve --files`. */
+const POLICY = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self' http: ws:";
+
+/** Those of `examples/chat`. */
+const TABLES = [
+  "CREATE NAMESPACE chat",
+  `CREATE SHARED TABLE chat.rooms (name TEXT PRIMARY KEY, founder TEXT)
+   WITH (ACCESS_LEVEL = WRITE, OWNER_COLUMN = founder)`,
+  `CREATE SHARED TABLE chat.messages (
+     id UUID PRIMARY KEY DEFAULT UUID_V7(), room TEXT NOT NULL, author TEXT, body TEXT NOT NULL,
+     at TIMESTAMP DEFAULT NOW(), INDEX (room)
+   ) WITH (ACCESS_LEVEL = WRITE, OWNER_COLUMN = author)`,
+  `CREATE SHARED TABLE chat.likes (
+     message UUID PRIMARY KEY, room TEXT NOT NULL, n BIGINT NOT NULL DEFAULT 0 MERGE ADD, INDEX (room)
+   ) WITH (ACCESS_LEVEL = WRITE)`,
+  `CREATE SHARED TABLE chat.typing (
+     room TEXT, author TEXT, at TIMESTAMP, PRIMARY KEY (room, author), INDEX (room)
+   ) WITH (ACCESS_LEVEL = WRITE, OWNER_COLUMN = author, TTL_SECONDS = 5)`,
+  `CREATE SHARED TABLE chat.presence (person TEXT PRIMARY KEY, room TEXT, at TIMESTAMP)
+   WITH (ACCESS_LEVEL = WRITE, OWNER_COLUMN = person, TTL_SECONDS = 60)`,
+  "CREATE USER TABLE chat.drafts (room TEXT PRIMARY KEY, body TEXT NOT NULL)",
+  "CREATE USER TABLE chat.read_marks (room TEXT PRIMARY KEY, seen TIMESTAMP)",
+  "CREATE USER TABLE chat.settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
+  `CREATE STREAM TABLE chat.mentions (
+     message UUID PRIMARY KEY, room TEXT NOT NULL, author TEXT NOT NULL, body TEXT NOT NULL
+   ) WITH (TTL_SECONDS = 604800)`,
+];
+
+let built;
+
+/** Installs what the app needs, if it is not there, and builds it: once for all tests of a file. */
+async function build() {
+  const npm = (...args) => promisify(execFile)("npm", args, { cwd: WEB });
+  const make = async () => {
+    if (!existsSync(join(WEB, "node_modules/vite"))) await npm("ci", "--prefer-offline");
+    await npm("run", "build");
+  };
+  built ??= make();
+  await built;
+}
+
+/** The server of a chat, and the devices of its people. They go with the test, which fails when a page complains. */
+export async function chat(t, { rooms = [] } = {}) {
+  await build();
+  const made = [];
+  t.after(async () => {
+    for (const it of made.reverse()) await it.remove();
+  });
+  const keep = (it) => {
+    made.push(it);
+    return it;
+  };
+  const server = keep(await Server.start(TABLES));
+  for (const room of rooms) await server.sql("INSERT INTO chat.rooms (name) VALUES ($1)", [room]);
+  const device = async (options) => {
+    const proxy = keep(await Proxy.to(server));
+    const site = keep(await ChatSite.start(server, proxy.address));
+    const browser = keep(await Browser.start());
+    // That there is no connection is no defect, and Chromium says so each time.
+    browser.allow(/WebSocket connection to .* failed/);
+    t.after(() => assert.deepEqual(browser.complaints, []));
+    const page = await browser.page();
+    await page.setViewportSize({ width: 1280, height: 800 });
+    await page.emulateMedia({ reducedMotion: "reduce", ...options });
+    return new Device(server, proxy, site, browser, page);
+  };
+  return { server, device };
+}
+
+/** Who has written `@` and a name is told: the notifier of `examples/chat`, once. */
+export async function notify(server) {
+  for (const [id, room, author, body] of await server.rows("SELECT id, room, author, body FROM chat.messages")) {
+    for (const [, user] of body.matchAll(/@([a-z0-9_-]+)/g)) {
+      await server.sql(
+        `EXECUTE AS USER '${user}' (INSERT INTO chat.mentions (message, room, author, body)
+         VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING)`,
+        [id, room, author, body],
+      );
+    }
+  }
+}
+
+/** The files of the app, and sign-in beside it. All of it can be cut off, as a network is. */
+class ChatSite {
+  #listener;
+  #port = 0;
+  #server;
+  #sync;
+  /** Users, by their sessions. */
+  #sessions = new Map();
+  /** Whether sign-in answers. */
+  isSigningIn = true;
+  /** Whether there is another version of the app. */
+  isNewer = false;
+
+  static async start(server, sync) {
+    const site = new ChatSite();
+    site.#server = server;
+    site.#sync = sync;
+    await site.open();
+    return site;
+  }
+
+  get url() {
+    return `http://127.0.0.1:${this.#port}/`;
+  }
+
+  async open() {
+    this.#listener = createServer((request, response) => {
+      this.#answer(request, response).catch((error) => response.writeHead(500).end(String(error)));
+    });
+    this.#listener.listen(this.#port, "127.0.0.1");
+    await once(this.#listener, "listening");
+    this.#port = this.#listener.address().port;
+  }
+
+  async cut() {
+    this.#listener.close();
+    this.#listener.closeAllConnections();
+    await once(this.#listener, "close");
+  }
+
+  async remove() {
+    if (this.#listener.listening) await this.cut();
+  }
+
+  /** Nobody is signed in any more. */
+  endSessions() {
+    this.#sessions.clear();
+  }
+
+  async #answer(request, response) {
+    const { pathname } = new URL(request.url, this.url);
+    const say = (status, body) =>
+      response.writeHead(status, { "Content-Type": "application/json", "Cache-Control": "no-store" }).end(JSON.stringify(body));
+    if (pathname === "/config.json") return say(200, { server: `http://${this.#sync}`, signIn: `${this.url}auth/` });
+    if (pathname.startsWith("/auth/")) {
+      if (!this.isSigningIn) return request.socket.destroy();
+      return await this.#signIn(pathname.slice("/auth/".length), request, say);
+    }
+    const path = join(DIST, normalize(pathname === "/" ? "/index.html" : pathname));
+    let body = await readFile(path).catch(() => undefined);
+    if (body && this.isNewer && pathname === "/service-worker.js") body = body.toString().replace(/VERSION = "\w+"/, 'VERSION = "newer"');
+    if (!body) return response.writeHead(404).end();
+    response.writeHead(200, {
+      "Content-Type": TYPES[extname(path)] ?? "application/octet-stream",
+      "Content-Security-Policy": POLICY,
+      "Cache-Control": "no-cache",
+    });
+    return response.end(body);
+  }
+
+  async #signIn(what, request, say) {
+    const session = request.headers.authorization?.replace("Bearer ", "");
+    if (what === "sign-in") {
+      let text = "";
+      for await (const piece of request) text += piece;
+      const user = JSON.parse(text).name.toLowerCase();
+      if (!/^[a-z0-9_-]{1,40}$/.test(user)) {
+        return say(400, { error: { code: "invalid_request", message: "a name has letters, digits, _ and -" } });
+      }
+      const id = randomUUID();
+      this.#sessions.set(id, user);
+      return say(200, { user, session: id });
+    }
+    if (what === "sign-out") {
+      this.#sessions.delete(session);
+      return say(204);
+    }
+    const user = this.#sessions.get(session);
+    if (!user) return say(401, { error: { code: "needs_auth", message: "sign in again" } });
+    return say(200, { token: await this.#server.token(user), expires_at: 0 });
+  }
+}
+
+/** Somebody's device: a browser, its network, and what they do. */
+export class Device {
+  constructor(server, proxy, site, browser, page) {
+    Object.assign(this, { server, proxy, site, browser, page });
+  }
+
+  async signIn(name) {
+    const { page, site } = this;
+    await page.goto(site.url);
+    await page.getByLabel("Your name").fill(name);
+    await page.getByRole("button", { name: "Sign in" }).click();
+    await page.getByRole("navigation", { name: "Rooms" }).waitFor();
+  }
+
+  /** Opens a room of the list. */
+  async enter(room) {
+    await this.page.locator(".room-item", { hasText: room }).click();
+    await this.page.getByRole("heading", { name: room, level: 1 }).waitFor();
+  }
+
+  get field() {
+    return this.page.locator(".composer textarea");
+  }
+
+  async say(text) {
+    await this.field.fill(text);
+    await this.field.press("Enter");
+  }
+
+  /** The message with this text. */
+  message(text) {
+    return this.page.locator("[data-message]", { has: this.page.locator(".message-body", { hasText: text }) });
+  }
+
+  /** Waits until there is one. */
+  async sees(text) {
+    await this.message(text).waitFor();
+  }
+
+  /** The texts of all messages of the room, in the order in which they are shown. */
+  async texts() {
+    return await this.page.locator(".message-body").allTextContents();
+  }
+
+  /** Waits until these are the texts. */
+  async shows(texts) {
+    let last;
+    try {
+      await until("the messages", async () => {
+        last = await this.texts();
+        return JSON.stringify(last) === JSON.stringify(texts);
+      });
+    } catch {
+      assert.deepEqual(last, texts);
+    }
+  }
+
+  async connection(word) {
+    await this.page.locator(".connection-word", { hasText: word }).waitFor();
+  }
+
+  /** No packet gets through: neither to the server, nor to where the page comes from. */
+  async cutNetwork() {
+    this.proxy.cut();
+    await this.site.cut();
+  }
+
+  async restoreNetwork() {
+    await this.site.open();
+    this.proxy.open();
+    await this.page.evaluate(() => dispatchEvent(new Event("online")));
+  }
+}
