@@ -9,6 +9,8 @@ export default defineConfig({
   plugins: [react(), shell()],
   // The packages are linked from folders that may have a React of their own: hooks want the one of the app.
   resolve: { dedupe: ["react", "react-dom", "@tidewire/client"] },
+  // Those folders are outside of this one.
+  server: { fs: { allow: ["../../.."] } },
   build: {
     // A data: address is not 'self', which is all that the content security policy allows.
     assetsInlineLimit: 0,

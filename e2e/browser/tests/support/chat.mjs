@@ -10,7 +10,8 @@ import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
-import { Browser, until } from "./browser.mjs";
+import { Browser } from "./browser.mjs";
+import { Device } from "./device.mjs";
 import { Proxy } from "./proxy.mjs";
 import { Server } from "./server.mjs";
 
@@ -88,7 +89,7 @@ export async function chat(t, { rooms = [] } = {}) {
     const page = await browser.page();
     await page.setViewportSize({ width: 1280, height: 800 });
     await page.emulateMedia({ reducedMotion: "reduce", ...options });
-    return new Device(server, proxy, site, browser, page);
+    return new ChatDevice(server, proxy, site, browser, page);
   };
   return { server, device };
 }
@@ -199,65 +200,18 @@ class ChatSite {
   }
 }
 
-/** Somebody's device: a browser, its network, and what they do. */
-export class Device {
+/** A device whose network can be cut. */
+class ChatDevice extends Device {
   constructor(server, proxy, site, browser, page) {
-    Object.assign(this, { server, proxy, site, browser, page });
+    super(page);
+    Object.assign(this, { server, proxy, site, browser });
   }
 
   async signIn(name) {
-    const { page, site } = this;
-    await page.goto(site.url);
-    await page.getByLabel("Your name").fill(name);
-    await page.getByRole("button", { name: "Sign in" }).click();
-    await page.getByRole("navigation", { name: "Rooms" }).waitFor();
-  }
-
-  /** Opens a room of the list. */
-  async enter(room) {
-    await this.page.locator(".room-item", { hasText: room }).click();
-    await this.page.getByRole("heading", { name: room, level: 1 }).waitFor();
-  }
-
-  get field() {
-    return this.page.locator(".composer textarea");
-  }
-
-  async say(text) {
-    await this.field.fill(text);
-    await this.field.press("Enter");
-  }
-
-  /** The message with this text. */
-  message(text) {
-    return this.page.locator("[data-message]", { has: this.page.locator(".message-body", { hasText: text }) });
-  }
-
-  /** Waits until there is one. */
-  async sees(text) {
-    await this.message(text).waitFor();
-  }
-
-  /** The texts of all messages of the room, in the order in which they are shown. */
-  async texts() {
-    return await this.page.locator(".message-body").allTextContents();
-  }
-
-  /** Waits until these are the texts. */
-  async shows(texts) {
-    let last;
-    try {
-      await until("the messages", async () => {
-        last = await this.texts();
-        return JSON.stringify(last) === JSON.stringify(texts);
-      });
-    } catch {
-      assert.deepEqual(last, texts);
-    }
-  }
-
-  async connection(word) {
-    await this.page.locator(".connection-word", { hasText: word }).waitFor();
+    await this.page.goto(this.site.url);
+    await this.page.getByLabel("Your name").fill(name);
+    await this.page.getByRole("button", { name: "Sign in" }).click();
+    await this.page.getByRole("navigation", { name: "Rooms" }).waitFor();
   }
 
   /** No packet gets through: neither to the server, nor to where the page comes from. */

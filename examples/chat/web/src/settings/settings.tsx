@@ -13,7 +13,7 @@ import { Icon } from "../ui/icons.js";
 import { SignOut } from "./sign-out.js";
 
 const THEMES: readonly (readonly [Settings["theme"], string])[] = [
-  ["system", "Like the system"],
+  ["system", "System"],
   ["light", "Light"],
   ["dark", "Dark"],
 ];
@@ -34,14 +34,16 @@ export function SettingsDialog({ user, onClose }: { user: string; onClose: () =>
             Signed in as <b dir="auto">{user}</b>
           </span>
         </p>
-        <fieldset className="choices">
+        <fieldset>
           <legend>Theme</legend>
-          {THEMES.map(([theme, word]) => (
-            <label key={theme}>
-              <input type="radio" name="theme" checked={settings.theme === theme} onChange={() => void set("theme", theme)} />
-              <span>{word}</span>
-            </label>
-          ))}
+          <div className="choices">
+            {THEMES.map(([theme, word]) => (
+              <label key={theme}>
+                <input type="radio" name="theme" checked={settings.theme === theme} onChange={() => void set("theme", theme)} />
+                <span>{word}</span>
+              </label>
+            ))}
+          </div>
         </fieldset>
         <label className="switch">
           <input type="checkbox" role="switch" checked={settings.enterSends} onChange={({ target }) => void set("enterSends", target.checked)} />
