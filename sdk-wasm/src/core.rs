@@ -7,8 +7,9 @@ mod syncing;
 mod transaction;
 mod writing;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use sdk_core::{Client, Error};
 use wasm_bindgen::JsValue;
@@ -24,6 +25,8 @@ use crate::objects::failure;
 #[wasm_bindgen]
 pub struct Core {
     client: Client,
+    /// How often it was to end its connection, or let go of its file.
+    rests: Rc<Cell<u64>>,
     events: RefCell<Events>,
     subscriptions: RefCell<HashMap<String, Here>>,
     transactions: RefCell<HashMap<String, Begun>>,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use sdk_core::Error;
 use sdk_core::ports::Pool;
+use tokio::sync::MutexGuard;
 
 pub use self::host::Files;
 
@@ -23,4 +24,15 @@ pub(crate) async fn open(directory: &str, files: Option<Files>) -> Result<Arc<dy
 /// long as the worker lives.
 pub(crate) async fn let_go() -> Result<(), Error> {
     origin::let_go().await
+}
+
+/// Waits until nobody else opens the files of the origin or lets them go, and keeps others from that: meanwhile
+/// none can be removed or made.
+pub(crate) async fn turn() -> MutexGuard<'static, ()> {
+    origin::turn().await
+}
+
+/// The same, where nobody does now.
+pub(crate) fn try_turn() -> Option<MutexGuard<'static, ()>> {
+    origin::try_turn()
 }

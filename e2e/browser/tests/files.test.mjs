@@ -111,6 +111,45 @@ test("the files are let go after whoever is just being opened", TIMEOUT, async (
   assert.deepEqual(said.rows, [[0]]);
 });
 
+test("what is done while another client is being opened is done", TIMEOUT, async (t) => {
+  const [worker] = await workers(t, 1);
+  const found = await worker.evaluate(async () => {
+    const left = [];
+    for (let n = 0; n < 5; n += 1) {
+      const core = await openCore(`user ${n}`);
+      await core.write([{ sql: "CREATE TABLE mine (n INTEGER)" }]);
+      // Each that stays takes files, so each that is opened adds some.
+      await Promise.all([openCore(`other ${n}`), core.signOut("wipe", true)]);
+      left.push(...(await rows(await openCore(`user ${n}`), "SELECT count(*) FROM sqlite_master WHERE name = 'mine'")));
+    }
+    const said = [];
+    const emit = (events) => said.push(JSON.stringify(events));
+    const core = await openCore("ann", { emit });
+    let seen = 0;
+    for (let n = 0; n < 5; n += 1) {
+      await core.suspend(1_000);
+      const opened = openCore(`third ${n}`);
+      await undefined;
+      core.resume();
+      await opened;
+      while (!(await rows(core, "SELECT 1").then(() => true, () => false))) await new Promise((resolve) => setTimeout(resolve, 5));
+      seen += 1;
+    }
+    return { left, seen, failed: said.filter((it) => it.includes('"error"')) };
+  });
+  assert.deepEqual(found.left, [[0], [0], [0], [0], [0]]);
+  assert.deepEqual(found.failed, []);
+  assert.equal(found.seen, 5);
+});
+
+test("each of several that are opened at once has a reserve soon", TIMEOUT, async (t) => {
+  const [worker] = await workers(t, 1);
+  const users = ["ann", "bob", "cid", "dan", "eve"];
+  await worker.evaluate((users) => Promise.all(users.map((user) => openCore(user))), users);
+  const usage = () => worker.evaluate(async () => (await navigator.storage.estimate()).usage);
+  await until("room that is kept for each", async () => (await usage()) >= users.length * 8 * 1024 * 1024);
+});
+
 test("a browser without such files says so by its code", TIMEOUT, async (t) => {
   for (const without of ["missing", "SecurityError", "UnknownError", "NotSupportedError"]) {
     const [worker] = await workers(t, 1);

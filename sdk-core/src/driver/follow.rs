@@ -177,8 +177,11 @@ impl Driver {
             }
         }
         // What somebody writes has the first of the room that there is.
-        if let Ok(Err(ReplicaError::DiskFull)) = self.replica.get().map(Replica::keep_reserve) {
-            return self.fail(ReplicaError::DiskFull);
+        match self.replica.get().and_then(Replica::keep_reserve) {
+            Err(ReplicaError::DiskFull) => return self.fail(ReplicaError::DiskFull),
+            // It goes on without, and has one soon.
+            Err(_) => self.tidying.wanted(),
+            Ok(()) => {}
         }
         self.trouble = None;
         if !self.is_paused {

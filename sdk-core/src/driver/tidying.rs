@@ -63,8 +63,15 @@ impl Driver {
         if self.tidies_at().is_none_or(|at| now < at) {
             return;
         }
-        self.tidying.at = match self.replica.get_mut().and_then(Replica::tidy) {
-            Ok(Tidied::All) => None,
+        // It may have had none since whatever was in the way.
+        let reserve = self.replica.get().and_then(Replica::keep_reserve);
+        let has_reserve = reserve.is_ok();
+        let tidied = match reserve {
+            Err(error @ ReplicaError::DiskFull) => Err(error),
+            Ok(()) | Err(_) => self.replica.get_mut().and_then(Replica::tidy),
+        };
+        self.tidying.at = match tidied {
+            Ok(Tidied::All) => (!has_reserve).then(|| now + EVERY),
             Ok(Tidied::Some) => Some(now),
             Ok(Tidied::NotYet) => Some(now + AFTER),
             Err(error) => {

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Once;
 
 use sdk_core::{Client, Config, LogLevel, SignOut};
@@ -65,6 +66,7 @@ impl Core {
         events.tell_of(&client);
         Ok(Self {
             client,
+            rests: Rc::default(),
             events: RefCell::new(events),
             subscriptions: RefCell::new(HashMap::new()),
             transactions: RefCell::new(HashMap::new()),
@@ -96,6 +98,7 @@ impl Core {
                 return Err(Fault::new(why).into());
             }
         };
+        let _turn = files::turn().await;
         self.client.sign_out(data, discard_pending).await.map_err(failed)
     }
 }

@@ -1,14 +1,18 @@
 //! The server, and how it is with everything.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use js_sys::{Array, JSON};
-use sdk_core::{Position, Storage};
+use sdk_core::{Client, Position, Storage};
 use serde_json::json;
+use tokio::sync::MutexGuard;
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
+use wasm_bindgen_futures::spawn_local;
 
 use super::{Core, Outcome, failed};
+use crate::files;
 use crate::given::{Options, duration, remote_options};
 use crate::objects::{Fault, number, object};
 use crate::told::rows;
@@ -69,12 +73,28 @@ impl Core {
 
     /// Ends the connection until it is resumed.
     pub fn pause(&self) {
+        self.rests.update(|rests| rests + 1);
         self.client.pause();
     }
 
-    /// Goes on.
+    /// Goes on: its files are opened once nobody else opens theirs. What is asked of it until then fails as
+    /// before.
     pub fn resume(&self) {
-        self.client.resume();
+        if let Some(turn) = files::try_turn() {
+            self.client.resume();
+            spawn_local(resumed(self.client.clone(), turn));
+            return;
+        }
+        let (client, rests, before) =
+            (self.client.clone(), Rc::clone(&self.rests), self.rests.get());
+        spawn_local(async move {
+            let turn = files::turn().await;
+            // It may be wanted no more.
+            if rests.get() == before {
+                client.resume();
+                resumed(client, turn).await;
+            }
+        });
     }
 
     /// Connects at once where it waits to do so.
@@ -85,6 +105,7 @@ impl Core {
     /// Closes the replica until it is resumed. What runs comes to its end first.
     pub async fn suspend(&self, deadline_ms: f64) -> Outcome<()> {
         let deadline = duration("deadline", deadline_ms)?;
+        self.rests.update(|rests| rests + 1);
         self.client.suspend(deadline).await.map_err(failed)
     }
 
@@ -116,6 +137,13 @@ impl Core {
     pub async fn diagnose(&self) -> Outcome<JsValue> {
         Ok(parsed(&self.client.diagnose().await.map_err(failed)?))
     }
+}
+
+/// Nobody else has their turn before it has its files.
+async fn resumed(client: Client, turn: MutexGuard<'static, ()>) {
+    // What is asked after it is answered after it, whatever comes of that.
+    let _ = client.answer("", 0).await;
+    drop(turn);
 }
 
 /// JSON as JavaScript has it.

@@ -3,7 +3,7 @@
 //! One worker of all that the origin has can have them open. It may let them go while it lives, and take
 //! them again.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use futures::FutureExt;
@@ -14,7 +14,7 @@ use sdk_core::ports::{Pool, PoolError};
 use sdk_core::{Error, ErrorCode};
 use sqlite_wasm_rs::WasmOsCallback;
 use sqlite_wasm_vfs::sahpool::{OpfsSAHError, OpfsSAHPoolCfgBuilder, OpfsSAHPoolUtil, install};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 use wasm_bindgen_futures::spawn_local;
 
 /// How many files are free: for a replica with its journal and its reserve, and for what takes its place when
@@ -38,10 +38,23 @@ struct Origin {
 
 thread_local! {
     static ORIGIN: RefCell<Option<Origin>> = const { RefCell::new(None) };
+    /// Whether there was no room when something was to be added last.
+    static IS_FULL: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Who opens the pool or lets it go. It takes a while, and is not done twice at once.
+/// Who opens the pool, adds to it or lets it go. It takes a while, and is not done twice at once; meanwhile the
+/// pool does nothing else. A client that runs waits for nobody: it fails, and tries again.
 static TURN: Mutex<()> = Mutex::const_new(());
+
+/// Waits until nobody else has to do with the pool, and keeps others from it.
+pub(super) async fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().await
+}
+
+/// The same, where that is so now.
+pub(super) fn try_turn() -> Option<MutexGuard<'static, ()>> {
+    TURN.try_lock().ok()
+}
 
 /// Opens the pool in a directory of the origin, as the file system of SQLite.
 pub(super) async fn open(directory: &str) -> Result<Arc<dyn Pool>, Error> {
@@ -119,17 +132,22 @@ impl Pool for OriginFiles {
     }
 
     fn fill(&self, name: &str, size: u64) -> Result<(), PoolError> {
-        Self::with(|pool| {
-            let filled = fill(pool, name, size);
-            if filled.is_err() {
-                close_last(pool);
+        let filled = Self::with(|pool| {
+            // Each that was given up has taken one from the pool. The last are not for this.
+            if free_files(pool)? <= FREE_FILES_LAST {
+                spawn_local(make_room_beside(pool.clone()));
+                return Err(OpfsSAHError::NoCapacity);
             }
-            // Each that was given up has taken one from the pool, and now there is room for others.
-            if filled.is_ok() && free_files(pool)? < FREE_FILES_LAST {
-                spawn_local(make_room(pool.clone()).map(drop));
+            fill(pool, name, size)
+        });
+        match filled {
+            // It is not known whether there is room, and was none.
+            Err(PoolError::Failed(_)) if IS_FULL.get() => Err(PoolError::Full),
+            filled => {
+                IS_FULL.set(filled == Err(PoolError::Full));
+                filled
             }
-            filled
-        })
+        }
     }
 
     fn give(&self, name: &str) -> Result<bool, PoolError> {
@@ -148,11 +166,25 @@ fn free_files(pool: &OpfsSAHPoolUtil) -> Result<usize, OpfsSAHError> {
     Ok(pool.capacity() - pool.len()?)
 }
 
-/// Adds to a pool that has few free files, or none.
+/// Adds to a pool that has few free files, or none: one after the other, since of several the first are not kept
+/// where there is no room for the last.
 async fn make_room(pool: OpfsSAHPoolUtil) -> Result<(), OpfsSAHError> {
-    match free_files(&pool)? < FREE_FILES_MIN {
-        true => pool.ensure_capacity(pool.len()? + FREE_FILES).await,
-        false => Ok(()),
+    if free_files(&pool)? < FREE_FILES_MIN {
+        while free_files(&pool)? < FREE_FILES {
+            pool.add_capacity(1).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The same beside everything else.
+async fn make_room_beside(pool: OpfsSAHPoolUtil) {
+    let _turn = TURN.lock().await;
+    // It may have been let go meanwhile. Whoever needs room finds out whether there is some.
+    if let Err(error) = make_room(pool).await
+        && code(&error) == ErrorCode::Quota
+    {
+        IS_FULL.set(true);
     }
 }
 
@@ -162,12 +194,27 @@ fn fill(pool: &OpfsSAHPoolUtil, name: &str, size: u64) -> Result<(), OpfsSAHErro
     // Not zeros: a browser may take no room for those.
     let piece: Vec<u8> = (0..64 * 1024_u32).map(|at| (at.wrapping_mul(167) >> 8) as u8).collect();
     let mut end = size;
-    while end > 0 {
+    let mut has_room = false;
+    let written = loop {
+        if end == 0 {
+            break Ok(());
+        }
         let count = piece.len().min(usize::try_from(end).unwrap_or(usize::MAX));
         end -= count as u64;
-        file.write_at(end, &piece[..count])?;
+        if let Err(error) = file.write_at(end, &piece[..count]) {
+            break Err(error);
+        }
+        has_room = true;
+    };
+    let filled = match written {
+        Ok(()) => file.commit(),
+        Err(error) => Err(file.abort_with_error(error)),
+    };
+    // There are as many as before of a full disk, however often it is tried.
+    if filled.is_err() && has_room {
+        close_last(pool);
     }
-    file.commit()
+    filled
 }
 
 /// Takes the file from the pool that was free last. Chromium keeps the room that a file once had for it, as

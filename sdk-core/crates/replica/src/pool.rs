@@ -165,9 +165,11 @@ impl Files for PoolFiles {
     }
 
     fn wipe(&self) -> Result<(), ReplicaError> {
+        // The whole one first: it would be the replica. The reserve last: whoever stays has it.
+        let all = [self.whole(), self.rebuilt(), self.path.clone()];
+        all.iter().try_for_each(|it| self.remove(it))?;
         self.pool.give(&name(&self.reserve()))?;
-        // The whole one first: it would be the replica.
-        [self.whole(), self.rebuilt(), self.path.clone()].iter().try_for_each(|it| self.remove(it))
+        Ok(())
     }
 }
 
