@@ -62,24 +62,29 @@ impl ReplicaFile {
         self.replica.map_or(Ok(()), Replica::wipe)
     }
 
-    /// Opens it again, if it is closed.
+    /// Opens it again, if it is closed. On a full disk it takes what is reserved.
     pub(super) fn open_again(&mut self) -> Result<&mut Replica, ReplicaError> {
         if self.replica.is_none() {
-            let mut fresh = [0; 16];
-            getrandom::fill(&mut fresh)
-                .map_err(|error| ReplicaError::File(format!("no randomness: {error}")))?;
-            let fresh = ClientId::from_bytes(fresh);
-            let (replica, rescued) = match self.is_damaged {
-                true => {
-                    Replica::rebuild(self.place.clone(), fresh).map(|(it, by)| (it, Some(by)))?
-                }
-                false => Replica::open_or_rebuild(self.place.clone(), fresh)?,
+            let (replica, rescued) = match self.make() {
+                Err(ReplicaError::DiskFull) if self.place.give_reserve() => self.make()?,
+                made => made?,
             };
             self.replica = Some(replica);
             self.is_damaged = false;
             self.rescued.extend(rescued);
         }
         self.get_mut()
+    }
+
+    fn make(&self) -> Result<(Replica, Option<Rescued>), ReplicaError> {
+        let mut fresh = [0; 16];
+        getrandom::fill(&mut fresh)
+            .map_err(|error| ReplicaError::File(format!("no randomness: {error}")))?;
+        let (place, fresh) = (self.place.clone(), ClientId::from_bytes(fresh));
+        match self.is_damaged {
+            true => Replica::rebuild(place, fresh).map(|(it, by)| (it, Some(by))),
+            false => Replica::open_or_rebuild(place, fresh),
+        }
     }
 
     /// What became of damaged ones since it was last asked.

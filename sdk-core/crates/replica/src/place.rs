@@ -53,6 +53,11 @@ impl Place {
         self.pool.is_none()
     }
 
+    /// Gives up the reserve of a replica that nobody has open. Says whether there was one.
+    pub fn give_reserve(&self) -> bool {
+        self.take().is_ok_and(|files| files.give_reserve())
+    }
+
     /// Takes the files, waiting for nobody.
     pub(crate) fn take(&self) -> Result<Box<dyn Files>, ReplicaError> {
         Ok(match &self.pool {

@@ -117,6 +117,8 @@ impl Replica {
         strict_quotes(&connection)?;
         // Beside an index of some rows only, a statement would be prepared anew for each value.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+        #[cfg(feature = "testing")]
+        crate::faults::limit_if_full(&connection, place, files.as_deref());
         migrate(&connection, format, fresh)?;
         let replicated = Arc::<RwLock<BTreeSet<String>>>::default();
         let guard = Guard::new(Arc::clone(&replicated));
