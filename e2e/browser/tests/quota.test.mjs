@@ -65,8 +65,20 @@ test("a small quota is said, what is typed is kept, and the load goes on when th
   assert.equal(typed.state, "loading");
   assert.ok(typed.count > 0);
 
+  // However often it is tried, it is full as long as there is no room: the sixth time is after half a minute.
+  const words = await page.evaluate(async () => {
+    const words = new Set([client.status.word]);
+    const end = client.onStatus(({ word }) => words.add(word));
+    await new Promise((resolve) => setTimeout(resolve, 35_000));
+    end();
+    return [...words];
+  });
+  assert.deepEqual(words, ["disk_full"]);
+
   await allow(512 * MIB);
   const loaded = await page.evaluate(async () => {
+    await client.suspend(1_000);
+    client.resume();
     await until("all rows", () => all.state === "live", 60_000);
     await client.waitForSync({ timeout: 30_000 });
     const [{ n }] = await client.query("SELECT count(*) AS n FROM app.notes");
@@ -75,4 +87,31 @@ test("a small quota is said, what is typed is kept, and the load goes on when th
   assert.deepEqual(loaded, { n: ROWS + 30, word: "connected", count: 0 });
   assert.deepEqual(await server.rows("SELECT n FROM app.likes"), [["50"]]);
   assert.deepEqual(await server.rows("SELECT count(*) FROM app.notes WHERE id < 0"), [["30"]]);
+});
+
+test("a journal for which the file has no room waits for some, although it is short", TIMEOUT, async (t) => {
+  const { site, browser } = await world(t, NOTES);
+  const { page, allow } = await withQuota(site, browser);
+  await page.evaluate(async (text) => {
+    await openWith("ann", "app.notes");
+    await client.execute("CREATE TABLE mine (id INTEGER PRIMARY KEY, body TEXT)");
+    for (let id = 1; id <= 60; id += 1) await client.execute("INSERT INTO mine VALUES ($1, $2)", [id, text]);
+  }, TEXT);
+  await allow(1);
+  await page.evaluate(async () => {
+    // What has gone is to leave the journal, too.
+    await client.execute("DELETE FROM mine WHERE id = 1");
+    await until("a full disk", () => client.status.word === "disk_full", 80_000);
+  });
+  const words = await page.evaluate(async () => {
+    const words = new Set();
+    for (const end = performance.now() + 4_000; performance.now() < end; ) {
+      words.add(client.status.word);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    return [...words];
+  });
+  assert.deepEqual(words, ["disk_full"]);
+  await allow(64 * MIB);
+  await page.evaluate(() => until("a connection", () => client.status.word === "connected", 60_000));
 });

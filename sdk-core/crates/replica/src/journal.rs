@@ -21,6 +21,8 @@ pub(crate) struct Journal {
     tried_at: Arc<AtomicU32>,
     /// Whether it has, or the file behind it, what was there of rows that have gone.
     has_remains: Arc<AtomicBool>,
+    /// Whether the file had no room for it when it was to be taken in last.
+    is_in_the_way: Arc<AtomicBool>,
 }
 
 impl Journal {
@@ -34,6 +36,16 @@ impl Journal {
     /// How many pages it has.
     pub(crate) fn pages(&self) -> u32 {
         self.pages.load(Ordering::Relaxed)
+    }
+
+    /// Whether the file had no room for it when it was to be taken in last.
+    pub(crate) fn is_in_the_way(&self) -> bool {
+        self.is_in_the_way.load(Ordering::Relaxed)
+    }
+
+    /// It was to be taken in, and the file had room for it, or had not.
+    pub(crate) fn note_room(&self, has_room: bool) {
+        self.is_in_the_way.store(!has_room, Ordering::Relaxed);
     }
 
     /// Sees how long it becomes. This takes the place of what SQLite would do by itself.

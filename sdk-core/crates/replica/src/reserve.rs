@@ -12,9 +12,16 @@ impl Replica {
     /// room.
     ///
     /// # Errors
-    /// [`ReplicaError::DiskFull`] when there is no room for it, or [`ReplicaError::File`].
+    /// [`ReplicaError::DiskFull`] when there is no room for it, or for the journal in the file, or
+    /// [`ReplicaError::File`].
     pub fn keep_reserve(&self) -> Result<(), ReplicaError> {
         self.shorten_full_journal()?;
+        self.make_reserve()?;
+        // A short one waits: what somebody writes needs the room more than it does.
+        self.shorten_stuck_journal()
+    }
+
+    fn make_reserve(&self) -> Result<(), ReplicaError> {
         let Some(files) = self.files.as_ref().filter(|files| !files.has_reserve()) else {
             return Ok(());
         };

@@ -68,6 +68,14 @@ impl Replica {
         }
     }
 
+    /// The same for a short one.
+    pub(crate) fn shorten_stuck_journal(&self) -> Result<(), ReplicaError> {
+        match self.journal.is_in_the_way() {
+            true => self.take_in("PASSIVE").map(|_| ()),
+            false => Ok(()),
+        }
+    }
+
     /// Gives back some of what is free, where that is a large part of the file; and once that is done
     /// empties the journal, where it has something left of what has gone.
     ///
@@ -95,16 +103,24 @@ impl Replica {
         let sql = format!("PRAGMA wal_checkpoint({mode})");
         let done = self.connection.query_row(&sql, [], |row| row.get::<_, bool>(0));
         self.connection.busy_timeout(BUSY)?;
-        match done {
-            Ok(is_busy) => Ok(!is_busy),
-            Err(error) => match error.sqlite_error_code() {
-                Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Ok(false),
-                _ => Err(error.into()),
-            },
+        let error = match done {
+            Ok(is_busy) => {
+                self.journal.note_room(true);
+                return Ok(!is_busy);
+            }
+            Err(error) => error,
+        };
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Ok(false),
+            _ => {
+                let error = ReplicaError::from(error);
+                self.journal.note_room(!matches!(error, ReplicaError::DiskFull));
+                Err(error)
+            }
         }
     }
 
-    /// Says whether something was given back.
+    /// Says whether something was given back: nothing where there is no room to write that it was.
     fn give_back(&self) -> Result<bool, ReplicaError> {
         let (free, pages) = (self.count("freelist_count")?, self.count("page_count")?);
         if free < FREE_PAGES || free < pages / FREE_SHARE {
@@ -114,7 +130,14 @@ impl Replica {
         let mut vacuum = self.connection.prepare(&sql)?;
         let mut given = vacuum.query([])?;
         // Each page is a row.
-        while given.next()?.is_some() {}
+        loop {
+            match given.next().map(|row| row.is_some()).map_err(ReplicaError::from) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(ReplicaError::DiskFull) => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
         drop(given);
         self.journal.note_remains();
         // Nothing goes from a file that was made to keep it.
