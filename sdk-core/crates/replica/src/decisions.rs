@@ -62,7 +62,8 @@ impl Replica {
     }
 
     /// A write that is in the outbox is decided, in the transaction that is open. What was decided first
-    /// counts: of what was taken back, the server says that it did not happen.
+    /// counts: of what was taken back, the server says that it did not happen. Where it says that it did, so
+    /// it is: of a file and its copy, one may have taken back what the other one has sent.
     pub(crate) fn decide(&self, id: MutationId, decision: &Decision) -> Result<(), ReplicaError> {
         let stored = match decision {
             Decision::Accepted(seq) => {
@@ -77,7 +78,8 @@ impl Replica {
         // Where nobody has requests, it ends here.
         let sql = "INSERT INTO tw_decisions (id, decision)
                    SELECT id, ?2 FROM tw_outbox WHERE id = ?1 AND requested <> 0
-                   ON CONFLICT (id) DO NOTHING";
+                   ON CONFLICT (id) DO UPDATE SET decision = excluded.decision
+                   WHERE typeof(excluded.decision) = 'integer' AND typeof(decision) <> 'integer'";
         if self.connection.prepare_cached(sql)?.execute(params![id.0, stored])? > 0 {
             let old = "DELETE FROM tw_decisions
                        WHERE place <= (SELECT max(place) FROM tw_decisions) - ?1";
