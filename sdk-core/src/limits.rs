@@ -20,5 +20,9 @@ pub const OUTBOX_WRITES_MAX: u64 = sdk_replica::OUTBOX_MUTATIONS_MAX.unsigned_ab
 /// Most bytes of them. More is `quota`, in the same way.
 pub const OUTBOX_BYTES_MAX: u64 = sdk_replica::OUTBOX_BYTES_MAX.unsigned_abs();
 
+/// Most calls with a [`Request`](crate::Request) of one client that are not answered. One more is
+/// `invalid_request`.
+pub const REQUESTS_MAX: u64 = sdk_replica::REQUESTS_MAX;
+
 /// Most subscriptions of one client. One more is refused as it is asked for.
 pub const SUBSCRIPTIONS_MAX: usize = protocol::limits::CONNECTION_SUBSCRIPTIONS_MAX;

@@ -1,7 +1,9 @@
 //! Several statements that are done together, with code of the application between them.
 
+use protocol::codec;
 use protocol::value::Value;
 use sdk_replica::{Change, Executed, MutationId};
+use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::Error;
@@ -69,6 +71,37 @@ impl From<Statement> for Work {
     fn from(statement: Statement) -> Self {
         Self::Statement(statement)
     }
+}
+
+/// Which call this is: the first 16 bytes of the SHA-256 of what is to be done. It is the same in every version,
+/// since it is stored.
+pub(crate) fn call_of(work: &[Work], replaces: Option<MutationId>) -> [u8; 16] {
+    let mut hash = Sha256::new().chain_update(codec::encode(&replaces.map(|id| id.0)));
+    for work in work {
+        hash.update(match work {
+            Work::Statement(Statement::Sql { sql, params }) => codec::encode(&(0, sql, params)),
+            Work::Statement(Statement::Insert { table, values }) => {
+                codec::encode(&(1, table, values))
+            }
+            Work::Statement(Statement::Update { table, key, changes }) => {
+                let change = |(column, change): &(String, Change)| match change {
+                    Change::Set(value) => (column.clone(), false, value.clone()),
+                    Change::Add(value) => (column.clone(), true, value.clone()),
+                };
+                let changes: Vec<_> = changes.iter().map(change).collect();
+                codec::encode(&(2, table, key, changes))
+            }
+            Work::Statement(Statement::Delete { table, key }) => codec::encode(&(3, table, key)),
+            Work::Statement(Statement::Expect { table, key, values }) => {
+                codec::encode(&(4, table, key, values))
+            }
+            Work::Query { sql, params } => codec::encode(&(5, sql, params)),
+            Work::Again(id) => codec::encode(&(6, id.0)),
+        });
+    }
+    let mut call = [0; 16];
+    call.copy_from_slice(&hash.finalize()[..16]);
+    call
 }
 
 /// What came of it.

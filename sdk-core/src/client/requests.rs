@@ -17,7 +17,7 @@ use crate::written::Answered;
 
 impl Client {
     /// What a request has given, if it was done, and no later one of its client has said that it is
-    /// answered.
+    /// answered. Rows that cannot be read any more are left out.
     ///
     /// The state of a write that was decided long ago, so that this is not kept any more, is
     /// [`MutationState::Uncertain`](crate::MutationState::Uncertain).
@@ -35,7 +35,8 @@ impl Client {
     }
 
     /// Forgets what the requests of all other clients have given: for whoever knows who is still there to
-    /// ask.
+    /// ask. What one of them asks for again all the same is done again. Without that, what the last 1,000
+    /// clients were given that have asked for something is kept.
     ///
     /// # Errors
     /// [`Error::Replica`] when that cannot be stored, [`Error::Closed`].

@@ -147,7 +147,8 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::transaction`], and [`Client::execute_with`]. [`Error::Replica`] with `conflict` where its
-    /// request was done before: the code did not run, and [`Client::answer`] says what was written.
+    /// request was done before: what the code has done by then is not kept, and [`Client::answer`] says what
+    /// was written. That it is the same code is not known.
     ///
     /// # Cancel safety
     /// As [`Client::transaction`].

@@ -1,7 +1,7 @@
 //! What applications want of what they have written; and calls that are done once (INV-12).
 
 use protocol::error_code::ErrorCode;
-use sdk_replica::{Answer, Decision, MutationId, Request};
+use sdk_replica::{Answer, Decision, MutationId, ReplicaError, Request};
 use tokio::sync::watch;
 
 use super::Driver;
@@ -44,7 +44,7 @@ impl Driver {
     pub(super) fn answer(&mut self, client: &str, number: u64) -> Result<Option<Answered>, Error> {
         let (id, given) = match self.replica.get()?.answer(client, number)? {
             None => return Ok(None),
-            Some(Answer::Done) => return Ok(Some(Answered::Done)),
+            Some(Answer::Done(_)) => return Ok(Some(Answered::Done)),
             Some(Answer::Wrote { id, executed }) => (id, executed),
         };
         let state = match id {
@@ -59,42 +59,55 @@ impl Driver {
         Ok(Some(Answered::Wrote(Wrote { id, rows_affected: given.rows_affected, rows, state })))
     }
 
-    /// The write that a request has done already.
+    /// The write that a request has done already, if it was this call.
     pub(super) fn wrote_before(
         &mut self,
-        request: Option<&Request>,
+        Request { client, number, .. }: &Request,
+        call: Option<[u8; 16]>,
     ) -> Result<Option<Wrote>, Error> {
-        match self.done_before(request)? {
+        match self.answer(client, *number)? {
             None => Ok(None),
-            Some(Answered::Wrote(wrote)) => Ok(Some(wrote)),
-            Some(Answered::Done) => Err(other_call()),
+            Some(Answered::Wrote(wrote)) if self.replica.get()?.call(client, *number)? == call => {
+                Ok(Some(wrote))
+            }
+            Some(_) => Err(other_call()),
         }
     }
 
-    /// Whether a request has done already what is no write.
-    pub(super) fn was_done(&mut self, request: Option<&Request>) -> Result<bool, Error> {
-        match self.done_before(request)? {
+    /// Whether a request has done this already, which is no write.
+    fn was_done(&self, request: Option<&Request>, id: MutationId) -> Result<bool, Error> {
+        let Some(Request { client, number, .. }) = request else { return Ok(false) };
+        match self.replica.get()?.answer(client, *number)? {
             None => Ok(false),
-            Some(Answered::Done) => Ok(true),
-            Some(Answered::Wrote(_)) => Err(other_call()),
+            Some(Answer::Done(done)) if done == id => Ok(true),
+            Some(_) => Err(other_call()),
         }
     }
 
-    fn done_before(&mut self, request: Option<&Request>) -> Result<Option<Answered>, Error> {
-        request.map_or(Ok(None), |request| self.answer(&request.client, request.number))
-    }
-
-    /// Takes a mutation back.
+    /// Takes a mutation back. On a full disk that takes what is reserved.
     fn cancel(&mut self, id: MutationId, request: Option<&Request>) -> Result<bool, Error> {
-        Ok(self.was_done(request)? || self.take_back(id, Decision::Cancelled, request)?)
-    }
-
-    /// Forgets what did not happen.
-    fn discard(&mut self, id: MutationId, request: Option<&Request>) -> Result<bool, Error> {
-        if self.was_done(request)? {
+        if self.was_done(request, id)? {
             return Ok(true);
         }
-        let was_there = self.replica.get_mut()?.discard_once(id, request)?;
+        match self.take_back(id, Decision::Cancelled, request) {
+            Err(error) if error == ReplicaError::DiskFull.into() && self.take_reserve() => {
+                self.take_back(id, Decision::Cancelled, request)
+            }
+            done => done,
+        }
+    }
+
+    /// Forgets what did not happen, in the same way.
+    fn discard(&mut self, id: MutationId, request: Option<&Request>) -> Result<bool, Error> {
+        if self.was_done(request, id)? {
+            return Ok(true);
+        }
+        let was_there = match self.replica.get_mut()?.discard_once(id, request) {
+            Err(ReplicaError::DiskFull) if self.take_reserve() => {
+                self.replica.get_mut()?.discard_once(id, request)?
+            }
+            done => done?,
+        };
         self.has_settled |= was_there;
         Ok(was_there)
     }

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::platform::{Instant, since_1970, sleep_until};
 use crate::readers::{Readers, Waited};
 use crate::rows::Rows;
-use crate::transaction::{Call, OVER, Outcome, Statement, Work};
+use crate::transaction::{Call, OVER, Outcome, Statement, Work, call_of};
 use crate::written::{MutationState, Wrote};
 
 /// How long a transaction may take, and how long nothing may happen in it.
@@ -40,7 +40,10 @@ impl Driver {
         options: WriteOptions,
         waited: &Waited,
     ) -> Result<Wrote, Error> {
-        if let Some(wrote) = self.wrote_before(options.request.as_ref())? {
+        if let Some(request) = &options.request
+            && let Some(wrote) =
+                self.wrote_before(request, Some(call_of(work, options.replaces)))?
+        {
             return Ok(wrote);
         }
         let online = self.online(&options)?;
@@ -76,13 +79,14 @@ impl Driver {
             all.rows = outcome.rows;
         }
         if options.request.is_some() {
+            transaction.set_call(call_of(work, options.replaces));
             transaction.set_given(all.given());
         }
         Ok((all, transaction.commit()?))
     }
 
     /// Takes what is reserved, if it is there. What the server has waits until there is room again.
-    fn take_reserve(&mut self) -> bool {
+    pub(super) fn take_reserve(&mut self) -> bool {
         let was_there = self.replica.get().is_ok_and(Replica::give_reserve);
         if was_there {
             self.fail(ReplicaError::DiskFull);
@@ -103,10 +107,12 @@ impl Driver {
 
     /// The same of a transaction. What the code of one that was done has given is not known here.
     fn may_transact(&mut self, options: &WriteOptions) -> Result<Option<Instant>, Error> {
-        match self.wrote_before(options.request.as_ref())? {
-            Some(_) => Err(ReplicaError::AlreadyDone.into()),
-            None => self.online(options),
+        if let Some(request) = &options.request
+            && self.wrote_before(request, None)?.is_some()
+        {
+            return Err(ReplicaError::AlreadyDone.into());
         }
+        self.online(options)
     }
 
     /// Does what the code of an application wants, as long as it may take.

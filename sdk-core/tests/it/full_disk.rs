@@ -65,6 +65,44 @@ async fn what_is_typed_on_a_full_disk_is_kept_and_sent_when_there_is_room() {
     soon(client.close()).await;
 }
 
+/// A newer version opens it, and has to write for that.
+#[tokio::test]
+async fn a_replica_is_opened_on_a_full_disk() {
+    let (fake, device) = (Fake::new().await, Device::new());
+    soon(device.open(&fake.url()).await.close()).await;
+    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/crates/replica/tests/fixtures");
+    std::fs::copy(format!("{fixtures}/format_7.sqlite"), device.file()).unwrap();
+    std::fs::write(beside(&device, ".reserve"), vec![1; 4 * 1024 * 1024]).unwrap();
+    std::fs::write(beside(&device, ".full"), "").unwrap();
+    let client = device.open(&fake.url()).await;
+    assert!(!beside(&device, ".reserve").exists(), "it has taken the place of the reserve");
+    until(&client, StatusWord::DiskFull).await;
+    soon(client.close()).await;
+}
+
+#[tokio::test]
+async fn what_is_taken_back_on_a_full_disk_takes_the_reserve() {
+    let (fake, device) = (Fake::new().await, Device::new());
+    let (client, mut session) = device.with_notes(&fake, 1).await;
+    let large = [Value::Integer(2), much()].into_iter().collect();
+    let ServerFrame::Delta(delta) = delta(10, 11, 64, 2, true) else { unreachable!() };
+    let changes = vec![RowChange::Row(Birth(seq(11)), large)];
+    session.send(ServerFrame::Delta(Delta { changes, ..delta })).await;
+    soon(async { while client.query(ALL, &[]).await.unwrap().len() < 2 {} }).await;
+    client.pause();
+    let short = "UPDATE app.notes SET body = 'short' WHERE id = 2";
+    let shortened = client.execute(short, &[]).await.unwrap();
+    // What is free in the file then is taken.
+    client.execute("CREATE TABLE mine (body)", &[]).await.unwrap();
+    client.execute("INSERT INTO mine VALUES ($1), ($1)", &[much()]).await.unwrap();
+    std::fs::write(beside(&device, ".full"), "").unwrap();
+    assert!(shortened.cancel().await.unwrap());
+    assert!(!beside(&device, ".reserve").exists(), "it has taken the place of the reserve");
+    let rows = client.query("SELECT length(body) AS n FROM app.notes WHERE id = 2", &[]).await;
+    assert_eq!(rows.unwrap().iter().next().unwrap().get::<i64>("n").unwrap(), 100_000);
+    soon(client.close()).await;
+}
+
 /// The first that meets a full disk are rows of the server: they leave the reserve alone.
 #[tokio::test]
 async fn rows_of_the_server_leave_the_reserve_to_who_writes() {

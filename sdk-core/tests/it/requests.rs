@@ -140,6 +140,44 @@ async fn what_is_retried_discarded_or_taken_back_is_so_once() {
     assert!(mixed.iter().all(|error| error.code() == ErrorCode::InvalidRequest), "{mixed:?}");
 }
 
+/// An application that has begun to count again is told, and does not lose what it writes.
+#[tokio::test]
+async fn another_call_by_the_same_request_is_refused() {
+    let (fake, device) = (Fake::new().await, Device::new());
+    let client = alone(&fake, &device).await;
+    let first = insert(&client, 7, asked(1)).await;
+    let second = insert(&client, 8, asked(2)).await.id().unwrap();
+    client.cancel_with(second, Some(request(3))).await.unwrap();
+    let body = |text| vec![("body".to_owned(), sdk_core::Change::Set(Value::text(text).unwrap()))];
+    let update = |text, number| {
+        let key = vec![("id".to_owned(), Value::Integer(7))];
+        let table = "app.notes".to_owned();
+        let update = sdk_core::Statement::Update { table, key, changes: body(text) };
+        client.write(vec![update], asked(number))
+    };
+    update("one", 4).await.unwrap();
+    soon(client.close()).await;
+    let client = device.open("ws://127.0.0.1:9").await;
+    let update = |text, number| {
+        let key = vec![("id".to_owned(), Value::Integer(7))];
+        let table = "app.notes".to_owned();
+        let update = sdk_core::Statement::Update { table, key, changes: body(text) };
+        client.write(vec![update], asked(number))
+    };
+    let others = [
+        client.execute_with(RETURNING, &[Value::Integer(9)], asked(1)).await.unwrap_err(),
+        client.execute_with("DELETE FROM app.notes", &[], asked(1)).await.unwrap_err(),
+        client.cancel_with(first.id().unwrap(), Some(request(3))).await.unwrap_err(),
+        update("two", 4).await.unwrap_err(),
+        update("one", 1).await.unwrap_err(),
+    ];
+    assert!(others.iter().all(|it| it.code() == ErrorCode::InvalidRequest), "{others:?}");
+    assert_eq!(insert(&client, 7, asked(1)).await.id(), first.id());
+    assert!(client.cancel_with(second, Some(request(3))).await.unwrap());
+    update("one", 4).await.unwrap();
+    assert_eq!(client.pending().await.unwrap().count(), 2);
+}
+
 #[tokio::test]
 async fn a_transaction_is_committed_once() {
     let (fake, device) = (Fake::new().await, Device::new());

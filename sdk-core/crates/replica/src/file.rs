@@ -169,7 +169,7 @@ fn private(path: &Path) -> io::Result<File> {
     options().create(true).truncate(false).open(path)
 }
 
-pub(crate) fn options() -> OpenOptions {
+fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true);
     #[cfg(unix)]
@@ -194,7 +194,7 @@ fn if_there(done: io::Result<()>) -> Result<(), ReplicaError> {
     }
 }
 
-pub(crate) fn failed(error: io::Error) -> ReplicaError {
+fn failed(error: io::Error) -> ReplicaError {
     match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => ReplicaError::DiskFull,
         _ => ReplicaError::File(error.to_string()),

@@ -93,7 +93,7 @@ pub use rejected::RejectedMutation;
 pub use replica::Replica;
 #[cfg(feature = "testing")]
 pub use replica::{can_be_had_alone, hold};
-pub use requests::{Answer, REQUESTS_MAX, Request};
+pub use requests::{Answer, REQUEST_CLIENTS_MAX, REQUESTS_MAX, Request};
 pub use rescue::Rescued;
 pub use said::{subscribed_table, without_values};
 pub use sdk_machine::MutationId;

@@ -87,7 +87,7 @@ impl Replica {
                 replica.decide(id, decision)?;
             }
             replica.take_back(id, bytes, is_held)?;
-            replica.keep_done(request)?;
+            replica.keep_done(request, id)?;
             Ok(false)
         })?;
         changed.all_of(PENDING);

@@ -115,7 +115,7 @@ impl Replica {
         self.check_request(request)?;
         self.transaction(|replica| {
             let was_there = replica.deal_with(id)?.is_some();
-            replica.keep_done(request.filter(|_| was_there))?;
+            replica.keep_done(request.filter(|_| was_there), id)?;
             Ok(was_there)
         })
     }

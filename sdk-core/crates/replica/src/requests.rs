@@ -4,7 +4,7 @@
 use protocol::codec;
 use protocol::limits::COMMIT_BYTES_MAX;
 use protocol::value::Value;
-use rusqlite::{Row as SqlRow, params};
+use rusqlite::{OptionalExtension, Row as SqlRow, params};
 use sdk_machine::MutationId;
 
 use crate::error::ReplicaError;
@@ -19,6 +19,10 @@ const CLIENT_BYTES_MAX: usize = 64;
 /// kept of it at most.
 pub const REQUESTS_MAX: u64 = 100_000;
 
+/// Of how many clients there are records: of those that have done something last. Who waits for an answer has
+/// done so lately, however many calls others have; who has gone stays until others have come.
+pub const REQUEST_CLIENTS_MAX: i64 = 1_000;
+
 /// Most bytes of what RETURNING gives to a call.
 const RETURNED_BYTES_MAX: usize = 16 * COMMIT_BYTES_MAX;
 
@@ -26,6 +30,9 @@ const RETURNED_BYTES_MAX: usize = 16 * COMMIT_BYTES_MAX;
 ///
 /// Whoever does not hear the answer asks again with the same request, also after a restart, and is given
 /// what was given then. Nothing is stored of a call that failed: it is tried again.
+///
+/// A number is one call. Whoever begins to count again takes another name: under this one, its first calls
+/// were done already. A call that is another one is refused as far as that is seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     /// Whose call: 1 to 64 bytes. Nobody else has this name.
@@ -33,7 +40,8 @@ pub struct Request {
     /// Which: grows from one call of this client to the next.
     pub number: u64,
     /// All below this have been answered, and are asked for never again: nothing is known of them any
-    /// more. At most `number`, and at most [`REQUESTS_MAX`] before it.
+    /// more, so one that is asked for all the same is done again. At most `number`, and less than
+    /// [`REQUESTS_MAX`] before it.
     pub answered: u64,
 }
 
@@ -47,8 +55,8 @@ pub enum Answer {
         /// What came of it.
         executed: Executed,
     },
-    /// Something was taken back, or discarded.
-    Done,
+    /// This was taken back, or discarded.
+    Done(MutationId),
 }
 
 impl Request {
@@ -83,7 +91,22 @@ impl Replica {
         rows.next()?.map(answer).transpose()
     }
 
-    /// Forgets the requests of everybody else.
+    /// Which call a request was, if it was done and that is known: see [`Transaction::set_call`].
+    ///
+    /// [`Transaction::set_call`]: crate::Transaction::set_call
+    ///
+    /// # Errors
+    /// [`ReplicaError`] when the file cannot be read.
+    pub fn call(&self, client: &str, number: u64) -> Result<Option<[u8; 16]>, ReplicaError> {
+        let Ok(number) = i64::try_from(number) else { return Ok(None) };
+        let sql = "SELECT call FROM tw_requests WHERE client = ?1 AND number = ?2";
+        let mut select = self.connection.prepare_cached(sql)?;
+        let found = select.query_row(params![client, number], |row| row.get(0)).optional()?;
+        Ok(found.flatten())
+    }
+
+    /// Forgets the requests of everybody else: what they still ask for is done again. It is for whoever knows
+    /// who is gone for good; without that, records of the last [`REQUEST_CLIENTS_MAX`] clients are kept.
     ///
     /// # Errors
     /// [`ReplicaError`]; none was forgotten.
@@ -121,6 +144,7 @@ impl Replica {
     pub(crate) fn keep_answer(
         &self,
         request: &Request,
+        call: Option<[u8; 16]>,
         answer: &Answer,
     ) -> Result<(), ReplicaError> {
         let Request { client, number, answered } = request;
@@ -129,14 +153,18 @@ impl Replica {
                 let affected = i64::try_from(executed.rows_affected).unwrap_or(i64::MAX);
                 (id.map(|id| id.0), Some(affected), returned(executed)?)
             }
-            Answer::Done => (None, None, None),
+            Answer::Done(id) => (Some(id.0), None, None),
         };
-        let sql = "INSERT INTO tw_requests (client, number, mutation, rows_affected, returned)
-                   VALUES (?1, ?2, ?3, ?4, ?5)";
+        let known = "SELECT 1 FROM tw_requests WHERE client = ?1 LIMIT 1";
+        let is_known = self.connection.prepare_cached(known)?.exists([client])?;
+        let sql =
+            "INSERT INTO tw_requests (client, number, call, mutation, rows_affected, returned)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
         let number = i64::try_from(*number).unwrap_or(i64::MAX);
         let kept = self.connection.prepare_cached(sql)?.execute(params![
             client,
             number,
+            call,
             mutation,
             rows_affected,
             returned
@@ -151,8 +179,16 @@ impl Replica {
         let mut heard = self.connection.prepare_cached(heard)?;
         let mut gone = heard.query(params![client, answered])?;
         while let Some(row) = gone.next()? {
-            // SQLite tells of no row of such a table.
+            // What is told of the client's own tables does not count.
             if row.get(0)? {
+                self.journal.note_remains();
+            }
+        }
+        if !is_known {
+            let sql = "DELETE FROM tw_requests WHERE client IN
+                       (SELECT client FROM tw_requests GROUP BY client
+                        ORDER BY max(place) DESC LIMIT -1 OFFSET ?1)";
+            if self.connection.prepare_cached(sql)?.execute([REQUEST_CLIENTS_MAX])? > 0 {
                 self.journal.note_remains();
             }
         }
@@ -160,8 +196,13 @@ impl Replica {
     }
 
     /// The same for what is no write.
-    pub(crate) fn keep_done(&self, request: Option<&Request>) -> Result<(), ReplicaError> {
-        request.map_or(Ok(()), |request| self.keep_answer(request, &Answer::Done))
+    pub(crate) fn keep_done(
+        &self,
+        request: Option<&Request>,
+        id: MutationId,
+    ) -> Result<(), ReplicaError> {
+        let keep = |request| self.keep_answer(request, None, &Answer::Done(id));
+        request.map_or(Ok(()), keep)
     }
 }
 
@@ -184,19 +225,18 @@ fn returned(executed: &Executed) -> Result<Option<Vec<u8>>, ReplicaError> {
 }
 
 fn answer(row: &SqlRow<'_>) -> Result<Answer, ReplicaError> {
-    let Some(rows_affected) = row.get::<_, Option<i64>>(1)? else { return Ok(Answer::Done) };
-    let returned: Option<Vec<u8>> = row.get(2)?;
-    let (columns, rows) = match returned {
-        Some(bytes) => {
-            let (columns, values): (Vec<String>, Vec<Value>) =
-                codec::decode(&bytes, RETURNED_BYTES_MAX).map_err(|_| ReplicaError::Damaged)?;
-            let rows = values.chunks(columns.len().max(1)).map(ResultRow::from).collect();
-            (columns, rows)
-        }
-        None => (Vec::new(), Vec::new()),
+    let id = row.get::<_, Option<i64>>(0)?.map(MutationId);
+    let Some(rows_affected) = row.get::<_, Option<i64>>(1)? else {
+        return id.map(Answer::Done).ok_or(ReplicaError::Damaged);
     };
+    let returned: Option<Vec<u8>> = row.get(2)?;
+    // Of what cannot be read any more it is known all the same that it was done.
+    let (columns, values): (Vec<String>, Vec<Value>) = returned
+        .and_then(|bytes| codec::decode(&bytes, RETURNED_BYTES_MAX).ok())
+        .unwrap_or_default();
+    let rows = values.chunks(columns.len().max(1)).map(ResultRow::from).collect();
     Ok(Answer::Wrote {
-        id: row.get::<_, Option<i64>>(0)?.map(MutationId),
+        id,
         executed: Executed { rows_affected: rows_affected.unsigned_abs(), columns, rows },
     })
 }

@@ -261,16 +261,22 @@ impl Damaged<'_> {
     /// What was done once stays known: else it would be done once more when it is asked for again. Says
     /// whether that is so for all of it.
     fn requests(&self, into: &Replica) -> Result<bool, ReplicaError> {
-        let names = ["client", "number", "mutation", "rows_affected", "returned"];
-        let request = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
-        let given = |row: &Row<'_>| Ok((row.get(2)?, row.get(3)?, row.get(4)?));
-        let (requests, has_all) = self.by_key("tw_requests", &names, 2, request, given);
-        for ((client, number), given) in requests {
-            let (client, number): (String, i64) = (client, number);
-            let (mutation, affected, returned): (Option<i64>, Option<i64>, Option<Vec<u8>>) = given;
+        let names = ["place", "client", "number", "mutation", "rows_affected", "returned", "call"];
+        let place = |row: &Row<'_>| row.get::<_, i64>(0);
+        let request = |row: &Row<'_>| {
+            let asked = (row.get(1)?, row.get(2)?);
+            Ok((asked, (row.get(3)?, row.get(4)?, row.get(5)?, row.get(6)?)))
+        };
+        let (requests, has_all) = self.by_key("tw_requests", &names, 1, place, request);
+        let insert = "INSERT OR IGNORE INTO tw_requests
+                      (place, client, number, mutation, rows_affected, returned, call)
+                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+        for (place, (asked, given)) in requests {
+            let (client, number): (String, i64) = asked;
+            let (mutation, affected, returned, call): Given = given;
             into.connection
-                .prepare_cached("INSERT OR IGNORE INTO tw_requests VALUES (?1, ?2, ?3, ?4, ?5)")?
-                .execute(params![client, number, mutation, affected, returned])?;
+                .prepare_cached(insert)?
+                .execute(params![place, client, number, mutation, affected, returned, call])?;
         }
         let decision = |row: &Row<'_>| Ok((row.get(1)?, row.get(2)?));
         let (decisions, _) = self.by_id("tw_decisions", &["id", "place", "decision"], decision);
@@ -394,6 +400,9 @@ impl Damaged<'_> {
         (all, is_whole)
     }
 }
+
+/// What a request has given, and the hash of what it was.
+type Given = (Option<i64>, Option<i64>, Option<Vec<u8>>, Option<Vec<u8>>);
 
 fn written(row: &Row<'_>) -> rusqlite::Result<Written> {
     Ok(Written {

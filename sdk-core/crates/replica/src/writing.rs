@@ -70,7 +70,8 @@ pub struct Transaction<'r> {
     pub(crate) lane: Option<(Lane, String)>,
     /// What was rejected, and is written again.
     pub(crate) again: Vec<Draft>,
-    /// What its request has given.
+    /// Which call its request is, and what it has given.
+    call: Option<[u8; 16]>,
     given: Executed,
     /// As it was before.
     outbox: OutboxSize,
@@ -104,6 +105,7 @@ impl Replica {
             options: WriteOptions::default(),
             taken_back: None,
             again: Vec::new(),
+            call: None,
             given: Executed::default(),
             outbox,
             goes_on: true,
@@ -155,6 +157,11 @@ impl Transaction<'_> {
         }
         self.options = options;
         Ok(())
+    }
+
+    /// Which call its request is: a hash of what is to be done, for whoever asks again.
+    pub fn set_call(&mut self, call: [u8; 16]) {
+        self.call = Some(call);
     }
 
     /// What its request has given: it is stored with that. Without, that is nothing.
@@ -384,7 +391,7 @@ impl Transaction<'_> {
         };
         if let Some(request) = &self.options.request {
             let (id, executed) = (added.as_ref().map(|it| it.id), std::mem::take(&mut self.given));
-            self.replica.keep_answer(request, &Answer::Wrote { id, executed })?;
+            self.replica.keep_answer(request, self.call, &Answer::Wrote { id, executed })?;
         }
         self.replica.read_touched();
         self.replica.connection.prepare_cached("COMMIT")?.execute([])?;

@@ -3,8 +3,8 @@
 use protocol::value::Value;
 use sdk_machine::{Settled, Write};
 use sdk_replica::{
-    Answer, Committed, DECISIONS_MAX, Decision, Executed, MutationId, REQUESTS_MAX, Replica,
-    ReplicaError, Request, WriteOptions,
+    Answer, Committed, DECISIONS_MAX, Decision, Executed, MutationId, REQUEST_CLIENTS_MAX,
+    REQUESTS_MAX, Replica, ReplicaError, Request, WriteOptions,
 };
 
 use crate::sending::{apply, rejected, settle, writer as writer_of};
@@ -255,6 +255,60 @@ fn how_a_write_was_decided_is_found_if_it_had_a_request() {
     assert!(matches!(decision(&replica, 1), Some(Decision::Rejected(_))));
 }
 
+/// Of a file and its copy, one takes back what the other one has sent.
+#[test]
+fn what_has_happened_has_although_it_was_taken_back_here() {
+    let place = Place::new();
+    let mut replica = place.with_messages();
+    let ids: Vec<_> = (1..4).map(|number| waits(&mut replica, number)).collect();
+    for id in &ids[..2] {
+        replica.cancel_as(*id, Some(&Decision::Cancelled), None).unwrap().unwrap();
+    }
+    apply(&mut replica, vec![settle(ids[0], accepted(70)), settle(ids[1], Settled::Uncertain)]);
+    assert_eq!(replica.decision(ids[0]).unwrap(), Some(Decision::Accepted(seq(70))));
+    assert_eq!(replica.decision(ids[1]).unwrap(), Some(Decision::Cancelled));
+}
+
+#[test]
+fn a_request_whose_rows_cannot_be_read_was_done() {
+    let place = Place::new();
+    let mut replica = place.with_messages();
+    let (_, committed) = ask(&mut replica, asked(request(1)), INSERT).unwrap();
+    drop(replica);
+    let other = rusqlite::Connection::open(place.path()).unwrap();
+    other.execute("UPDATE tw_requests SET returned = x'ffffff'", []).unwrap();
+    drop(other);
+    let mut replica = place.open();
+    let executed = Executed { rows_affected: 1, ..Executed::default() };
+    assert_eq!(given(&replica, 1), Some(Answer::Wrote { id: committed.id, executed }));
+    is_done_already(ask(&mut replica, asked(request(1)), INSERT));
+}
+
+/// Nobody may ever say who has gone. Whoever asks again has done something lately.
+#[test]
+fn the_clients_that_came_last_are_known() {
+    let place = Place::new();
+    let mut replica = place.with_messages();
+    write(&mut replica, "CREATE TABLE counts (n)");
+    let ask_as = |replica: &mut Replica, client: i64, number| {
+        let request = Request { client: format!("tab {client}"), number, answered: 0 };
+        ask(replica, asked(request), "INSERT INTO counts VALUES (1)").unwrap();
+    };
+    ask_as(&mut replica, 0, 1);
+    ask_as(&mut replica, 1, 1);
+    ask_as(&mut replica, 2, 1);
+    // The first one goes on.
+    ask_as(&mut replica, 0, 2);
+    for client in 3..=REQUEST_CLIENTS_MAX + 1 {
+        ask_as(&mut replica, client, 1);
+    }
+    let is_known =
+        |client: i64, number| replica.answer(&format!("tab {client}"), number).unwrap().is_some();
+    assert!(is_known(0, 1) && is_known(0, 2), "all of one that is there");
+    assert!(!is_known(1, 1) && !is_known(2, 1));
+    assert!((3..=REQUEST_CLIENTS_MAX + 1).all(|client| is_known(client, 1)));
+}
+
 #[test]
 fn what_takes_the_place_of_another_one_is_done_once() {
     let place = Place::new();
@@ -287,12 +341,12 @@ fn what_was_taken_back_or_discarded_for_a_request_is_so_once() {
     let (first, second) = (waits(&mut replica, 1), waits(&mut replica, 2));
     let cancelled = Some(&Decision::Cancelled);
     replica.cancel_as(first, cancelled, Some(&request(3))).unwrap().unwrap();
-    assert_eq!(given(&replica, 3), Some(Answer::Done));
+    assert_eq!(given(&replica, 3), Some(Answer::Done(first)));
     is_done_already(replica.cancel_as(second, cancelled, Some(&request(3))));
     apply(&mut replica, vec![settle(second, rejected())]);
     assert!(replica.discard_once(second, Some(&request(4))).unwrap());
     is_done_already(replica.discard_once(second, Some(&request(4))));
-    assert_eq!(given(&replica, 4), Some(Answer::Done));
+    assert_eq!(given(&replica, 4), Some(Answer::Done(second)));
     // What was done already is not there to be taken back, and nothing is stored of that.
     assert_eq!(replica.cancel_as(first, cancelled, Some(&request(5))).unwrap(), None);
     assert_eq!(given(&replica, 5), None);
