@@ -40,6 +40,7 @@ struct Slots {
 /// # Errors
 /// A sentence: it could not start, or has failed.
 pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
+    let files = config.files()?;
     // Locked for longer than there is a runtime whose threads may have its databases open.
     let directory = DataDirectory::open(&config.data)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -47,16 +48,19 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<()> {
         .thread_stack_size(server_query::STACK_BYTES)
         .build()
         .context("the system gives no threads")?;
-    let result = runtime.block_on(serve(config, &directory));
+    let result = runtime.block_on(serve(config, &directory, files));
     runtime.shutdown_timeout(LEFTOVERS_MAX);
     result
 }
 
-async fn serve(config: &Config, directory: &DataDirectory) -> anyhow::Result<()> {
+async fn serve(
+    config: &Config,
+    directory: &DataDirectory,
+    files: Option<Files>,
+) -> anyhow::Result<()> {
     let mut shutdown = Shutdown::listen().context("signals cannot be listened for")?;
     let key = directory.key()?;
     let key = SigningKey::new(&key.0).map_err(|error| anyhow!("the signing key: {error}"))?;
-    let files = config.files()?;
     let listener = TcpListener::bind(config.listen).await.with_context(|| {
         format!("cannot listen at {}: name another address with --listen", config.listen)
     })?;

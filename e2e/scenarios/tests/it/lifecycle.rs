@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use e2e_harness::{Ended, Failure, Home, Role};
+use e2e_harness::{Ended, Failure, Home, Role, ask};
 use serde_json::json;
 
 fn with_notes(home: &Home) {
@@ -277,11 +277,31 @@ fn settings_that_are_wrong_are_named() {
         ("[storage]\nblock_cash_bytes = 1\n", "block_cash_bytes"),
         ("[log]\nlevel = \"loud\"\n", "level"),
         ("[sql\n", "settings.toml"),
+        ("[files]\nfolder = \"nowhere\"\n", "the files in nowhere cannot be served"),
+        ("[files]\nfolder = \".\"\nconnect = [\"*\"]\n", "\"*\" is no origin"),
     ] {
         let home = Home::with_settings(text);
         check_refused(&home.start_refused(), told);
         assert!(!home.data().exists(), "{text}");
     }
+}
+
+#[test]
+fn a_web_application_is_served_beside_the_api() {
+    let mut home = Home::new();
+    let web = home.folder("web");
+    fs::create_dir(&web).unwrap();
+    fs::write(web.join("app.js"), "script").unwrap();
+    home.set(&format!("[files]\nfolder = {web:?}\nconnect = [\"https://sign-in.example\"]\n"));
+    let _server = home.start();
+    let at = format!("http://{}", home.admin().address());
+    let page = ask(&format!("{at}/app.js"), &[], None);
+    assert_eq!((page.status, &*page.body), (200, &b"script"[..]));
+    assert_eq!(page.header("content-type"), Some("text/javascript"));
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(policy.contains("connect-src 'self' https://sign-in.example;"), "{policy}");
+    assert_eq!(ask(&format!("{at}/key"), &[], None).status, 404);
+    with_notes(&home);
 }
 
 #[test]

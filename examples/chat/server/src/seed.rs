@@ -75,7 +75,7 @@ pub(crate) async fn seed(service: &Client) -> anyhow::Result<()> {
         let room = text(room)?;
         if is_new {
             let found = "INSERT INTO chat.rooms (name) VALUES ($1) ON CONFLICT DO NOTHING";
-            as_user(service, author, found, &[room.clone()]).await?;
+            as_user(service, author, found, std::slice::from_ref(&room)).await?;
         }
         // Each has the same key every time, so one that broke off goes on.
         let like = "INSERT INTO chat.likes (message, room, n) VALUES ($1, $2, $3)
