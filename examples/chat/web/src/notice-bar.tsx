@@ -6,9 +6,11 @@ import type { Notice } from "./data/connection.js";
 import { goOffline } from "./session/client.js";
 import { useStore } from "./session/store.js";
 import { newVersion, takeNewVersion } from "./shell.js";
+import { failure } from "./ui/attempt.js";
 
 export function NoticeBar({ notice, onSignIn }: { notice: Notice | null; onSignIn: () => void }) {
   const client = useTidewire();
+  const failed = useStore(failure);
   const isNew = useStore(newVersion) !== null;
   const actions: Record<NonNullable<Notice["action"]>, readonly [string, () => void]> = {
     "sign in": ["Sign in again", onSignIn],
@@ -25,6 +27,16 @@ export function NoticeBar({ notice, onSignIn }: { notice: Notice | null; onSignI
           <button type="button" className="button is-small" onClick={action[1]}>
             {action[0]}
           </button>
+        )}
+      </div>
+      <div role="alert" className={failed === null ? "" : "notice is-bad"}>
+        {failed !== null && (
+          <>
+            <p>That was not done: {failed}.</p>
+            <button type="button" className="button is-small" onClick={() => failure.set(null)}>
+              Dismiss
+            </button>
+          </>
         )}
       </div>
       <div role="status" className={isNew ? "notice is-new" : ""}>

@@ -4,6 +4,8 @@ import type { Rejection, RejectedOperation } from "@tidewire/client";
 import { useLiveQuery, useRejections } from "@tidewire/react";
 import { useEffect, useMemo } from "react";
 
+import { ignore } from "../ui/attempt.js";
+
 /** A write that did not happen, in the words of the chat. */
 export interface Failure {
   readonly rejection: Rejection;
@@ -29,7 +31,7 @@ export function useFailures(): readonly Failure[] {
   const settled = rejections.filter(isSettled);
   useEffect(() => {
     // There is nothing to decide.
-    for (const rejection of settled) void rejection.discard();
+    for (const rejection of settled) ignore(rejection.discard());
   });
   return useMemo(() => {
     const rooms = new Map(rows.map(({ id, room }) => [id, room]));

@@ -4,6 +4,7 @@ import type { LiveResult } from "@tidewire/react";
 import { useLiveQuery, useTidewire } from "@tidewire/react";
 import { useCallback, useEffect, useMemo } from "react";
 
+import { ignore } from "../ui/attempt.js";
 import type { Message } from "./messages.js";
 
 /** What is written and not said in a room: `undefined` before it is known. */
@@ -35,10 +36,9 @@ export function useReadMark(room: string, messages: readonly Message[], isSeen: 
   const newest = messages.reduce((latest, { seq, at }) => (seq === null ? latest : Math.max(latest, at)), 0);
   useEffect(() => {
     if (!isSeen || state === "loading" || newest <= seen) return;
-    void client.execute(
-      "INSERT INTO chat.read_marks (room, seen) VALUES ($1, $2) ON CONFLICT (room) DO UPDATE SET seen = max(seen, $2)",
-      [room, newest],
-    );
+    const mark =
+      "INSERT INTO chat.read_marks (room, seen) VALUES ($1, $2) ON CONFLICT (room) DO UPDATE SET seen = max(seen, $2)";
+    ignore(client.execute(mark, [room, newest]));
   }, [client, room, newest, seen, state, isSeen]);
   return state === "loading" ? null : seen;
 }

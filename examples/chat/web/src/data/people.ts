@@ -4,6 +4,7 @@ import type { TidewireClient } from "@tidewire/client";
 import { useLiveQuery, useStatus, useSubscription, useTidewire } from "@tidewire/react";
 import { useCallback, useEffect, useMemo, useRef } from "react";
 
+import { ignore } from "../ui/attempt.js";
 import { OF_A_ROOM } from "./tables.js";
 
 /** Who types says so again while the row of the time before, which lives for five seconds, is there. */
@@ -28,7 +29,7 @@ export function useBePresent(room: string | null): void {
   const client = useTidewire();
   useEffect(() => {
     const tell = (): void => {
-      if (document.visibilityState === "visible" && isReached(client)) void now(client, PRESENT, [room]);
+      if (document.visibilityState === "visible" && isReached(client)) now(client, PRESENT, [room]);
     };
     tell();
     const every = setInterval(tell, HERE_EVERY_MS);
@@ -65,19 +66,19 @@ export function useTypes(room: string, user: string): { types(): void; stops(): 
     const at = performance.now();
     if (at - saidAt.current < TYPING_EVERY_MS || !isReached(client)) return;
     saidAt.current = at;
-    void now(client, TYPES, [room]);
+    now(client, TYPES, [room]);
   }, [client, room]);
   const stops = useCallback(() => {
     if (saidAt.current === -Infinity) return;
     saidAt.current = -Infinity;
-    if (isReached(client)) void now(client, "DELETE FROM chat.typing WHERE room = $1 AND author = $2", [room, user]);
+    if (isReached(client)) now(client, "DELETE FROM chat.typing WHERE room = $1 AND author = $2", [room, user]);
   }, [client, room, user]);
   return useMemo(() => ({ types, stops }), [types, stops]);
 }
 
 /** Now or never: without a connection nobody would see it. */
-async function now(client: TidewireClient, sql: string, params: (string | null)[]): Promise<void> {
-  await client.execute(sql, params, { online: true }).catch(() => undefined);
+function now(client: TidewireClient, sql: string, params: (string | null)[]): void {
+  ignore(client.execute(sql, params, { online: true }));
 }
 
 /** Whether there is a connection. */

@@ -3,6 +3,7 @@
 import { useCallback, useEffect, useRef, useState } from "react";
 
 import { useDraft } from "../data/own.js";
+import { ignore } from "../ui/attempt.js";
 
 /** How long after the last key it is kept, in milliseconds. */
 const KEEP_AFTER_MS = 400;
@@ -31,7 +32,7 @@ export function useDraftText(room: string): DraftText {
     kept.current = current;
     own.current.add(current);
     // What cannot be kept is still in the field.
-    void keepDraft(current).catch(() => undefined);
+    ignore(keepDraft(current));
   }, [keepDraft]);
 
   // Another device has written, and the user is not writing here.

@@ -4,6 +4,7 @@ import { toDate } from "@tidewire/client";
 import { type KeyboardEvent, memo, useState } from "react";
 
 import type { Message, MessageActions } from "../data/messages.js";
+import { attempt } from "../ui/attempt.js";
 import { Avatar } from "../ui/avatar.js";
 import { clock, whole } from "../ui/time.js";
 import { Body } from "./body.js";
@@ -33,7 +34,7 @@ export const MessageItem = memo(function MessageItem(props: MessageProps) {
   const press = (event: KeyboardEvent): void => {
     if (event.target !== event.currentTarget || event.ctrlKey || event.metaKey || event.altKey) return;
     const key = event.key.toLowerCase();
-    if (key === "l") void actions.like(message);
+    if (key === "l") attempt(actions.like(message));
     else if (key === "e" && isOwn) setEditing(true);
     else if (key === "delete" && isOwn) onDelete(message);
     else return;
@@ -78,14 +79,14 @@ export const MessageItem = memo(function MessageItem(props: MessageProps) {
             {isOwn && <Delivery message={message} />}
           </p>
         </div>
-        {message.likes > 0 && <LikeButton message={message} isReached={isCurrent} onLike={() => void actions.like(message)} />}
+        {message.likes > 0 && <LikeButton message={message} isReached={isCurrent} onLike={() => attempt(actions.like(message))} />}
       </div>
       {!isEditing && (
         <MessageTools
           message={message}
           isOwn={isOwn}
           isReached={isCurrent}
-          onLike={() => void actions.like(message)}
+          onLike={() => attempt(actions.like(message))}
           onEdit={() => setEditing(true)}
           onDelete={() => onDelete(message)}
         />

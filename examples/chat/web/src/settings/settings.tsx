@@ -7,6 +7,7 @@ import { count } from "../data/connection.js";
 import { type Settings, useSettings } from "../data/own.js";
 import { goOffline, offlineSwitch } from "../session/client.js";
 import { useStore } from "../session/store.js";
+import { attempt } from "../ui/attempt.js";
 import { Avatar } from "../ui/avatar.js";
 import { Dialog } from "../ui/dialog.js";
 import { Icon } from "../ui/icons.js";
@@ -39,14 +40,14 @@ export function SettingsDialog({ user, onClose }: { user: string; onClose: () =>
           <div className="choices">
             {THEMES.map(([theme, word]) => (
               <label key={theme}>
-                <input type="radio" name="theme" checked={settings.theme === theme} onChange={() => void set("theme", theme)} />
+                <input type="radio" name="theme" checked={settings.theme === theme} onChange={() => attempt(set("theme", theme))} />
                 <span>{word}</span>
               </label>
             ))}
           </div>
         </fieldset>
         <label className="switch">
-          <input type="checkbox" role="switch" checked={settings.enterSends} onChange={({ target }) => void set("enterSends", target.checked)} />
+          <input type="checkbox" role="switch" checked={settings.enterSends} onChange={({ target }) => attempt(set("enterSends", target.checked))} />
           <span>
             Enter sends
             <span className="fine">{settings.enterSends ? "Shift and Enter begin a new line." : "Control and Enter send."}</span>
