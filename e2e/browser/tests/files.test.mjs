@@ -184,3 +184,25 @@ test("a browser that has no room for a replica says so, and the worker opens it 
   const found = await worker.evaluate(async () => rows(await openCore("ann"), "SELECT 1"));
   assert.deepEqual(found, [[1]]);
 });
+
+test("however often there is no room for a reserve, the disk is full and the files of the pool stay", TIMEOUT, async (t) => {
+  const { made, page, origin } = await begin(t, 1);
+  const [worker] = made;
+  const cdp = await page.context().newCDPSession(page);
+  await cdp.send("Storage.overrideQuotaForOrigin", { origin, quotaSize: 12 * 1024 * 1024 });
+  const said = await worker.evaluate(async () => {
+    const told = [];
+    const words = () => told.flatMap((it) => [...it.matchAll(/"word":"(\w+)"/g)].map(([, word]) => word));
+    const full = () => words().filter((word) => word === "disk_full").length;
+    const core = await openCore("ann", { emit: (events) => void told.push(JSON.stringify(events)) });
+    for (let n = 1; n <= 12; n += 1) {
+      for (const end = performance.now() + 2_000; full() < n && performance.now() < end; ) {
+        await new Promise((resolve) => setTimeout(resolve, 5));
+      }
+      await core.suspend(1_000);
+      core.resume();
+    }
+    return [...new Set(words())].sort();
+  });
+  assert.deepEqual(said, ["disk_full", "paused"]);
+});
