@@ -268,11 +268,15 @@ test("who signs out leaves nothing, or what they want to leave; an address can s
   await page.getByText("Nothing was said here yet").waitFor();
 });
 
-test("a new version of the app waits until the user wants it", TIMEOUT, async (t) => {
+test("the app can be installed, and a new version of it waits until the user wants it", TIMEOUT, async (t) => {
   const { device } = await chat(t);
   const ann = await device();
   await ann.signIn("ann");
   await until("the shell", () => ann.page.evaluate(() => navigator.serviceWorker.controller !== null));
+  const browser = await ann.page.context().newCDPSession(ann.page);
+  assert.deepEqual((await browser.send("Page.getInstallabilityErrors")).installabilityErrors, []);
+  const { errors } = await browser.send("Page.getAppManifest");
+  assert.deepEqual(errors, []);
   const caches = () => ann.page.evaluate(() => globalThis.caches.keys());
   const [before] = await caches();
   ann.site.isNewer = true;

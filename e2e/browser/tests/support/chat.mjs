@@ -25,9 +25,6 @@ const TYPES = {
   ".wasm": "application/wasm",
   ".webmanifest": "application/manifest+json",
 };
-/** That of `tidewire serve --files`. */
-const POLICY = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self' http: ws:";
-
 /** Those of `examples/chat`. */
 const TABLES = [
   "CREATE NAMESPACE chat",
@@ -52,6 +49,21 @@ const TABLES = [
      message UUID PRIMARY KEY, room TEXT NOT NULL, author TEXT NOT NULL, body TEXT NOT NULL
    ) WITH (TTL_SECONDS = 604800)`,
 ];
+
+/** That of `tidewire serve --files`, for pages that may connect to these origins. */
+function policy(connect) {
+  return [
+    "default-src 'self'",
+    "script-src 'self' 'wasm-unsafe-eval'",
+    "worker-src 'self'",
+    `connect-src 'self' ${connect.join(" ")}`,
+    "img-src 'self' data: blob:",
+    "object-src 'none'",
+    "base-uri 'none'",
+    "form-action 'self'",
+    "frame-ancestors 'none'",
+  ].join("; ");
+}
 
 let built;
 
@@ -171,7 +183,7 @@ class ChatSite {
     if (!body) return response.writeHead(404).end();
     response.writeHead(200, {
       "Content-Type": TYPES[extname(path)] ?? "application/octet-stream",
-      "Content-Security-Policy": POLICY,
+      "Content-Security-Policy": policy([`http://${this.#sync}`, `ws://${this.#sync}`]),
       "Cache-Control": "no-cache",
     });
     return response.end(body);

@@ -25,6 +25,7 @@ import { SettingsDialog } from "./settings/settings.js";
 import { useRoute } from "./ui/route.js";
 import { showTheme } from "./ui/theme.js";
 import { useTitle } from "./ui/title.js";
+import { useIsVisible } from "./ui/visible.js";
 
 /** What is over the chat. */
 export type Overlay = "search" | "mentions" | "settings" | "new room" | "sign in";
@@ -40,7 +41,9 @@ export function Chat({ user }: { user: string }) {
   const [isPanelOpen, setPanelOpen] = useState(false);
   useBePresent(room);
   useShownTheme();
-  useTitle(room, rooms.rows.reduce((sum, { name, unread }) => (name === room ? sum : sum + unread), 0));
+  // What the user sees is being read.
+  const seen = useIsVisible() ? room : null;
+  useTitle(room, rooms.rows.reduce((sum, { name, unread }) => (name === seen ? sum : sum + unread), 0));
   useSearchKey(() => setOverlay("search"));
 
   const status = useStatus();

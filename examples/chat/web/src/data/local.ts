@@ -38,9 +38,9 @@ const TRIGGERS = [
 export function prepare(client: TidewireClient): void {
   canSearch.set(false);
   client.batch(TABLES).catch(report);
-  // What the app has made goes when it is in the way of what the server says.
+  // What the app has made goes when it is in the way of what the server says, and with a damaged replica.
   client.onIncident(({ kind }: Incident) => {
-    if (kind === "dropped" || kind === "rebuilt") void makeTriggers(client);
+    if (kind === "dropped" || kind === "rebuilt") client.batch(TABLES).then(() => makeTriggers(client), report);
   });
   // A trigger needs its table, which is here as soon as the server has told of it once.
   const subscription = client.subscribe("SELECT * FROM chat.rooms");

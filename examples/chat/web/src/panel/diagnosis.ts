@@ -4,8 +4,8 @@ import type { StorageUse, TidewireClient } from "@tidewire/client";
 import { useTidewire } from "@tidewire/react";
 import { useEffect, useState } from "react";
 
-/** How often it is asked, in milliseconds. */
-const LOOK_EVERY_MS = 1_000;
+/** How often it is asked, in milliseconds. Each time the whole file is read, for the sizes. */
+const LOOK_EVERY_MS = 2_000;
 
 /** What is shown of `client.diagnose()`. */
 export interface Diagnosis {
