@@ -25,30 +25,16 @@ const TYPES = {
   ".wasm": "application/wasm",
   ".webmanifest": "application/manifest+json",
 };
-/** Those of `examples/chat`. */
-const TABLES = [
-  "CREATE NAMESPACE chat",
-  `CREATE SHARED TABLE chat.rooms (name TEXT PRIMARY KEY, founder TEXT)
-   WITH (ACCESS_LEVEL = WRITE, OWNER_COLUMN = founder)`,
-  `CREATE SHARED TABLE chat.messages (
-     id UUID PRIMARY KEY DEFAULT UUID_V7(), room TEXT NOT NULL, author TEXT, body TEXT NOT NULL,
-     at TIMESTAMP DEFAULT NOW(), INDEX (room)
-   ) WITH (ACCESS_LEVEL = WRITE, OWNER_COLUMN = author)`,
-  `CREATE SHARED TABLE chat.likes (
-     message UUID PRIMARY KEY, room TEXT NOT NULL, n BIGINT NOT NULL DEFAULT 0 MERGE ADD, INDEX (room)
-   ) WITH (ACCESS_LEVEL = WRITE)`,
-  `CREATE SHARED TABLE chat.typing (
-     room TEXT, author TEXT, at TIMESTAMP, PRIMARY KEY (room, author), INDEX (room)
-   ) WITH (ACCESS_LEVEL = WRITE, OWNER_COLUMN = author, TTL_SECONDS = 5)`,
-  `CREATE SHARED TABLE chat.presence (person TEXT PRIMARY KEY, room TEXT, at TIMESTAMP)
-   WITH (ACCESS_LEVEL = WRITE, OWNER_COLUMN = person, TTL_SECONDS = 60)`,
-  "CREATE USER TABLE chat.drafts (room TEXT PRIMARY KEY, body TEXT NOT NULL)",
-  "CREATE USER TABLE chat.read_marks (room TEXT PRIMARY KEY, seen TIMESTAMP)",
-  "CREATE USER TABLE chat.settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
-  `CREATE STREAM TABLE chat.mentions (
-     message UUID PRIMARY KEY, room TEXT NOT NULL, author TEXT NOT NULL, body TEXT NOT NULL
-   ) WITH (TTL_SECONDS = 604800)`,
-];
+/** Where the tables of the chat are written down. */
+const TABLES = fileURLToPath(new URL("../../../../examples/chat/conversation/src/tables.rs", import.meta.url));
+
+/** The statements that make them. */
+async function tables() {
+  const [, list] = (await readFile(TABLES, "utf8")).split("const TABLES");
+  const statements = [...list.split("\n];")[0].matchAll(/"(CREATE [^"]*)"/g)].map(([, sql]) => sql);
+  assert.ok(statements.length > 5, `the tables are found in ${TABLES}`);
+  return statements;
+}
 
 /** That of `tidewire serve --files`, for pages that may connect to these origins. */
 function policy(connect) {
@@ -89,7 +75,7 @@ export async function chat(t, { rooms = [] } = {}) {
     made.push(it);
     return it;
   };
-  const server = keep(await Server.start(TABLES));
+  const server = keep(await Server.start(await tables()));
   for (const room of rooms) await server.sql("INSERT INTO chat.rooms (name) VALUES ($1)", [room]);
   const device = async (options) => {
     const proxy = keep(await Proxy.to(server));
