@@ -275,7 +275,7 @@ fn a_request_whose_rows_cannot_be_read_was_done() {
     let mut replica = place.with_messages();
     let (_, committed) = ask(&mut replica, asked(request(1)), INSERT).unwrap();
     drop(replica);
-    let other = rusqlite::Connection::open(place.path()).unwrap();
+    let other = place.connect();
     other.execute("UPDATE tw_requests SET returned = x'ffffff'", []).unwrap();
     drop(other);
     let mut replica = place.open();
