@@ -46,6 +46,9 @@ extern "C" {
     fn copy(this: &Files, from: &str, to: &str) -> Result<(), JsValue>;
 }
 
+/// By which SQLite has them: a worker may have those of the origin as well.
+const FILE_SYSTEM: &str = "host";
+
 thread_local! {
     /// A worker has the files of one host for as long as it lives.
     static FILES: RefCell<Option<Files>> = const { RefCell::new(None) };
@@ -58,7 +61,8 @@ pub(super) fn open(files: Files) -> Result<Arc<dyn Pool>, Error> {
         // SAFETY: there is one thread, nothing else registers this name, and what is registered is
         // never taken back. The methods are those of the crate, for the store that they are given.
         #[expect(unsafe_code, reason = "it is how a file system is given to SQLite")]
-        let registered = unsafe { register_vfs::<Methods, HostVfs>("host", WasmOsCallback, true) };
+        let registered =
+            unsafe { register_vfs::<Methods, HostVfs>(FILE_SYSTEM, WasmOsCallback, false) };
         let registered = registered.map_err(|error| Error::Asked {
             code: ErrorCode::Internal,
             message: format!("SQLite does not take the files of the host: {error}"),
@@ -199,6 +203,10 @@ impl SQLiteVfs<Methods> for HostVfs {
 struct HostFiles;
 
 impl Pool for HostFiles {
+    fn file_system(&self) -> Option<&'static str> {
+        Some(FILE_SYSTEM)
+    }
+
     fn contains(&self, name: &str) -> Result<bool, PoolError> {
         with(VfsErrorCode::IoAccess, |it| it.exists(name)).map_err(of_pool)
     }

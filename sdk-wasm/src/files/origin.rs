@@ -17,6 +17,9 @@ use sqlite_wasm_vfs::sahpool::{OpfsSAHError, OpfsSAHPoolCfgBuilder, OpfsSAHPoolU
 use tokio::sync::{Mutex, MutexGuard};
 use wasm_bindgen_futures::spawn_local;
 
+/// By which SQLite has them: a worker may have those of its host as well.
+const FILE_SYSTEM: &str = "origin";
+
 /// How many files are free: for a replica with its journal and its reserve, and for what takes its place when
 /// it is damaged. Each takes a moment when the pool is opened.
 const FREE_FILES: usize = 8;
@@ -67,9 +70,12 @@ pub(super) async fn open(directory: &str) -> Result<Arc<dyn Pool>, Error> {
         }
         Some(origin) => return Err(elsewhere(&origin.directory)),
         None => {
-            let options =
-                OpfsSAHPoolCfgBuilder::new().directory(directory).initial_capacity(0).build();
-            let pool = install::<WasmOsCallback>(&options, true).await.map_err(failed)?;
+            let options = OpfsSAHPoolCfgBuilder::new()
+                .vfs_name(FILE_SYSTEM)
+                .directory(directory)
+                .initial_capacity(0)
+                .build();
+            let pool = install::<WasmOsCallback>(&options, false).await.map_err(failed)?;
             let (directory, files) = (directory.to_owned(), Arc::new(OriginFiles));
             let origin = Origin { directory, pool, files };
             ORIGIN.set(Some(origin.clone()));
@@ -118,6 +124,10 @@ impl OriginFiles {
 }
 
 impl Pool for OriginFiles {
+    fn file_system(&self) -> Option<&'static str> {
+        Some(FILE_SYSTEM)
+    }
+
     fn contains(&self, name: &str) -> Result<bool, PoolError> {
         Self::with(|pool| pool.contains(name))
     }

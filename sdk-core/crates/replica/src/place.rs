@@ -43,6 +43,11 @@ impl Place {
         &self.path
     }
 
+    /// The file system that it is in; none where that is the default one of SQLite.
+    pub(crate) fn file_system(&self) -> Option<&'static str> {
+        self.pool.as_ref()?.file_system()
+    }
+
     /// The same for a file that is beside it.
     pub(crate) fn at(&self, path: PathBuf) -> Self {
         Self { path, ..self.clone() }

@@ -31,9 +31,13 @@ pub enum PoolError {
     Failed(String),
 }
 
-/// Files that a platform keeps for SQLite, which reaches them as its default file system. Nobody else
-/// has the pool.
+/// Files that a platform keeps for SQLite. Nobody else has the pool.
 pub trait Pool: Send + Sync {
+    /// By which name SQLite has them; none where they are its default file system.
+    fn file_system(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Whether there is a file of this name.
     ///
     /// # Errors
@@ -67,8 +71,11 @@ pub trait Pool: Send + Sync {
     fn give(&self, name: &str) -> Result<bool, PoolError>;
 }
 
+/// A file, and in which file system.
+type Named = (Option<&'static str>, PathBuf);
+
 /// Who is open here. The pool cannot say, and two connections would not notice each other.
-static TAKEN: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+static TAKEN: Mutex<BTreeSet<Named>> = Mutex::new(BTreeSet::new());
 
 /// The files, until it is dropped.
 pub(crate) struct PoolFiles {
@@ -78,17 +85,21 @@ pub(crate) struct PoolFiles {
 
 impl Drop for PoolFiles {
     fn drop(&mut self) {
-        TAKEN.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.path);
+        TAKEN.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.named());
     }
 }
 
 impl PoolFiles {
     pub(crate) fn take(path: &Path, pool: Arc<dyn Pool>) -> Result<Self, ReplicaError> {
         let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
-        match taken.insert(path.to_owned()) {
+        match taken.insert((pool.file_system(), path.to_owned())) {
             true => Ok(Self { path: path.to_owned(), pool }),
             false => Err(ReplicaError::InUse),
         }
+    }
+
+    fn named(&self) -> Named {
+        (self.pool.file_system(), self.path.clone())
     }
 
     fn reserve(&self) -> PathBuf {

@@ -11,7 +11,7 @@ use protocol::schema::TableSchema;
 #[cfg(feature = "testing")]
 use protocol::value::Value;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use sdk_machine::{Known, Stored, StoredSubscription, StoredWriter, SubscriptionId};
 
 use crate::allowed::Allowed;
@@ -504,7 +504,12 @@ pub fn hold(path: &Path) -> impl Sized + use<> {
 
 /// A connection that writes.
 pub(crate) fn connect(place: &Place) -> Result<Connection, ReplicaError> {
-    let connection = Connection::open(place.path())?;
+    let connection = match place.file_system() {
+        Some(named) => {
+            Connection::open_with_flags_and_vfs(place.path(), OpenFlags::default(), named)?
+        }
+        None => Connection::open(place.path())?,
+    };
     if place.is_alone() {
         // Before anything is read: then its index of the journal is in memory of its own.
         connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
