@@ -68,6 +68,7 @@ for (const [way, end] of Object.entries(ENDS)) {
     const { acknowledged, failures, longestGap } = await typed(other);
     assert.deepEqual(failures, []);
     await checkTyped(other, server, 2, acknowledged);
+    if (["terminate", "trap"].includes(way)) await leader.evaluate(() => client.query("SELECT 1"));
     t.diagnostic(`${way}: ${acknowledged.length} writes, longest gap ${Math.round(longestGap)} ms`);
   });
 }

@@ -5,7 +5,7 @@ import type { Unsubscribe } from "./listeners.js";
 import { program } from "./program.js";
 import type { Surroundings, WorkerPort } from "./surroundings.js";
 
-export const BROWSER: Surroundings = { check, startWorker, program, onWake, persist, isVisible, onPage, warnOnLeave };
+export const BROWSER: Surroundings = { check, startWorker, program, onWake, persist, isVisible, onPage, onGone, warnOnLeave };
 
 function check(): void {
   if (typeof Worker === "undefined") {
@@ -58,6 +58,13 @@ function onPage(callback: (what: "visible" | "hidden" | "away" | "back") => void
     globalThis.removeEventListener("pagehide", away);
     globalThis.removeEventListener("pageshow", back);
   };
+}
+
+function onGone(lock: string, callback: () => void): Unsubscribe {
+  const wanting = new AbortController();
+  // It is not wanted any more, or nobody may have locks here.
+  navigator.locks.request(lock, { signal: wanting.signal }, callback).catch(() => undefined);
+  return () => wanting.abort();
 }
 
 function warnOnLeave(): Unsubscribe {

@@ -19,6 +19,7 @@ import { type Call, OpenCalls } from "./calls.js";
 import type { CoreConfig, LogLevel } from "./core.js";
 import { type ErrorCode, TidewireError, invalid, messageOf } from "./errors.js";
 import type { Calls, FromWorker, PageEvent, Rest, ToWorker } from "./messages.js";
+import type { Unsubscribe } from "./listeners.js";
 import type { Surroundings, WorkerPort } from "./surroundings.js";
 
 /** How long it waits before each further start, in milliseconds. It gives up when all of them have failed. */
@@ -34,8 +35,14 @@ const PASSING_PAUSE_MS = 4_000;
 /** How long the core may take to close. Then the worker ends all the same. */
 const CLOSE_WITHIN_MS = 10_000;
 
+/** How long it is waited for what a worker has said that has gone, in milliseconds. */
+const GONE_AFTER_MS = 500;
+
 const NO_SCRIPT =
   "its script cannot be loaded: serve worker.js with the application, and allow worker-src 'self' in its policy";
+
+/** What does not wait for rows. */
+const BEFORE_ROWS = new Set<keyof Calls>(["subscribe", "release", "unsubscribe", "loadOlder", "close"]);
 
 /** What a worker says when the replica is open. */
 export type Opened = FromWorker & { type: "opened" };
@@ -46,6 +53,8 @@ export interface LinkUser {
   readonly log: ((level: LogLevel, line: string) => void) | undefined;
   /** The replica is open, and nothing is known there of what this page has. What is called now goes first. */
   onOpened(opened: Opened): void;
+  /** Is fulfilled when all rows are there that this page has subscribed to. */
+  hasRows(): Promise<unknown>;
   /** All is called that waited for it: the first time, or again. */
   onReady(opened: Opened, isAgain: boolean): void;
   onEvents(events: PageEvent[]): void;
@@ -60,7 +69,12 @@ export class Link {
   readonly #user: LinkUser;
   readonly #surroundings: Surroundings;
   #worker: WorkerPort | undefined;
+  /** Nobody asks any more whether it has gone. */
+  #unwatch: Unsubscribe | undefined;
   #isOpen = false;
+  /** It is a stand-in that is open; and what the page wants is not there yet. */
+  #isStandIn = false;
+  #isFilling = false;
   #isFirst = true;
   /** Why there will be no worker any more. */
   #ended: TidewireError | undefined;
@@ -174,7 +188,7 @@ export class Link {
         return;
       }
       const call = this.#calls.add({ op, args, onPosted, resolve: resolve as (value: unknown) => void, reject });
-      if (this.#isOpen) this.#send(call);
+      if (this.#isOpen && (!this.#isFilling || BEFORE_ROWS.has(op))) this.#send(call);
     });
   }
 
@@ -197,7 +211,7 @@ export class Link {
     this.#restart = undefined;
     if (!this.#worker) return;
     this.#stop();
-    this.#lose(gone(), false);
+    this.#lose(gone());
   }
 
   /** The page is back. */
@@ -215,6 +229,7 @@ export class Link {
   async close(): Promise<void> {
     if (this.#ended) return;
     let timer: ReturnType<typeof setTimeout> | undefined;
+    this.#unwatch?.();
     if (this.#isOpen) {
       const late = new Promise<void>((resolve) => (timer = setTimeout(resolve, CLOSE_WITHIN_MS)));
       // A core that cannot close has said why before.
@@ -236,12 +251,18 @@ export class Link {
       case "opened":
         this.#opened(message);
         break;
+      case "present":
+        // One that has ended by itself has said so.
+        this.#unwatch = this.#surroundings.onGone(message.lock, () => {
+          setTimeout(() => this.#fail(worker, "the browser has ended it"), GONE_AFTER_MS);
+        });
+        break;
       case "refused":
         this.#refused(TidewireError.from(message.error));
         break;
       case "lost":
         this.#losses += 1;
-        this.#lose(message.why ? TidewireError.from(message.why) : gone(), message.isTrap);
+        this.#lose(message.why ? TidewireError.from(message.why) : gone(), message.isTrap, message.why !== null);
         if (message.why) this.#user.onDown(TidewireError.from(message.why));
         break;
       case "ended":
@@ -273,10 +294,25 @@ export class Link {
     this.#isOpen = true;
     this.#isFirst = false;
     this.#openedAt = Date.now();
-    const waiting = this.#calls.waiting;
+    this.#isStandIn = this.#isFilling = opened.storage === "stand-in";
+    const waiting = this.#calls.waiting(this.#isStandIn);
     // What the page had goes first, so that calls find it.
     this.#user.onOpened(opened);
+    if (this.#isFilling) {
+      void this.#fill(opened, isAgain);
+      return;
+    }
     for (const call of waiting) this.#send(call);
+    this.#user.onReady(opened, isAgain);
+  }
+
+  /** A stand-in begins without tables. What is read before they have their rows would be gone from the screen. */
+  async #fill(opened: Opened, isAgain: boolean): Promise<void> {
+    const generation = this.#generation;
+    await this.#user.hasRows();
+    if (generation !== this.#generation) return;
+    this.#isFilling = false;
+    for (const call of this.#calls.waiting(true)) this.#send(call);
     this.#user.onReady(opened, isAgain);
   }
 
@@ -317,17 +353,20 @@ export class Link {
   }
 
   #stop(): void {
+    this.#unwatch?.();
+    this.#unwatch = undefined;
     this.#worker?.terminate();
     this.#worker = undefined;
   }
 
   /** What was called is called again, when somebody serves the page again. */
-  #lose(error: TidewireError, isTrap: boolean): void {
+  #lose(error: TidewireError, isTrap = false, isSilent = false): void {
     if (this.#isOpen && Date.now() - this.#openedAt > WELL_AFTER_MS) this.#failures = 0;
     this.#isOpen = false;
     this.#generation += 1;
     this.#loss = error;
-    this.#calls.lose(error, isTrap);
+    this.#calls.lose(error, { isTrap, isSilent, isAside: this.#isStandIn });
+    this.#isStandIn = this.#isFilling = false;
   }
 
   #end(error: TidewireError, isClosed = false): void {
@@ -345,8 +384,9 @@ export class Link {
   #send(call: Call): void {
     this.#calls.post(call);
     try {
-      const { id, op } = call;
-      this.#post(this.#worker, { type: "call", id, op, args: this.#calls.argsOf(call), losses: this.#losses });
+      const { id, op, wentAside } = call;
+      const args = this.#calls.argsOf(call);
+      this.#post(this.#worker, { type: "call", id, op, args, wentAside, losses: this.#losses });
     } catch (error) {
       this.#calls.take(call.id);
       call.reject(invalid(`an argument cannot be given to the worker: ${messageOf(error)}`));

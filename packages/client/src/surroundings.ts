@@ -26,6 +26,8 @@ export interface Surroundings {
   isVisible(): boolean;
   /** Calls back when that changes, when the page goes, and when it comes back as it was. */
   onPage(callback: (what: "visible" | "hidden" | "away" | "back") => void): Unsubscribe;
+  /** Calls back when whoever has this lock has gone. */
+  onGone(lock: string, callback: () => void): Unsubscribe;
   /** Has the user asked before the page is left. */
   warnOnLeave(): Unsubscribe;
 }

@@ -1,6 +1,7 @@
 // Chromium, with a profile of its own.
 import { execFileSync } from "node:child_process";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -69,12 +70,25 @@ export class Browser {
     return page;
   }
 
+  /** Gives what has the process of a page stand still, with its workers; and that gives what has it go on. */
+  async processOf(page) {
+    const id = await this.#rendererOf(page);
+    return () => {
+      process.kill(id, "SIGSTOP");
+      return () => {
+        // It may have ended.
+        if (this.#processes().some((it) => it.id === id)) process.kill(id, "SIGCONT");
+      };
+    };
+  }
+
   /** Ends it as a power cut does. */
   async kill() {
     const closed = once(this.#context, "close", { signal: AbortSignal.timeout(GONE_WITHIN_MS) });
     process.kill(this.#mainProcess(), "SIGKILL");
     await closed;
-    // Its helpers notice by themselves, and may hold files of the profile until then.
+    // Its helpers notice by themselves, but for those that stand still, and may hold files of the profile until then.
+    for (const { id, state } of this.#processes()) if (state.startsWith("T")) process.kill(id, "SIGKILL");
     const end = Date.now() + GONE_WITHIN_MS;
     while (this.#processes().length > 0 && Date.now() < end) {
       await new Promise((resolve) => setTimeout(resolve, 20));
@@ -84,6 +98,27 @@ export class Browser {
   async remove() {
     await this.#context.close().catch(() => undefined);
     await rm(this.#profile, { recursive: true, force: true, maxRetries: 10 });
+  }
+
+  /** The process of a page: the one that works when the page does. */
+  async #rendererOf(page) {
+    const renderers = () => this.#processes().filter(({ args }) => args.includes("--type=renderer"));
+    const ticks = ({ id }) => {
+      try {
+        const [, user, system] = /\) (?:\S+ ){11}(\d+) (\d+)/.exec(readFileSync(`/proc/${id}/stat`, "utf8"));
+        return Number(user) + Number(system);
+      } catch {
+        return 0;
+      }
+    };
+    const before = new Map(renderers().map((it) => [it.id, ticks(it)]));
+    await page.evaluate(() => {
+      const end = performance.now() + 500;
+      while (performance.now() < end);
+    });
+    const worked = renderers().map((it) => ({ id: it.id, ticks: ticks(it) - (before.get(it.id) ?? 0) }));
+    worked.sort((a, b) => b.ticks - a.ticks);
+    return worked[0].id;
   }
 
   #complain(text) {

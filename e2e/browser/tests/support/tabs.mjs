@@ -26,7 +26,7 @@ export const ENDS = {
     await page.close();
   },
   terminate: async (page) => {
-    // As when the browser ends the worker alone; the page is not told.
+    // As when the browser ends the worker alone, and tells nobody.
     await page.evaluate(() => workers.at(-1).terminate());
     return page;
   },

@@ -19,6 +19,7 @@ export function inNode(): Surroundings {
     persist: async () => null,
     isVisible: () => true,
     onPage: () => () => undefined,
+    onGone: () => () => undefined,
     warnOnLeave: () => () => undefined,
   };
 }

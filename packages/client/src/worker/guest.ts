@@ -20,6 +20,12 @@ export interface Storage {
    * there are none.
    */
   files(directory: string | null): Promise<CoreFiles | undefined>;
+  /** Whether this browser has it. Others may fail all the same. */
+  readonly isHere?: boolean;
+  /**
+   * Whether another worker can have it from one that is silent: what that one does later is not stored, and it is told.
+   */
+  readonly canBeTaken?: boolean;
   /** Has nothing open any more, so that another worker can. What is opened later is opened again. */
   letGo?(): Promise<void>;
   /** Something is here from now on, for {@link Storage.wasUsed}. Says when it has gone, or somebody else has it. */
@@ -32,6 +38,16 @@ export interface Storage {
   touched?(): void;
   /** Is fulfilled when all that was written before is durable, where that takes a while. */
   settled?(): Promise<void>;
+}
+
+/** Where the replica of a stand-in is. It may be beside another one in the same worker. */
+export interface AsideStorage extends Storage {
+  /** Whether there is something. */
+  isThere(): Promise<boolean>;
+  /** Does this when no page stands in, and none begins to meanwhile. */
+  alone<T>(work: () => Promise<T>): Promise<T>;
+  /** Removes what has no replica in it any more. */
+  remove(): Promise<void>;
 }
 
 /** A replica that is open. */

@@ -3,7 +3,7 @@
 import type { Opening, Program } from "../messages.js";
 import { type Hello, compare } from "../version.js";
 import { type Answer, type Said, openOutbox, presence, presentClients } from "./channel.js";
-import type { Guest, Storage } from "./guest.js";
+import type { AsideStorage, Guest, Storage } from "./guest.js";
 import { Host } from "./host.js";
 
 /** How often it is looked which pages are there, in milliseconds. */
@@ -60,12 +60,13 @@ export class Leading {
     storages: readonly Storage[],
     locks: LockManager | undefined,
     onTrap: () => void,
+    aside?: AsideStorage,
   ) {
     this.#id = id;
     this.#module = module;
     this.#storages = storages;
     this.#locks = locks;
-    this.#host = new Host(storages, onTrap);
+    this.#host = new Host(storages, onTrap, aside);
     const clock = setInterval(() => this.#forgetRequests().catch(() => undefined), LOOK_EVERY_MS);
     this.#over.signal.addEventListener("abort", () => clearInterval(clock));
   }
@@ -96,6 +97,13 @@ export class Leading {
       default:
         if (visitor) void this.#host.receive(visitor, asked);
     }
+  }
+
+  /** Ends what has only stood in, and says so to the pages of others. */
+  async retire(): Promise<void> {
+    await this.#host.retire();
+    for (const visitor of this.#visitors.values()) visitor.post({ type: "over" });
+    await this.end();
   }
 
   /** Closes all that is open, so that another worker can have it. */
