@@ -82,6 +82,11 @@ export class Browser {
     };
   }
 
+  /** Ends it as somebody does who closes its window. */
+  async stop() {
+    await this.#context.close();
+  }
+
   /** Ends it as a power cut does. */
   async kill() {
     const closed = once(this.#context, "close", { signal: AbortSignal.timeout(GONE_WITHIN_MS) });

@@ -62,16 +62,20 @@ const VARIANTS = {
   ],
   "without-opfs": ["worker.js", (script) => `${script}\ndelete FileSystemFileHandle.prototype.createSyncAccessHandle;\n`],
 };
+/** What Vite names after what is in it: it never changes. As `tidewire serve --files` gives it. */
+const NAMED_BY_CONTENT = "/assets/";
 const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".wasm": "application/wasm" };
 
 export class Site {
   #listener;
   #server;
   #reachable;
+  #folders;
 
   /** Files, and tokens of this server. Pages may talk to `reachable`. */
-  static async start(server, reachable) {
+  static async start(server, reachable, folders = FOLDERS) {
     const site = new Site();
+    site.#folders = folders;
     site.#server = server;
     site.#reachable = reachable;
     site.#listener = createServer((request, response) => {
@@ -98,7 +102,12 @@ export class Site {
 
   /** That of a page by its name. */
   page(name, variant = "") {
-    return `${this.#origin}${BASE}${variant && `${variant}/`}pages/${name}`;
+    return this.file(`${variant && `${variant}/`}pages/${name}`);
+  }
+
+  /** That of anything in its folders. */
+  file(path) {
+    return `${this.#origin}${BASE}${path}`;
   }
 
   async remove() {
@@ -117,7 +126,7 @@ export class Site {
     const parts = url.pathname.startsWith(BASE) ? url.pathname.slice(BASE.length).split("/") : [];
     const variant = VARIANTS[parts[0]] && VARIANTS[parts.shift()];
     const [folder, ...rest] = parts;
-    const path = FOLDERS[folder] && join(FOLDERS[folder], normalize(`/${rest.join("/")}`));
+    const path = this.#folders[folder] && join(this.#folders[folder], normalize(`/${rest.join("/")}`));
     let body = path && (await readFile(path).catch(() => undefined));
     if (body && variant && path.endsWith(`/dist/${variant[0]}`)) body = changed(body.toString(), variant[1]);
     if (!body) return response.writeHead(404).end();
@@ -131,7 +140,7 @@ export class Site {
     response.writeHead(200, {
       "Content-Type": TYPES[extname(path)] ?? "application/octet-stream",
       "Content-Security-Policy": policy.join("; "),
-      "Cache-Control": "no-cache",
+      "Cache-Control": url.pathname.includes(NAMED_BY_CONTENT) ? "public, max-age=31536000, immutable" : "no-cache",
     });
     return response.end(body);
   }
