@@ -241,7 +241,7 @@ async fn come_back(
 }
 
 /// Writes so many rows.
-async fn fill(process: &Process, user: &str, rows: u64) -> Result<()> {
+pub(crate) async fn fill(process: &Process, user: &str, rows: u64) -> Result<()> {
     const AT_ONCE: u64 = 1_000;
     let body = "x".repeat(BODY_BYTES);
     let mut writer = Connection::open(&process.address).await?;

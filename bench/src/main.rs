@@ -16,12 +16,14 @@
 //! | `local-query` | a watch beside 100,000 local rows, of which one changes |
 //! | `slow-reader` | one of a thousand does not read |
 //! | `hot-row` | a million updates of one row, then a catch-up |
+//! | `browser` | a page has rows that are on the device; what it downloads |
 //! | `start` | a server with a million rows starts; memory and size |
 
 #![expect(clippy::disallowed_methods, reason = "what is measured here is time")]
 #![expect(clippy::print_stdout, reason = "the table is what this is for")]
 
 mod beside;
+mod browser;
 mod client;
 mod crowd;
 mod fanout;
@@ -47,7 +49,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 type Benchmark = fn(&mut Report) -> Result<()>;
 
-const BENCHMARKS: [(&str, Benchmark); 16] = [
+const BENCHMARKS: [(&str, Benchmark); 17] = [
     ("write-path", write_path::run),
     ("write-sql", write_sql::run),
     ("write-sdk", write_sdk::run),
@@ -63,6 +65,7 @@ const BENCHMARKS: [(&str, Benchmark); 16] = [
     ("local-query", local_query::run),
     ("slow-reader", slow_reader::run),
     ("hot-row", hot_row::run),
+    ("browser", browser::run),
     ("start", start::run),
 ];
 

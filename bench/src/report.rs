@@ -36,6 +36,8 @@ pub(crate) struct Round {
 pub(crate) enum Reach {
     AtLeast(f64),
     AtMost(f64),
+    /// By the value, also where there is a limit.
+    ValueAtMost(f64),
 }
 
 #[derive(Serialize)]
@@ -74,6 +76,7 @@ impl Report {
                 None => String::new(),
                 Some(Reach::AtLeast(least)) => told("≥", least, judged >= least),
                 Some(Reach::AtMost(most)) => told("≤", most, judged <= most),
+                Some(Reach::ValueAtMost(most)) => told("≤", most, middle <= most),
             };
             let _ = writeln!(
                 table,
@@ -149,10 +152,13 @@ mod tests {
         report.add(figure(Reach::AtLeast(0.6)));
         report.add(figure(Reach::AtLeast(0.61)));
         report.add(figure(Reach::AtMost(0.6)));
+        report.add(figure(Reach::ValueAtMost(59.0)));
         let table = report.table();
         let lines: Vec<&str> = table.trim().lines().skip(1).collect();
         assert!(lines[0].contains("60.0 (1.00 – 90.0) /s") && lines[0].ends_with("reached"));
         assert!(lines[1].ends_with("MISSED") && lines[2].ends_with("reached"), "{table}");
+        // Unless it says otherwise.
+        assert!(lines[3].ends_with("MISSED"), "{table}");
     }
 
     #[test]
