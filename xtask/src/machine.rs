@@ -32,10 +32,16 @@ pub(crate) fn for_tests() -> Outcome {
     install(&missing, "to test what other programs read, and what runs in browsers")
 }
 
+/// What a benchmark in a browser needs.
+pub(crate) fn for_browsers() -> Outcome {
+    let missing = if find(CHROMIUM).is_none() { &[CHROMIUM][..] } else { &[] };
+    install(missing, "to measure what runs in browsers")
+}
+
 /// The program of the browser, and its package.
 const CHROMIUM: &str = "chromium";
 
-/// Where the browser is that [`for_tests`] has provided.
+/// Where the browser is that [`for_tests`] or [`for_browsers`] has provided.
 pub(crate) fn chromium() -> Outcome<PathBuf> {
     find(CHROMIUM).ok_or_else(|| Failure(format!("{CHROMIUM} is missing: install it")))
 }

@@ -59,7 +59,7 @@ pub(crate) fn replica(part: &str) -> Outcome {
 }
 
 /// Alone, so that what is for browsers does not wait for RocksDB.
-fn build_glue() -> Outcome {
+pub(crate) fn build_glue() -> Outcome {
     shell::run(&mut cargo(["build", "--package", "glue", "--locked"]))
 }
 
