@@ -2,7 +2,8 @@
 import { readdir, readFile } from "node:fs/promises";
 import { extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { brotliCompressSync, constants, gzipSync } from "node:zlib";
+import { promisify } from "node:util";
+import { brotliCompress, constants, gzip } from "node:zlib";
 
 import { build as buildByVite } from "vite";
 
@@ -37,20 +38,25 @@ export async function sizes(folder) {
   for (const name of await readdir(assets)) {
     if (!OWN.test(name)) found[extname(name).slice(1)]?.push(await readFile(join(assets, name)));
   }
-  return Object.entries(found).flatMap(([kind, files]) => {
+  const samples = Object.entries(found).map(async ([kind, files]) => {
     if (files.length === 0) throw new Error(`vite has built no .${kind} of @tidewire/client in ${assets}`);
-    const sum = (pack) => files.reduce((bytes, file) => bytes + pack(file).length, 0) / 1000;
+    const sum = async (pack) => {
+      const packed = await Promise.all(files.map(pack));
+      return packed.reduce((bytes, { length }) => bytes + length, 0) / 1000;
+    };
     return [
-      { what: kind, value: sum((file) => file) },
-      { what: `${kind}-gzip`, value: sum((file) => gzipSync(file, { level: 9 })) },
-      { what: `${kind}-brotli`, value: sum(brotli) },
+      { what: kind, value: await sum((file) => file) },
+      { what: `${kind}-gzip`, value: await sum((file) => promisify(gzip)(file, { level: 9 })) },
+      { what: `${kind}-brotli`, value: await sum(brotli) },
     ];
   });
+  return (await Promise.all(samples)).flat();
 }
 
 function brotli(file) {
   const { BROTLI_PARAM_QUALITY, BROTLI_PARAM_SIZE_HINT } = constants;
-  return brotliCompressSync(file, { params: { [BROTLI_PARAM_QUALITY]: 11, [BROTLI_PARAM_SIZE_HINT]: file.length } });
+  const params = { [BROTLI_PARAM_QUALITY]: 11, [BROTLI_PARAM_SIZE_HINT]: file.length };
+  return promisify(brotliCompress)(file, { params });
 }
 
 /** The file of the WebAssembly, from the page's folder on. */
