@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { ready, until } from "./support/browser.mjs";
-import { ENDS, TYPED, begin, checkTyped, type, typed } from "./support/tabs.mjs";
+import { ready } from "./support/browser.mjs";
+import { TYPED, goesOn } from "./support/tabs.mjs";
 import { NOTES, TIMEOUT, world } from "./support/world.mjs";
 
 test("without private files the status says so, and what was written is there after a kill", TIMEOUT, async (t) => {
@@ -65,19 +65,7 @@ for (const way of ["close", "crash"]) {
   test(`without private files, too, the other pages go on when one ends (${way})`, TIMEOUT, async (t) => {
     const { server, browser, site } = await world(t, TYPED);
     browser.allow(/the page has crashed/);
-    const leader = await browser.open(site.at("without-opfs"));
-    await begin(leader);
-    const other = await browser.open(site.at("without-opfs"));
-    await begin(other);
-    await type(other, 2);
-    await until("it has begun", () => other.evaluate(() => acknowledged.length > 5));
-    await ENDS[way](leader);
-    const before = await other.evaluate(() => acknowledged.length);
-    await until("it goes on", () => other.evaluate((before) => acknowledged.length > before + 20, before));
-    const { acknowledged, failures, longestGap } = await typed(other);
-    assert.deepEqual(failures, []);
-    await checkTyped(other, server, 2, acknowledged);
-    t.diagnostic(`${way}: ${acknowledged.length} writes, longest gap ${Math.round(longestGap)} ms`);
+    await goesOn(t, { server, open: () => browser.open(site.at("without-opfs")) }, way);
   });
 }
 

@@ -1,7 +1,7 @@
 // Several pages of one site, and the ways in which one of them ends.
 import assert from "node:assert/strict";
 
-import { ready } from "./browser.mjs";
+import { ready, until } from "./browser.mjs";
 
 export const TYPED = "CREATE USER TABLE app.typed (id BIGINT PRIMARY KEY, page BIGINT)";
 
@@ -73,6 +73,28 @@ export async function typed(page) {
     await typing;
     return { acknowledged, failures, longestGap };
   });
+}
+
+/**
+ * Two pages; the one that has the replica ends in this way while the other writes, which goes on: nothing is lost or
+ * doubled. `before`: what the first one does before.
+ */
+export async function goesOn(t, { server, open }, way, before = async () => undefined) {
+  const leader = await open();
+  await begin(leader);
+  const other = await open();
+  await begin(other);
+  await type(other, 2);
+  await until("it has begun", () => other.evaluate(() => acknowledged.length > 5));
+  await before(leader);
+  await ENDS[way](leader);
+  const count = await other.evaluate(() => acknowledged.length);
+  await until("it goes on", () => other.evaluate((count) => acknowledged.length > count + 20, count));
+  const { acknowledged, failures, longestGap } = await typed(other);
+  assert.deepEqual(failures, []);
+  await checkTyped(other, server, 2, acknowledged);
+  t.diagnostic(`${way}: ${acknowledged.length} writes, longest gap ${Math.round(longestGap)} ms`);
+  return { leader, other };
 }
 
 /** Each number is there once, here and at the server, and those that a page was told are its own. */
