@@ -40,7 +40,8 @@ const TESTED: &[&str] = &[CLIENT, "packages/react"];
 const MADE: &[&str] = &["tidewire.js", "tidewire.d.ts", "tidewire_bg.wasm"];
 
 /// What makes the JavaScript. Here to notice a change: then all is made anew.
-const GLUE: &str = include_str!("../glue/src/main.rs");
+const GLUE: [&str; 2] =
+    [include_str!("../glue/src/main.rs"), include_str!("../glue/src/smaller.rs")];
 
 /// The command `web`.
 pub(crate) fn run() -> Outcome {
