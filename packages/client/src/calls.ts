@@ -20,20 +20,6 @@ export interface Call {
   wasPosted: boolean;
   /** Whether a worker has stopped in the middle of it. */
   hasStopped: boolean;
-  /** Whoever has it is silent and may still do it: so nobody else is to do it before that one is back, or gone. */
-  isHeld: boolean;
-  /** Whether a stand-in had it, which may have done it. */
-  wentAside: boolean;
-}
-
-/** How whoever was to answer has gone. */
-export interface Loss {
-  /** What was called may be the reason. */
-  readonly isTrap: boolean;
-  /** It is silent, and not known to be gone. */
-  readonly isSilent: boolean;
-  /** It was a stand-in. */
-  readonly isAside: boolean;
 }
 
 /** Which argument has the options of what is stored with its effect, so that it is done once however often asked for. */
@@ -64,7 +50,7 @@ export class OpenCalls {
   add(call: Pick<Call, "op" | "args" | "onPosted" | "resolve" | "reject">): Call {
     this.#last += 1;
     const requestId = call.op === "remote" ? randomBytes() : undefined;
-    const made = { ...call, id: this.#last, requestId, ...UNTOUCHED };
+    const made = { ...call, id: this.#last, requestId, isPosted: false, wasPosted: false, hasStopped: false };
     this.#open.set(made.id, made);
     if (REQUESTS[call.op] !== undefined) this.#requests.add(made.id);
     if (call.op === "begin") this.#begun.set(String(call.args[0]), made.id);
@@ -90,12 +76,9 @@ export class OpenCalls {
     return given;
   }
 
-  /** What nobody has, in its order; for a stand-in without what somebody else may still do. */
-  waiting(isAside: boolean): Call[] {
-    const waiting = [...this.#open.values()].filter(({ isPosted }) => !isPosted);
-    if (isAside) return waiting.filter(({ isHeld }) => !isHeld);
-    for (const call of waiting) call.isHeld = false;
-    return waiting;
+  /** What nobody has, in its order. */
+  get waiting(): Call[] {
+    return [...this.#open.values()].filter(({ isPosted }) => !isPosted);
   }
 
   /** It goes to a worker. */
@@ -105,16 +88,14 @@ export class OpenCalls {
   }
 
   /** Whoever was to answer has gone. What is not to be called again knows why. */
-  lose(error: TidewireError, { isTrap, isSilent, isAside }: Loss): void {
-    for (const call of [...this.#open.values()].filter(({ isPosted, op }) => isPosted || NOT_AGAIN.has(op))) {
+  lose(error: TidewireError, isTrap: boolean): void {
+    for (const call of [...this.#open.values()].filter(({ isPosted }) => isPosted)) {
       if (NOT_AGAIN.has(call.op)) this.#drop(call, error);
       else if (STEPS.has(call.op)) this.#drop(call, undone(error));
       else if (isTrap && call.hasStopped) this.#drop(call, unknown(call.op, error));
       else call.hasStopped ||= isTrap;
       if (call.op === "commit") this.#ask(call, error);
       call.isPosted = false;
-      call.isHeld ||= isSilent && WRITES.has(call.op);
-      call.wentAside ||= isAside && WRITES.has(call.op);
     }
     for (const [handle, id] of this.#begun) {
       // Others that have begun are over.
@@ -161,9 +142,6 @@ export class OpenCalls {
     };
   }
 }
-
-/** How it is with a call that nobody had. */
-const UNTOUCHED = { isPosted: false, wasPosted: false, hasStopped: false, isHeld: false, wentAside: false };
 
 function undone({ code, message }: TidewireError): TidewireError {
   return new TidewireError(code, `${message}. The transaction is undone: start it again`);

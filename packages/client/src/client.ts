@@ -70,7 +70,6 @@ export class TidewireClient<T extends TablesOf<T> = AnyTables> {
       token: () => tokenOf(options),
       log: options.log,
       onOpened: () => this.#setUp(),
-      hasRows: () => Promise.all([...this.#subscriptions.values()].map((subscription) => subscription.hasRows())),
       onReady: (opened, isAgain) => {
         this.#ready(opened, isAgain);
         onOpened();

@@ -107,11 +107,6 @@ export class IndexedFiles implements CoreFiles {
     return this.#storing !== undefined || this.#hasChanges;
   }
 
-  /** Whether there is no file. */
-  get isEmpty(): boolean {
-    return this.#named.size === 0;
-  }
-
   get #hasChanges(): boolean {
     return this.#unstored.changes.size > 0 || this.#unstored.removed.size > 0;
   }

@@ -41,9 +41,6 @@ const GONE_AFTER_MS = 500;
 const NO_SCRIPT =
   "its script cannot be loaded: serve worker.js with the application, and allow worker-src 'self' in its policy";
 
-/** What does not wait for rows. */
-const BEFORE_ROWS = new Set<keyof Calls>(["subscribe", "release", "unsubscribe", "loadOlder", "close"]);
-
 /** What a worker says when the replica is open. */
 export type Opened = FromWorker & { type: "opened" };
 
@@ -53,8 +50,6 @@ export interface LinkUser {
   readonly log: ((level: LogLevel, line: string) => void) | undefined;
   /** The replica is open, and nothing is known there of what this page has. What is called now goes first. */
   onOpened(opened: Opened): void;
-  /** Is fulfilled when all rows are there that this page has subscribed to. */
-  hasRows(): Promise<unknown>;
   /** All is called that waited for it: the first time, or again. */
   onReady(opened: Opened, isAgain: boolean): void;
   onEvents(events: PageEvent[]): void;
@@ -72,9 +67,6 @@ export class Link {
   /** Nobody asks any more whether it has gone. */
   #unwatch: Unsubscribe | undefined;
   #isOpen = false;
-  /** It is a stand-in that is open; and what the page wants is not there yet. */
-  #isStandIn = false;
-  #isFilling = false;
   #isFirst = true;
   /** Why there will be no worker any more. */
   #ended: TidewireError | undefined;
@@ -188,7 +180,7 @@ export class Link {
         return;
       }
       const call = this.#calls.add({ op, args, onPosted, resolve: resolve as (value: unknown) => void, reject });
-      if (this.#isOpen && (!this.#isFilling || BEFORE_ROWS.has(op))) this.#send(call);
+      if (this.#isOpen) this.#send(call);
     });
   }
 
@@ -211,7 +203,7 @@ export class Link {
     this.#restart = undefined;
     if (!this.#worker) return;
     this.#stop();
-    this.#lose(gone());
+    this.#lose(gone(), false);
   }
 
   /** The page is back. */
@@ -262,7 +254,7 @@ export class Link {
         break;
       case "lost":
         this.#losses += 1;
-        this.#lose(message.why ? TidewireError.from(message.why) : gone(), message.isTrap, message.why !== null);
+        this.#lose(message.why ? TidewireError.from(message.why) : gone(), message.isTrap);
         if (message.why) this.#user.onDown(TidewireError.from(message.why));
         break;
       case "ended":
@@ -294,25 +286,10 @@ export class Link {
     this.#isOpen = true;
     this.#isFirst = false;
     this.#openedAt = Date.now();
-    this.#isStandIn = this.#isFilling = opened.storage === "stand-in";
-    const waiting = this.#calls.waiting(this.#isStandIn);
+    const waiting = this.#calls.waiting;
     // What the page had goes first, so that calls find it.
     this.#user.onOpened(opened);
-    if (this.#isFilling) {
-      void this.#fill(opened, isAgain);
-      return;
-    }
     for (const call of waiting) this.#send(call);
-    this.#user.onReady(opened, isAgain);
-  }
-
-  /** A stand-in begins without tables. What is read before they have their rows would be gone from the screen. */
-  async #fill(opened: Opened, isAgain: boolean): Promise<void> {
-    const generation = this.#generation;
-    await this.#user.hasRows();
-    if (generation !== this.#generation) return;
-    this.#isFilling = false;
-    for (const call of this.#calls.waiting(true)) this.#send(call);
     this.#user.onReady(opened, isAgain);
   }
 
@@ -360,13 +337,12 @@ export class Link {
   }
 
   /** What was called is called again, when somebody serves the page again. */
-  #lose(error: TidewireError, isTrap = false, isSilent = false): void {
+  #lose(error: TidewireError, isTrap: boolean): void {
     if (this.#isOpen && Date.now() - this.#openedAt > WELL_AFTER_MS) this.#failures = 0;
     this.#isOpen = false;
     this.#generation += 1;
     this.#loss = error;
-    this.#calls.lose(error, { isTrap, isSilent, isAside: this.#isStandIn });
-    this.#isStandIn = this.#isFilling = false;
+    this.#calls.lose(error, isTrap);
   }
 
   #end(error: TidewireError, isClosed = false): void {
@@ -384,9 +360,8 @@ export class Link {
   #send(call: Call): void {
     this.#calls.post(call);
     try {
-      const { id, op, wentAside } = call;
-      const args = this.#calls.argsOf(call);
-      this.#post(this.#worker, { type: "call", id, op, args, wentAside, losses: this.#losses });
+      const { id, op } = call;
+      this.#post(this.#worker, { type: "call", id, op, args: this.#calls.argsOf(call), losses: this.#losses });
     } catch (error) {
       this.#calls.take(call.id);
       call.reject(invalid(`an argument cannot be given to the worker: ${messageOf(error)}`));

@@ -43,8 +43,7 @@ export interface Opening {
 
 /** What goes on to whoever has the replica. */
 export type ToHost =
-  /** `wentAside`: a stand-in had it, and its answer was lost. */
-  | { type: "call"; id: number; op: string; args: unknown[]; wentAside?: boolean }
+  | { type: "call"; id: number; op: string; args: unknown[] }
   | { type: "token"; id: number; token: string }
   | { type: "no_token"; id: number; message: string };
 
@@ -63,10 +62,7 @@ export type FromWorker =
   /** It has this lock for as long as it lives. */
   | { type: "present"; lock: string }
   | { type: "refused"; error: CoreError }
-  /**
-   * Nobody serves the page, for a moment; or for longer, because whoever has the replica is silent, and may still do
-   * what it was called for. `isTrap`: what it has called may be the reason.
-   */
+  /** Nobody serves the page, for a moment; or for longer, and why. `isTrap`: what it has called may be the reason. */
   | { type: "lost"; isTrap: boolean; why: CoreError | null }
   /** Another page has ended the client: it has signed out, or needs another version of this one. */
   | { type: "ended"; error: CoreError }

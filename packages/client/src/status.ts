@@ -54,12 +54,8 @@ export interface StorageStatus {
   /**
    * `opfs` is the origin's private file system, `indexeddb` memory that is kept in IndexedDB, where there is no such
    * file system; `file` a directory of Node, `memory` nothing that lasts; `none` before the replica is open.
-   *
-   * `stand-in` is a replica of its own in IndexedDB, for as long as another page has the files and does not answer.
-   * What is subscribed to is loaded into it, what is written waits there for the server, and what only the other
-   * replica has is not in it.
    */
-  readonly kind: "opfs" | "indexeddb" | "stand-in" | "file" | "memory" | "none";
+  readonly kind: "opfs" | "indexeddb" | "file" | "memory" | "none";
   /** Whether the browser has promised not to clear it by itself; `null` as long as it has not answered. */
   readonly isPersistent: boolean | null;
 }
@@ -81,7 +77,7 @@ export interface Progress {
  * Something that should not happen, and what was done about it. Nothing has to be done but to know of it.
  */
 export interface Incident {
-  /** `rebuilt`, `stalled`, `mismatched`, `dropped`, `outdated` or `stand-in`. There may be others later. */
+  /** `rebuilt`, `stalled`, `mismatched`, `dropped` or `outdated`. There may be others later. */
   readonly kind: string;
   /** What it was, for people. It has no row in it. */
   readonly message: string;

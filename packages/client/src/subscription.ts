@@ -188,22 +188,6 @@ export class Subscription {
     this.#listeners.notify(this, notices);
   }
 
-  /** @internal Is fulfilled when the core that is open has its rows, or says why not. */
-  hasRows(): Promise<void> {
-    return new Promise((resolve) => {
-      const isDone = (): boolean => this.#isOver || (this.#isTold && this.#state !== "loading");
-      if (isDone()) {
-        resolve();
-        return;
-      }
-      const leave = this.#listeners.add(() => {
-        if (!isDone()) return;
-        leave();
-        resolve();
-      });
-    });
-  }
-
   /** @internal The worker has ended: what was here is as of now. */
   down(notices: Notices): void {
     if (this.#state !== "live") return;

@@ -2,7 +2,7 @@
 
 import type { FromWorker, ToWorker } from "./messages.js";
 import { isTrap } from "./worker/failures.js";
-import { standIn, storages } from "./worker/storages.js";
+import { storages } from "./worker/storages.js";
 import { Tab } from "./worker/tab.js";
 
 /** As much of the global scope of a dedicated worker as is used. */
@@ -16,9 +16,7 @@ interface Global {
 
 const global = globalThis as unknown as Global;
 
-const { locks } = navigator;
-const places = { storages: storages(), aside: standIn(locks) };
-const tab = new Tab((message) => global.postMessage(message), places, locks, () => global.close());
+const tab = new Tab((message) => global.postMessage(message), storages(), navigator.locks, () => global.close());
 global.addEventListener("message", ({ data }) => tab.receive(data));
 
 // A trap in a task that nobody waits for is seen here alone.

@@ -8,10 +8,9 @@
  *   leader   I am               answer   what a leader says to the page of another worker
  *   ask      a page wants something of the leader
  *   take     the leader has let go, and gives the lock to this one
- *   stand_in I am, in the place of a leader that does not answer
  * ```
  *
- * All but `ask` stay as they are for ever: pages of different versions understand them.
+ * `who`, `leader` and `take` stay as they are for ever: pages of different versions understand them.
  */
 
 import type { FromWorker, Opening, ToHost } from "../messages.js";
@@ -29,14 +28,12 @@ export type Said =
   | { type: "who"; from: string; hello: Hello }
   | { type: "leader"; leader: string; hello: Hello }
   | { type: "take"; leader: string; to: string }
-  | { type: "stand_in"; leader: string; hello: Hello }
   | { type: "ask"; leader: string; from: string; asked: Asked };
 
 /** What is said to one. */
 export interface Answer {
   readonly leader: string;
-  /** `over`: it does not stand in any more. */
-  readonly told: FromWorker | { type: "pong" } | { type: "over" };
+  readonly told: FromWorker | { type: "pong" };
 }
 
 /** The lock and the channel keep this name for ever: two leaders would have the same files. */
@@ -47,9 +44,6 @@ const PRESENCE = `${NAME}-page:`;
 
 /** Whoever holds it has the replicas. */
 export const LEADERSHIP = NAME;
-
-/** Whoever holds it stands in. */
-export const STANDING_IN = `${NAME}-stand-in`;
 
 /** The channel of all. */
 export function openChannel(hear: (said: Said) => void): BroadcastChannel {

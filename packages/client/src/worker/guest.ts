@@ -40,16 +40,6 @@ export interface Storage {
   settled?(): Promise<void>;
 }
 
-/** Where the replica of a stand-in is. It may be beside another one in the same worker. */
-export interface AsideStorage extends Storage {
-  /** Whether there is something. */
-  isThere(): Promise<boolean>;
-  /** Does this when no page stands in, and none begins to meanwhile. */
-  alone<T>(work: () => Promise<T>): Promise<T>;
-  /** Removes what has no replica in it any more. */
-  remove(): Promise<void>;
-}
-
 /** A replica that is open. */
 export interface Replica {
   readonly core: Core;

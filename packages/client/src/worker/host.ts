@@ -6,8 +6,7 @@ import type { Core, CoreConfig, CoreError, CoreFiles, CoreHost } from "../core.j
 import type { Opening, Program, ToHost } from "../messages.js";
 import type { Wasm } from "../wasm.js";
 import { failure, isTrap, plain } from "./failures.js";
-import { Aside } from "./aside.js";
-import type { AsideStorage, Guest, Replica, Storage } from "./guest.js";
+import type { Guest, Replica, Storage } from "./guest.js";
 import { Shared } from "./shared.js";
 
 /** How long the files of a worker that has ended may stay open, in milliseconds, and how often it is looked. */
@@ -33,18 +32,12 @@ export class Host {
   readonly #guests = new Map<Guest, { shared: Shared; opening: Opening }>();
   /** Replicas that are being closed: until then nobody opens them again. */
   readonly #closing = new Map<string, Promise<void>>();
-  readonly #aside: AsideStorage | undefined;
   #isOver = false;
-  #isRetiring = false;
 
-  /**
-   * Of several storages the first is used that is supported here. After `onTrap` nothing is answered any more. In
-   * `aside` there may be what is left of a stand-in.
-   */
-  constructor(storages: readonly Storage[], onTrap: () => void = () => undefined, aside?: AsideStorage) {
+  /** Of several storages the first is used that is supported here. After `onTrap` nothing is answered any more. */
+  constructor(storages: readonly Storage[], onTrap: () => void = () => undefined) {
     this.#storages = storages;
     this.#onTrap = onTrap;
-    this.#aside = aside;
   }
 
   /** Opens a replica for a page, or lets it have the one that is open. */
@@ -84,14 +77,12 @@ export class Host {
       shared?.answerToken(guest, message);
       return;
     }
-    // Whoever is next is asked again.
-    if (this.#isRetiring) return;
-    const { id, op, args, wentAside = false } = message;
+    const { id, op, args } = message;
     // Otherwise it was told that it is lost, and calls again.
     const isHere = (): boolean => !this.#isOver && (op === "close" || this.#guests.get(guest)?.shared === shared);
     try {
       if (!shared) throw failure("leader_changed", "the page has no replica open here: it is opened again");
-      const value = op === "close" ? await this.leave(guest) : await shared.call(guest, op, args, wentAside);
+      const value = op === "close" ? await this.leave(guest) : await shared.call(guest, op, args);
       if (isHere()) guest.post({ type: "done", id, value });
     } catch (error) {
       if (isTrap(error)) this.fail(error);
@@ -119,19 +110,6 @@ export class Host {
     await Promise.allSettled([...all.map((shared) => shared.close()), ...this.#closing.values()]);
   }
 
-  /** Ends them as what nobody needs any more, when the writes are answered that have begun. */
-  async retire(): Promise<void> {
-    this.#isRetiring = true;
-    await Promise.allSettled([...this.#shared.values()].map((shared) => shared.retire()));
-    this.#shared.clear();
-    this.#guests.clear();
-  }
-
-  /** A stand-in has ended, and something may be left of it. */
-  lookAside(): void {
-    for (const shared of this.#shared.values()) shared.lookAside();
-  }
-
   /** Forgets the requests of all other clients, which will not ask again. */
   async keepRequests(clients: string[]): Promise<void> {
     await Promise.allSettled([...this.#shared.values()].map((shared) => shared.keepRequests(clients)));
@@ -149,12 +127,7 @@ export class Host {
   #open(key: string, opening: Opening, module: Program): Shared {
     const there = this.#shared.get(key);
     if (there && !there.isOver) return there;
-    const { config } = opening;
-    const aside = this.#aside;
-    const made = new Shared((host) => this.#start(key, config, host, module), opening, {
-      isStandIn: this.#storages[0]?.kind === "stand-in",
-      aside: aside && ((user) => new Aside(aside, async (host) => openCore(config, host, await aside.files(null)), user)),
-    });
+    const made = new Shared((host) => this.#start(key, opening.config, host, module), opening);
     this.#shared.set(key, made);
     return made;
   }

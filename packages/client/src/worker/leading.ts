@@ -3,7 +3,7 @@
 import type { Opening, Program } from "../messages.js";
 import { type Hello, compare } from "../version.js";
 import { type Answer, type Said, openOutbox, presence, presentClients } from "./channel.js";
-import type { AsideStorage, Guest, Storage } from "./guest.js";
+import type { Guest, Storage } from "./guest.js";
 import { Host } from "./host.js";
 
 /** How often it is looked which pages are there, in milliseconds. */
@@ -60,13 +60,12 @@ export class Leading {
     storages: readonly Storage[],
     locks: LockManager | undefined,
     onTrap: () => void,
-    aside?: AsideStorage,
   ) {
     this.#id = id;
     this.#module = module;
     this.#storages = storages;
     this.#locks = locks;
-    this.#host = new Host(storages, onTrap, aside);
+    this.#host = new Host(storages, onTrap);
     const clock = setInterval(() => this.#forgetRequests().catch(() => undefined), LOOK_EVERY_MS);
     this.#over.signal.addEventListener("abort", () => clearInterval(clock));
   }
@@ -97,13 +96,6 @@ export class Leading {
       default:
         if (visitor) void this.#host.receive(visitor, asked);
     }
-  }
-
-  /** Ends what has only stood in, and says so to the pages of others. */
-  async retire(): Promise<void> {
-    await this.#host.retire();
-    for (const visitor of this.#visitors.values()) visitor.post({ type: "over" });
-    await this.end();
   }
 
   /** Closes all that is open, so that another worker can have it. */

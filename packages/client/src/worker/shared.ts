@@ -1,12 +1,13 @@
 /** A replica that is open, and the pages that have it: what each of them has asked for, and what each is told. */
 
-import type { Core, CoreError, CoreEvent, CoreHost, CoreRequest, CoreWriteOptions } from "../core.js";
+import type { Core, CoreError, CoreEvent, CoreHost } from "../core.js";
 import type { Unsubscribe } from "../listeners.js";
 import type { Opening, PageEvent, Rest, ToHost } from "../messages.js";
-import { type Aside, type AsideUser, hasLeft, isAside, renumbered, renumberedEvents } from "./aside.js";
 import { failure, isTrap, plain } from "./failures.js";
 import type { Guest, Replica } from "./guest.js";
-import { Tokens } from "./tokens.js";
+
+/** How long a page may take to give a token before another one is asked too, in milliseconds. */
+const TOKEN_WITHIN_MS = 5_000;
 
 /** What pages name themselves: what is done with that name ends with the page. */
 const NAMED: Record<string, "watch" | "subscription" | "transaction"> = {
@@ -28,20 +29,9 @@ const NAMED: Record<string, "watch" | "subscription" | "transaction"> = {
 /** What stores something that whoever has called may count on. */
 const WRITES = new Set(["write", "commit", "answer", "retry", "discard", "cancel", "subscribe", "unsubscribe", "suspend", "signOut"]);
 
-/** What is called for one write, by its number. */
-const OF_ONE_WRITE = new Set(["mutation", "cancel", "retry", "discard"]);
-
-/** How long a write may take that has begun when a stand-in ends, in milliseconds. */
-const WRITTEN_WITHIN_MS = 5_000;
-
-const NOT_HERE = "another page of this site has the replica and does not answer: show that page, or close it, and sign out then";
-const NOT_IN_ONE = "that write waits in another replica, so that this one cannot take its place: cancel or discard it, and write again";
-
 /** What begins with a call, and what ends. */
 const BEGINS = new Set(["watch", "subscribe", "begin"]);
 const ENDS = new Set(["unwatch", "release", "unsubscribe", "commit", "rollback"]);
-
-type Methods = Record<string, (...args: unknown[]) => unknown>;
 
 /** A page at this replica. */
 interface Seat {
@@ -52,15 +42,18 @@ interface Seat {
   isTold: boolean;
 }
 
-type Open = (host: CoreHost) => Promise<Replica>;
-
-/** What else there is. */
-export interface Beside {
-  /** It is for as long as a leader does not answer: it is open when the server has answered. */
-  readonly isStandIn: boolean;
-  /** What may be left of one that was. */
-  readonly aside: ((user: AsideUser) => Aside) | undefined;
+/** A token that is wanted. */
+interface Wanted {
+  /** Those who were asked and have not answered, and those who take long. */
+  readonly asked: Set<Guest>;
+  readonly late: Set<Guest>;
+  readonly refused: Set<Guest>;
+  resolve(token: string): void;
+  reject(error: Error): void;
+  timer: ReturnType<typeof setTimeout> | undefined;
 }
+
+type Open = (host: CoreHost) => Promise<Replica>;
 
 export class Shared {
   /** Rejects with why it cannot be opened. */
@@ -69,47 +62,29 @@ export class Shared {
   rest: Rest;
   /** It was closed by a page: whoever comes later has another one. */
   isOver = false;
-  /** It is as the pages want it, and they are told of it. */
-  #isReady: boolean;
   /** Of the application, as the server knows it. */
   readonly appVersion: number;
-  readonly #isStandIn: boolean;
-  #aside: Aside | undefined;
-  readonly #made: Promise<Replica>;
   #stopTrouble: Unsubscribe | undefined;
   #replica: Replica | undefined;
-  #onConnected: () => void = () => undefined;
-  /** Calls that write and are not answered. */
-  readonly #writing = new Set<Promise<unknown>>();
   /** As the core has told it last. */
   #status: (CoreEvent & { type: "status" }) | undefined;
   /** Why nothing can be stored for now, where the core does not know. */
   #trouble: CoreError | null = null;
   readonly #seats = new Map<Guest, Seat>();
   #lastSeat = 0;
-  readonly #tokens = new Tokens(() => this.#seats.keys());
+  #lastToken = 0;
+  readonly #tokens = new Map<number, Wanted>();
 
-  constructor(open: Open, { rest, config }: Opening, { isStandIn, aside }: Beside) {
+  constructor(open: Open, { rest, config }: Opening) {
     this.rest = rest;
-    this.#isStandIn = isStandIn;
-    this.#isReady = !isStandIn;
     this.appVersion = config.appVersion ?? 0;
     const host: CoreHost = {
-      token: () => this.#tokens.want(),
-      emit: (events) => this.#emit(isStandIn ? renumberedEvents(events) : events),
+      token: () => this.#token(),
+      emit: (events) => this.#emit(events),
       // Somebody who wants it may come later.
       log: (level, line) => this.#log(level, line),
     };
-    this.#aside = aside?.({
-      token: host.token,
-      emit: (events) => this.#emit(events),
-      log: (level, line) => this.#log(level, line),
-      failed: ({ message }) => this.#log("warn", `what was written while a page stood in cannot be read: ${message}`),
-    });
-    const connected = new Promise<void>((resolve) => (this.#onConnected = resolve));
-    this.#made = open(host).then((replica) => this.#begin(replica));
-    // Before that there is nothing in it, and no table.
-    this.opened = isStandIn ? this.#made.then((replica) => this.#wait(connected, replica)) : this.#made;
+    this.opened = open(host).then((replica) => this.#begin(replica));
     // Each page that waits for it is told.
     this.opened.catch(() => undefined);
   }
@@ -123,7 +98,7 @@ export class Shared {
     this.#lastSeat += 1;
     const name = `${this.#lastSeat}.`;
     this.#seats.set(guest, { name, isLogged, open: new Map(), isTold: false });
-    this.#tokens.joined();
+    for (const wanted of this.#tokens.values()) if (wanted.asked.size === 0) this.#askNext(wanted);
     return name;
   }
 
@@ -144,7 +119,11 @@ export class Shared {
     const seat = this.#seats.get(guest);
     if (!seat) return;
     this.#seats.delete(guest);
-    this.#tokens.left(guest);
+    for (const wanted of this.#tokens.values()) {
+      wanted.late.delete(guest);
+      wanted.refused.delete(guest);
+      if (wanted.asked.delete(guest) && !this.#askNext(wanted)) this.#giveUp(wanted, "the page that was asked has gone");
+    }
     const core = this.#replica?.core;
     for (const [handle, kind] of seat.open) {
       if (kind === "watch") core?.unwatch(handle);
@@ -160,77 +139,53 @@ export class Shared {
   /** Ends it, and tells nobody anything any more. */
   async close(): Promise<void> {
     this.#seats.clear();
-    this.#onConnected();
     // What is still being opened is closed then.
-    const replica = await this.#made.catch(() => undefined);
+    const replica = await this.opened.catch(() => undefined);
     this.#stopTrouble?.();
-    await Promise.all([replica?.core.close(), this.#aside?.close()]);
-  }
-
-  /** Ends a stand-in, when the writes are answered that have begun; and removes it, if nothing waits in it. */
-  async retire(): Promise<void> {
-    const { core, storage } = await this.#made;
-    const late = new Promise<boolean>((resolve) => setTimeout(() => resolve(false), WRITTEN_WITHIN_MS));
-    const isWritten = await Promise.race([Promise.allSettled(this.#writing).then(() => true), late]);
-    if (isWritten && !(await hasLeft(core))) await core.signOut("wipe", true);
-    await this.close();
-    await storage.settled?.();
-  }
-
-  /** Something may be left of a stand-in that was. */
-  lookAside(): void {
-    this.#aside?.look();
+    await replica?.core.close();
   }
 
   /** Does what a page asks for, and gives what comes of it when that is durable. */
-  async call(guest: Guest, op: string, args: unknown[], wentAside: boolean): Promise<unknown> {
+  async call(guest: Guest, op: string, args: unknown[]): Promise<unknown> {
     const seat = this.#seats.get(guest);
     const replica = this.#replica;
     if (!seat || !replica) throw failure("leader_changed", "the replica is not open here: it is opened again");
-    if (!WRITES.has(op)) return await this.#do(replica.core, guest, seat, op, args);
-    const done = this.#write(replica, () => this.#do(replica.core, guest, seat, op, args), wentAside ? args : undefined);
-    this.#writing.add(done);
-    try {
-      return await done;
-    } finally {
-      this.#writing.delete(done);
-    }
-  }
-
-  /** What a stand-in may have been asked for with these arguments is not done again where it was done there. */
-  async #write({ storage }: Replica, write: () => unknown, askedAside: unknown[] | undefined): Promise<unknown> {
-    const { client, number } = requestIn(askedAside ?? []);
-    const aside = client === undefined ? undefined : await this.#aside?.core().catch(unknown);
-    const value = (await aside?.answer(client as string, number as number)) ?? (await write());
-    await storage.settled?.();
-    await this.#aside?.settled();
+    const value = await this.#do(replica.core, guest, seat, op, args);
+    if (WRITES.has(op)) await replica.storage.settled?.();
     return value;
   }
 
   /** A page has given a token, or none. */
   answerToken(guest: Guest, message: ToHost & { type: "token" | "no_token" }): void {
-    this.#tokens.answer(guest, message);
+    const wanted = this.#tokens.get(message.id);
+    if (!wanted || !(wanted.asked.delete(guest) || wanted.late.delete(guest))) return;
+    if (message.type === "token") {
+      this.#tokens.delete(message.id);
+      clearTimeout(wanted.timer);
+      wanted.resolve(message.token);
+      return;
+    }
+    wanted.refused.add(guest);
+    if (!this.#askNext(wanted)) this.#giveUp(wanted, message.message);
   }
 
-  #begin({ core, storage }: Replica): Replica {
-    const replica = { core: this.#isStandIn ? renumbered(core) : core, storage };
+  /** When all who are there have none. Where nobody is there, whoever comes next is asked. */
+  #giveUp(wanted: Wanted, why: string): void {
+    if (wanted.asked.size > 0 || wanted.refused.size === 0) return;
+    const [id] = [...this.#tokens].find(([, other]) => other === wanted) ?? [];
+    if (id !== undefined) this.#tokens.delete(id);
+    clearTimeout(wanted.timer);
+    wanted.reject(new Error(why));
+  }
+
+  #begin(replica: Replica): Replica {
     this.#replica = replica;
     this.#stopTrouble = replica.storage.onTrouble?.((why) => {
       this.#trouble = why;
       if (this.#status) this.#emit([this.#status]);
     });
-    // A page stands in for who has files that nobody else can have, and nothing else is beside others in one worker.
-    if (storage.canBeTaken) this.#aside = undefined;
-    this.#aside?.rest(this.rest !== null);
     if (this.rest) replica.core.pause();
     if (typeof this.rest === "object" && this.rest) replica.core.suspend(this.rest.within).catch(() => undefined);
-    this.lookAside();
-    return replica;
-  }
-
-  async #wait(connected: Promise<void>, replica: Replica): Promise<Replica> {
-    await connected;
-    this.#isReady = true;
     return replica;
   }
 
@@ -246,20 +201,11 @@ export class Shared {
         this.#setRest(null);
         return core.resume();
       case "signOut":
-        if (this.#isStandIn) throw failure("conflict", NOT_HERE);
         return this.#signOut(core, guest, args as Parameters<Core["signOut"]>);
-      case "pending":
-      case "rejections":
-      case "waitForSync":
-        return this.#together(core, op, args);
       case "unsubscribe":
         return this.#unsubscribe(core, seat, args as Parameters<Core["subscribe"]>);
     }
-    if (!this.#isStandIn && OF_ONE_WRITE.has(op) && isAside(args[0])) return this.#ofAside(op, args);
-    if (!this.#isStandIn && isAside((args[1] as CoreWriteOptions | undefined)?.replaces)) {
-      throw failure("conflict", NOT_IN_ONE);
-    }
-    const methods = core as unknown as Methods;
+    const methods = core as unknown as Record<string, (...args: unknown[]) => unknown>;
     const kind = NAMED[op];
     if (!kind) return methods[op]?.(...args);
     const [handle, ...rest] = args;
@@ -267,30 +213,6 @@ export class Shared {
     if (BEGINS.has(op)) seat.open.set(name, kind);
     if (ENDS.has(op)) seat.open.delete(name);
     return methods[op]?.(name, ...rest);
-  }
-
-  /** What is asked of a write that is left of a stand-in; one that is not any more was decided and dealt with. */
-  async #ofAside(op: string, args: unknown[]): Promise<unknown> {
-    const aside = (await this.#aside?.core()) as unknown as Methods | undefined;
-    if (!aside) return op === "mutation" ? undefined : false;
-    const value = await aside[op]?.(...args);
-    this.#aside?.follow();
-    return value;
-  }
-
-  /** What concerns all that was written, with what is left of a stand-in. */
-  async #together(core: Core, op: "pending" | "rejections" | "waitForSync", args: unknown[]): Promise<unknown> {
-    if (op === "waitForSync") {
-      const timeout = args as Parameters<Core["waitForSync"]>;
-      return void (await Promise.all([core.waitForSync(...timeout), this.#aside?.waitForSync(...timeout)]));
-    }
-    const aside = await this.#aside?.here();
-    if (op === "rejections") return [...(await core.rejections()), ...((await aside?.rejections()) ?? [])];
-    const [own, left] = [await core.pending(), await aside?.pending()];
-    if (!left) return own;
-    const ages = [own.oldestAgeMs, left.oldestAgeMs].filter((age) => typeof age === "number");
-    const oldestAgeMs = ages.length > 0 ? Math.max(...ages) : null;
-    return { mutations: [...own.mutations, ...left.mutations], oldestAgeMs };
   }
 
   async #unsubscribe(core: Core, seat: Seat, [handle, ...query]: Parameters<Core["subscribe"]>): Promise<void> {
@@ -301,16 +223,8 @@ export class Shared {
   }
 
   async #signOut(core: Core, guest: Guest, args: Parameters<Core["signOut"]>): Promise<void> {
-    const [data, discardPending] = args;
-    const aside = await this.#aside?.core().catch((error: unknown) => {
-      throw failure("conflict", `${plain(error).message}: what waits there is not known, sign out again`);
-    });
-    if (aside && data === "wipe" && !discardPending && (await hasLeft(aside))) {
-      throw failure("conflict", "writes wait, or were rejected, that would be lost: discard them, or wait for the server");
-    }
     try {
       await core.signOut(...args);
-      await aside?.signOut(data, true);
     } catch (error) {
       const { code } = plain(error);
       // With these nothing was done.
@@ -331,7 +245,6 @@ export class Shared {
 
   #setRest(rest: Rest): void {
     this.rest = rest;
-    this.#aside?.rest(rest !== null);
     for (const guest of this.#seats.keys()) guest.post({ type: "events", events: [{ type: "rest", rest }] });
   }
 
@@ -341,10 +254,7 @@ export class Shared {
     const named = new Map<string, PageEvent[]>();
     const all: CoreEvent[] = [];
     for (const event of events) {
-      if (event.type === "status") {
-        this.#status = event;
-        if (["connected", "behind"].includes(event.word)) this.#onConnected();
-      }
+      if (event.type === "status") this.#status = event;
       if (event.type !== "result" && event.type !== "subscription") {
         all.push(event.type === "status" ? this.#shown(event) : event);
         continue;
@@ -354,7 +264,6 @@ export class Shared {
       told.push({ ...event, handle: event.handle.slice(at) });
       named.set(event.handle.slice(0, at), told);
     }
-    if (!this.#isReady) return;
     const hasStatus = all.some(({ type }) => type === "status");
     for (const [guest, seat] of this.#seats) {
       const told = [...all, ...(named.get(seat.name) ?? [])];
@@ -372,17 +281,31 @@ export class Shared {
   #log(level: "warn" | "info" | "debug", line: string): void {
     for (const [guest, { isLogged }] of this.#seats) if (isLogged) guest.post({ type: "log", level, line });
   }
-}
 
-/** What of a stand-in is left cannot be read. */
-function unknown(error: unknown): never {
-  const { message } = plain(error);
-  throw failure("internal", `${message}. Whether this was done is not known: look at the rows before it is done again`);
-}
+  #token(): Promise<string> {
+    return new Promise((resolve, reject) => {
+      this.#lastToken += 1;
+      const wanted = { asked: new Set<Guest>(), late: new Set<Guest>(), refused: new Set<Guest>(), resolve, reject, timer: undefined };
+      this.#tokens.set(this.#lastToken, wanted);
+      this.#askNext(wanted);
+    });
+  }
 
-/** The request in the arguments of a call that has one. */
-function requestIn(args: unknown[]): Partial<CoreRequest> {
-  // `answer` names it itself.
-  if (typeof args[1] === "number") return { client: args[0] as string, number: args[1] };
-  return (args[1] as CoreWriteOptions | undefined)?.request ?? {};
+  /** Asks one more page, if there is one. Each asks for the token of the same user. */
+  #askNext(wanted: Wanted): boolean {
+    clearTimeout(wanted.timer);
+    const [id] = [...this.#tokens].find(([, other]) => other === wanted) ?? [];
+    const { asked, late, refused } = wanted;
+    const next = [...this.#seats.keys()].find((guest) => ![asked, late, refused].some((those) => those.has(guest)));
+    if (id === undefined || !next) return false;
+    wanted.asked.add(next);
+    next.post({ type: "token", id });
+    // A page that is frozen does not answer.
+    wanted.timer = setTimeout(() => {
+      asked.delete(next);
+      late.add(next);
+      this.#askNext(wanted);
+    }, TOKEN_WITHIN_MS);
+    return true;
+  }
 }

@@ -9,20 +9,13 @@ import type { Unsubscribe } from "../listeners.js";
 import { IndexedFiles } from "../indexed.js";
 import type { Wasm } from "../wasm.js";
 import { failure } from "./failures.js";
-import { STANDING_IN } from "./channel.js";
-import type { AsideStorage, Storage } from "./guest.js";
+import type { Storage } from "./guest.js";
 
 /** How long it is waited for room, in milliseconds, before it is looked again. */
 const TRY_AGAIN_MS = 1_000;
 
 /** A database without anything in it, where there are private files with replicas. */
 const MARK = "tidewire-opfs";
-
-/** The database of stand-ins. */
-const STAND_IN = "tidewire-stand-in";
-
-/** How long who stands in may take to end, in milliseconds. What it has can be taken then. */
-const OVER_WITHIN_MS = 10_000;
 
 /** How often it is looked whether the files are still there, in milliseconds. */
 const LOOK_EVERY_MS = 5_000;
@@ -91,9 +84,8 @@ function mark(): void {
 
 /** Memory that is kept in IndexedDB: no write is answered, and nothing sent, before it is stored there. */
 class Indexed implements Storage {
-  readonly kind: "indexeddb" | "stand-in" = "indexeddb";
+  readonly kind = "indexeddb";
   readonly canBeTaken = true;
-  readonly isHere = typeof indexedDB !== "undefined";
   #files: Promise<IndexedFiles> | undefined;
   #hasGate = false;
   readonly #listeners = new Set<(why: CoreError | null) => void>();
@@ -158,63 +150,9 @@ class Indexed implements Storage {
     // What is not stored by now nobody was told of.
     await (await files)?.end().catch(() => undefined);
   }
-
-  /** Whether no file is in it. */
-  protected async isEmpty(): Promise<boolean> {
-    return (await this.#files)?.isEmpty ?? true;
-  }
-}
-
-/** The same in a database of its own, for who stands in. */
-class StandIn extends Indexed implements AsideStorage {
-  override readonly kind = "stand-in";
-  readonly #locks: LockManager | undefined;
-
-  constructor(locks: LockManager | undefined) {
-    super();
-    this.#locks = locks;
-  }
-
-  override files(): Promise<IndexedFiles> {
-    return super.files(STAND_IN);
-  }
-
-  async isThere(): Promise<boolean> {
-    try {
-      return (await indexedDB.databases()).some(({ name }) => name === STAND_IN);
-    } catch {
-      return false;
-    }
-  }
-
-  async alone<T>(work: () => Promise<T>): Promise<T> {
-    if (!this.#locks) return await work();
-    const signal = AbortSignal.timeout(OVER_WITHIN_MS);
-    try {
-      return await this.#locks.request(STANDING_IN, { signal }, work);
-    } catch (error) {
-      if (error !== signal.reason) throw error;
-      return await this.#locks.request(STANDING_IN, { steal: true }, work);
-    }
-  }
-
-  async remove(): Promise<void> {
-    if (!(await this.isEmpty())) return;
-    await this.letGo();
-    await new Promise<void>((resolve) => {
-      const removed = indexedDB.deleteDatabase(STAND_IN);
-      // Whoever has it open, or why it cannot be removed: it is empty, and is removed the next time.
-      removed.onsuccess = removed.onerror = removed.onblocked = () => resolve();
-    });
-  }
 }
 
 /** The best first: the next one is used where a browser does not have it, or not here. */
 export function storages(): Storage[] {
   return [new Origin(), new Indexed()];
-}
-
-/** For when another page has the best and does not answer. */
-export function standIn(locks: LockManager | undefined): AsideStorage {
-  return new StandIn(locks);
 }

@@ -12,9 +12,7 @@
  *
  * A leader that ends, however that is, gives up its lock, and the browser gives it to the next. A leader whose page
  * nobody sees lets go for a page that is seen, because browsers freeze hidden pages; so it does for a newer version.
- *
- * From one that is silent all the same a page that is seen takes the lock, where the files can be had; where they cannot,
- * it stands in for it (`standing.ts`), and the pages follow it until the leader is back, or another one has the lock.
+ * From one that is silent all the same a page that is seen takes the lock, where the files can be had from it.
  */
 
 import { messageOf } from "../errors.js";
@@ -23,10 +21,9 @@ import { randomId } from "../random.js";
 import { HELLO, type Hello, PROTOCOL, compare } from "../version.js";
 import { type Answer, type Asked, LEADERSHIP, type Said, openChannel, openInbox, presence } from "./channel.js";
 import { failure } from "./failures.js";
-import type { AsideStorage, Guest, Storage } from "./guest.js";
+import type { Guest, Storage } from "./guest.js";
 import { prepare } from "./host.js";
 import { Leading } from "./leading.js";
-import { Standing } from "./standing.js";
 
 /** How often it is looked whether all is well, in milliseconds. */
 const LOOK_EVERY_MS = 1_000;
@@ -47,19 +44,11 @@ const PREPARE_AFTER_MS = 1_000;
 const LET_GO_WITHIN_MS = 5_000;
 
 const SILENT = "another page of this site has the replica and does not answer: show that page, or close it";
-const STANDS_IN =
-  "another page of this site has the replica and does not answer: until it does, this one goes on with a new one";
 const OUTDATED = "another page of this site has a newer version of it: load this page again";
-
-/** Where replicas are. */
-interface Places {
-  readonly storages: readonly Storage[];
-  readonly aside: AsideStorage;
-}
 
 export class Tab {
   readonly #toPage: (message: FromWorker) => void;
-  readonly #places: Places;
+  readonly #storages: readonly Storage[];
   #locks: LockManager | undefined;
   readonly #end: () => void;
   #given: { module: Program; opening: Opening } | undefined;
@@ -73,16 +62,12 @@ export class Tab {
   #wanting: AbortController | undefined;
   #release: (() => void) | undefined;
   #leading: Leading | undefined;
-  /** Whom it follows; and who stands in for that one. */
+  /** Whom it follows. */
   #leader: string | undefined;
-  #standIn: string | undefined;
-  /** It waits until it may stand in, or does. */
-  #standing: Standing | undefined;
   #heardAt = 0;
   #lookedAt = 0;
-  /** The leader is. */
   #isSilent = false;
-  /** What the page had last. */
+  /** Where the replica of the page was. */
   #kind: Storage["kind"] | undefined;
   #hiddenAt = 0;
   /** The page was told that it is open. */
@@ -93,13 +78,13 @@ export class Tab {
   /** Where the browser has no locks, it does without the others. `end` ends the worker. */
   constructor(
     toPage: (message: FromWorker) => void,
-    places: Places,
+    storages: readonly Storage[],
     locks: LockManager | undefined,
     end: () => void,
   ) {
     this.#end = end;
     this.#toPage = toPage;
-    this.#places = places;
+    this.#storages = storages;
     this.#locks = typeof BroadcastChannel === "undefined" ? undefined : locks;
   }
 
@@ -126,12 +111,7 @@ export class Tab {
 
   /** The WebAssembly has trapped. */
   fail(error: Error): void {
-    this.#serving?.host.fail(error);
-  }
-
-  /** What serves its page, if this worker does. */
-  get #serving(): Leading | undefined {
-    return this.#leading ?? this.#standing?.leading;
+    this.#leading?.host.fail(error);
   }
 
   /** The page of this worker. */
@@ -181,7 +161,6 @@ export class Tab {
     this.#leader = undefined;
     const [wanting, depart, channels] = [this.#wanting, this.#depart, [this.#channel, this.#inbox]];
     this.#channel = this.#inbox = undefined;
-    await this.#endStanding();
     await this.#letGo();
     wanting?.abort();
     this.#release?.();
@@ -227,31 +206,23 @@ export class Tab {
     const [id, given] = [this.#id, this.#given];
     if (id === undefined || !given) return Promise.resolve();
     const over = new Promise<void>((resolve) => (this.#release = resolve));
+    this.#lose(null);
+    this.#leader = undefined;
     this.#isSilent = false;
-    const { storages, aside } = this.#places;
-    const leading = new Leading(id, given.module, storages, this.#locks, this.#end, aside);
+    const leading = new Leading(id, given.module, this.#storages, this.#locks, this.#end);
     this.#leading = leading;
-    void this.#endStanding().then(() => {
-      if (leading !== this.#leading) return;
-      this.#lose(null);
-      this.#leader = this.#standIn = undefined;
-      void leading.host.open(this.#me, given.opening, given.module);
-      this.#say({ type: "leader", leader: id, hello: HELLO });
-    });
+    void leading.host.open(this.#me, given.opening, given.module);
+    this.#say({ type: "leader", leader: id, hello: HELLO });
     return over;
   }
 
   async #letGo(): Promise<void> {
     const leading = this.#leading;
     this.#leading = undefined;
-    if (leading) await this.#closed(leading.end());
-  }
-
-  /** Ends the worker when it takes too long. */
-  async #closed(closing: Promise<void>): Promise<void> {
+    if (!leading) return;
     const late = new Promise((_, reject) => setTimeout(() => reject(new Error("it takes too long")), LET_GO_WITHIN_MS));
     try {
-      await Promise.race([closing, late]);
+      await Promise.race([leading.end(), late]);
     } catch (error) {
       // With the end of the worker everything is free.
       this.#toPage({ type: "fatal", message: `the replicas cannot be closed: ${messageOf(error)}` });
@@ -284,43 +255,14 @@ export class Tab {
       case "take":
         if (said.to === this.#id && !this.#leading) void this.#want(true);
         break;
-      case "stand_in":
-        this.#hearOfStandIn(said.leader, said.hello);
-        break;
       case "ask":
-        if (said.leader === this.#id) this.#serving?.receive(said);
+        if (said.leader === this.#id) this.#leading?.receive(said);
         break;
     }
-  }
-
-  #hearOfStandIn(standIn: string, hello: Hello): void {
-    if (this.#leading && this.#id !== undefined) {
-      // This one was silent, and is not any more.
-      this.#say({ type: "leader", leader: this.#id, hello: HELLO });
-      this.#leading.host.lookAside();
-      return;
-    }
-    const isWanted = this.#isSilent || this.#leader === undefined;
-    if (!isWanted || this.#serving || standIn === this.#standIn || hello.protocol !== PROTOCOL) return;
-    this.#lose(null);
-    this.#standIn = standIn;
-    this.#heardAt = Date.now();
-    this.#tellOfStandIn();
-    if (this.#given) this.#ask({ type: "open", opening: this.#given.opening, hello: HELLO });
-  }
-
-  #tellOfStandIn(): void {
-    this.#toPage({ type: "events", events: [{ type: "incident", kind: "stand-in", message: STANDS_IN }] });
   }
 
   #follow(leader: string, hello: Hello): void {
     if (this.#leading || (leader === this.#leader && !this.#isSilent)) return;
-    if (this.#serving) {
-      void this.#endStanding().then(() => this.#follow(leader, hello));
-      return;
-    }
-    // Who stands in says when all that it has begun is done.
-    if (this.#standIn !== undefined) return;
     if (hello.protocol > PROTOCOL) {
       this.#tell({ type: "ended", error: failure("update_required", OUTDATED) });
       return;
@@ -343,37 +285,22 @@ export class Tab {
     this.#leader = leader;
     this.#heardAt = Date.now();
     this.#isSilent = false;
-    void this.#endStanding();
     if (this.#given) this.#ask({ type: "open", opening: this.#given.opening, hello: HELLO });
   }
 
-  /** Who serves the page, where that is another worker. */
-  get #server(): string | undefined {
-    return this.#standIn ?? this.#leader;
-  }
-
   #hearAnswer({ leader, told }: Answer): void {
-    if (leader !== this.#server || this.#serving) return;
+    if (leader !== this.#leader) return;
     this.#heardAt = Date.now();
     if (told.type === "fatal") {
       // Its page has another worker soon.
       this.#lose(null, true);
-      this.#forgetServer();
-    } else if (told.type === "over") {
-      this.#lose(null);
-      this.#forgetServer();
-      this.#sayWho();
+      this.#leader = undefined;
     } else if (told.type === "lost") {
       this.#lose(null);
     } else if (told.type !== "pong") {
       this.#tell(told);
     }
-    if (this.#isSilent && leader === this.#leader) this.#attach(leader);
-  }
-
-  #forgetServer(): void {
-    if (this.#standIn === undefined) this.#leader = undefined;
-    this.#standIn = undefined;
+    if (this.#isSilent) this.#attach(leader);
   }
 
   /** Tells the page what a leader says. */
@@ -402,10 +329,12 @@ export class Tab {
   }
 
   #pass(message: ToHost): void {
-    const serving = this.#serving;
-    if (!serving) this.#ask(message);
-    else if (message.type === "call" && message.op === "close") void this.#close(message.id);
-    else void serving.host.receive(this.#me, message);
+    if (!this.#leading) {
+      this.#ask(message);
+      return;
+    }
+    if (message.type === "call" && message.op === "close") void this.#close(message.id);
+    else void this.#leading.host.receive(this.#me, message);
   }
 
   /** Whoever is next can begin at once. */
@@ -425,74 +354,29 @@ export class Tab {
       if (seen) void this.#handOver(seen);
       return;
     }
-    if (this.#standing?.leading) {
-      this.#lookStandingIn(this.#standing.leading, now);
-      return;
-    }
-    if (this.#server !== undefined) this.#ask({ type: "ping" });
-    if (this.#server === undefined || this.#isSilent) this.#sayWho();
-    if (this.#isSilent && this.#hiddenAt === 0) this.#helpOneself();
+    if (this.#leader !== undefined) this.#ask({ type: "ping" });
+    if (this.#leader === undefined || this.#isSilent) this.#sayWho();
     if (now - this.#heardAt < SILENT_AFTER_MS) return;
-    if (this.#standIn !== undefined) {
-      // What it does later is not stored: whoever is next has its files.
-      this.#standIn = undefined;
-      this.#lose(null);
+    if (!this.#isSilent) {
+      this.#isSilent = true;
       this.#lose(SILENT);
     }
-    if (this.#isSilent) return;
-    this.#isSilent = true;
-    this.#lose(SILENT);
-  }
-
-  /** The leader is silent, and somebody sees the page. */
-  #helpOneself(): void {
-    if (this.#mayTake) {
-      this.#heardAt = Date.now();
+    if (this.#mayTake && this.#hiddenAt === 0) {
+      // Not again at once: others may do the same.
+      this.#heardAt = now;
       void this.#want(true);
-      return;
     }
-    const [locks, id, given] = [this.#locks, this.#id, this.#given];
-    if (this.#standing || !locks || id === undefined || !given) return;
-    this.#standing = new Standing(locks, () => {
-      this.#lose(null);
-      this.#standIn = undefined;
-      const leading = new Leading(id, given.module, [this.#places.aside], locks, this.#end);
-      void leading.host.open(this.#me, given.opening, given.module);
-      this.#tellOfStandIn();
-      this.#say({ type: "stand_in", leader: id, hello: HELLO });
-      return leading;
-    });
   }
 
   /** Whether the files can be had that the leader has. */
   get #mayTake(): boolean {
-    const { storages } = this.#places;
-    const used = storages.find(({ kind, isHere }) => (this.#kind ? kind === this.#kind : isHere));
+    const used = this.#storages.find(({ kind, isHere = true }) => (this.#kind ? kind === this.#kind : isHere));
     return used?.canBeTaken ?? false;
-  }
-
-  /** Who stands in says so again and again: the leader hears of it when it is back. */
-  #lookStandingIn(leading: Leading, now: number): void {
-    if (this.#id === undefined) return;
-    const isHidden = this.#hiddenAt > 0 && now - this.#hiddenAt >= HIDDEN_FOR_MS;
-    if (isHidden && leading.seen(HELLO)) void this.#endStanding();
-    else this.#say({ type: "stand_in", leader: this.#id, hello: HELLO });
-  }
-
-  async #endStanding(): Promise<void> {
-    const standing = this.#standing;
-    if (!standing) return;
-    await standing.end(async (leading) => {
-      await this.#closed(leading.retire());
-      this.#lose(null);
-      this.#heardAt = Date.now();
-    });
-    if (this.#standing === standing) this.#standing = undefined;
   }
 
   #show(isVisible: boolean): void {
     this.#hiddenAt = isVisible ? 0 : Date.now();
-    if (this.#server !== undefined) this.#ask({ type: "visible", isVisible });
+    if (this.#leader !== undefined) this.#ask({ type: "visible", isVisible });
   }
 
   #remember(changed: { rest: Rest } | { isVisible: boolean }): void {
@@ -500,8 +384,8 @@ export class Tab {
   }
 
   #ask(asked: Asked): void {
-    if (this.#server === undefined || this.#id === undefined) return;
-    this.#say({ type: "ask", leader: this.#server, from: this.#id, asked });
+    if (this.#leader === undefined || this.#id === undefined) return;
+    this.#say({ type: "ask", leader: this.#leader, from: this.#id, asked });
   }
 
   #sayWho(): void {
