@@ -75,7 +75,7 @@ pub(super) async fn open(directory: &str) -> Result<Arc<dyn Pool>, Error> {
                 .directory(directory)
                 .initial_capacity(0)
                 .build();
-            let pool = install::<WasmOsCallback>(&options, false).await.map_err(failed)?;
+            let pool = install::<WasmOsCallback>(&options, true).await.map_err(failed)?;
             let (directory, files) = (directory.to_owned(), Arc::new(OriginFiles));
             let origin = Origin { directory, pool, files };
             ORIGIN.set(Some(origin.clone()));

@@ -29,6 +29,7 @@ fn within(millis: u64) -> Instant {
 struct InTheWay {
     is_slow: AtomicBool,
     panics: AtomicBool,
+    held_up: AtomicUsize,
     applied: AtomicUsize,
     skipped: AtomicUsize,
 }
@@ -37,6 +38,7 @@ impl Observer for InTheWay {
     fn applied(&self, _: ShardNumber, _: u64, _: Vec<Commit>) {
         assert!(!self.panics.swap(false, Ordering::SeqCst), "on request");
         if self.is_slow.load(Ordering::SeqCst) {
+            self.held_up.fetch_add(1, Ordering::SeqCst);
             std::thread::sleep(Duration::from_millis(400));
         }
         self.applied.fetch_add(1, Ordering::SeqCst);
@@ -275,7 +277,10 @@ fn what_was_withdrawn_is_never_written() {
             let node = Arc::clone(&node);
             async move { node.propose(shard, &statement("ann", 2, insert(2, "x")), soon()).await }
         });
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        // Otherwise the next one could be proposed with it.
+        while observer.held_up.load(Ordering::SeqCst) == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         let command = statement("ann", 3, insert(3, "x"));
         let answer = node.propose(shard, &command, within(100)).await;
         assert_eq!(answer, Err(ProposeError::Expired));
