@@ -44,6 +44,7 @@ interface Seat {
 
 /** A token that is wanted. */
 interface Wanted {
+  readonly id: number;
   /** Those who were asked and have not answered, and those who take long. */
   readonly asked: Set<Guest>;
   readonly late: Set<Guest>;
@@ -172,8 +173,7 @@ export class Shared {
   /** When all who are there have none. Where nobody is there, whoever comes next is asked. */
   #giveUp(wanted: Wanted, why: string): void {
     if (wanted.asked.size > 0 || wanted.refused.size === 0) return;
-    const [id] = [...this.#tokens].find(([, other]) => other === wanted) ?? [];
-    if (id !== undefined) this.#tokens.delete(id);
+    this.#tokens.delete(wanted.id);
     clearTimeout(wanted.timer);
     wanted.reject(new Error(why));
   }
@@ -285,7 +285,7 @@ export class Shared {
   #token(): Promise<string> {
     return new Promise((resolve, reject) => {
       this.#lastToken += 1;
-      const wanted = { asked: new Set<Guest>(), late: new Set<Guest>(), refused: new Set<Guest>(), resolve, reject, timer: undefined };
+      const wanted = { id: this.#lastToken, asked: new Set<Guest>(), late: new Set<Guest>(), refused: new Set<Guest>(), resolve, reject, timer: undefined };
       this.#tokens.set(this.#lastToken, wanted);
       this.#askNext(wanted);
     });
@@ -294,10 +294,9 @@ export class Shared {
   /** Asks one more page, if there is one. Each asks for the token of the same user. */
   #askNext(wanted: Wanted): boolean {
     clearTimeout(wanted.timer);
-    const [id] = [...this.#tokens].find(([, other]) => other === wanted) ?? [];
-    const { asked, late, refused } = wanted;
+    const { id, asked, late, refused } = wanted;
     const next = [...this.#seats.keys()].find((guest) => ![asked, late, refused].some((those) => those.has(guest)));
-    if (id === undefined || !next) return false;
+    if (!this.#tokens.has(id) || !next) return false;
     wanted.asked.add(next);
     next.post({ type: "token", id });
     // A page that is frozen does not answer.
