@@ -1,7 +1,7 @@
 //! What ends a group, and what must not outlive it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use protocol::ids::Epoch;
@@ -27,7 +27,10 @@ fn within(millis: u64) -> Instant {
 /// Holds up or ends what applies entries.
 #[derive(Default)]
 struct InTheWay {
-    is_slow: AtomicBool,
+    /// Whether entries are held up. No time is the right one on every machine, so they are until
+    /// somebody says otherwise.
+    is_closed: Mutex<bool>,
+    opened: Condvar,
     panics: AtomicBool,
     held_up: AtomicUsize,
     applied: AtomicUsize,
@@ -37,15 +40,39 @@ struct InTheWay {
 impl Observer for InTheWay {
     fn applied(&self, _: ShardNumber, _: u64, _: Vec<Commit>) {
         assert!(!self.panics.swap(false, Ordering::SeqCst), "on request");
-        if self.is_slow.load(Ordering::SeqCst) {
-            self.held_up.fetch_add(1, Ordering::SeqCst);
-            std::thread::sleep(Duration::from_millis(400));
-        }
+        let is_closed = self.is_closed.lock().unwrap();
+        self.held_up.fetch_add(usize::from(*is_closed), Ordering::SeqCst);
+        drop(self.opened.wait_while(is_closed, |is_closed| *is_closed).unwrap());
         self.applied.fetch_add(1, Ordering::SeqCst);
     }
 
     fn skipped(&self, _: ShardNumber, _: u64) {
         self.skipped.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl InTheWay {
+    fn close(&self) {
+        *self.is_closed.lock().unwrap() = true;
+    }
+
+    fn open(&self) {
+        *self.is_closed.lock().unwrap() = false;
+        self.opened.notify_all();
+    }
+
+    fn open_in(self: &Arc<Self>, millis: u64) {
+        let this = Arc::clone(self);
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(millis));
+            this.open();
+        });
+    }
+
+    async fn has_held_one_up(&self) {
+        while self.held_up.load(Ordering::SeqCst) == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 }
 
@@ -67,16 +94,20 @@ fn nothing_is_applied_after_a_stop() {
     runtime.block_on(async {
         let (disks, observer) = (Disks::new(), Arc::<InTheWay>::default());
         let node = observed(&disks, &observer).await;
-        observer.is_slow.store(true, Ordering::SeqCst);
-        let command = statement("ann", 2, insert(2, "x"));
-        let answer = node.propose(shard_of(&node, "ann"), &command, within(100)).await;
-        assert_eq!(answer, Err(ProposeError::Unknown));
+        observer.close();
+        let proposed = tokio::spawn({
+            let (node, shard) = (Arc::clone(&node), shard_of(&node, "ann"));
+            async move { node.propose(shard, &statement("ann", 2, insert(2, "x")), soon()).await }
+        });
+        observer.has_held_one_up().await;
+        observer.open_in(400);
         node.stop().await.unwrap();
         let at_stop = observer.applied.load(Ordering::SeqCst);
         drop(disks.rows.open().expect("it is closed"));
         drop(disks.log.open().expect("it is closed"));
         tokio::time::sleep(Duration::from_millis(600)).await;
         assert_eq!(observer.applied.load(Ordering::SeqCst), at_stop);
+        let _ = proposed.await.unwrap();
     });
 }
 
@@ -255,7 +286,8 @@ fn a_leader_whose_rows_are_behind_is_not_ready() {
         }
         let disks = disks.cut(&mut |_| 0);
         let _ = node.stop().await;
-        observer.is_slow.store(true, Ordering::SeqCst);
+        observer.close();
+        observer.open_in(400);
         let (ports, _) = ports(Arc::new(disks));
         let observer: Arc<dyn Observer> = Arc::<InTheWay>::clone(&observer);
         let node = Node::start(settings(), Ports { observer, ..ports }).await.unwrap();
@@ -272,19 +304,17 @@ fn what_was_withdrawn_is_never_written() {
         let (disks, observer) = (Disks::new(), Arc::<InTheWay>::default());
         let node = observed(&disks, &observer).await;
         let shard = shard_of(&node, "ann");
-        observer.is_slow.store(true, Ordering::SeqCst);
+        observer.close();
         let first = tokio::spawn({
             let node = Arc::clone(&node);
             async move { node.propose(shard, &statement("ann", 2, insert(2, "x")), soon()).await }
         });
         // Otherwise the next one could be proposed with it.
-        while observer.held_up.load(Ordering::SeqCst) == 0 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        observer.has_held_one_up().await;
         let command = statement("ann", 3, insert(3, "x"));
         let answer = node.propose(shard, &command, within(100)).await;
         assert_eq!(answer, Err(ProposeError::Expired));
-        observer.is_slow.store(false, Ordering::SeqCst);
+        observer.open();
         assert!(first.await.unwrap().is_ok());
         write(&node, "ann", 4, insert(4, "x")).await;
         let ids: Vec<i64> = rows(&node, "ann").unwrap().0.iter().map(|(id, _)| *id).collect();
