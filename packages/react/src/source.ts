@@ -5,13 +5,14 @@ import {
   type ResultState,
   type Row,
   type SubscribeOptions,
+  type Subscription,
+  type SubscriptionState,
   TidewireError,
   type WatchOptions,
 } from "@tidewire/client";
 
 import { keyOf, keysOf } from "./key.js";
 import type { Source } from "./shared.js";
-import type { SubscriptionResult } from "./subscription.js";
 
 /** What a live query gives now. */
 export interface LiveResult<R extends object = Row> {
@@ -100,7 +101,7 @@ export function attempt(begin: () => () => void, failed: (error: TidewireError) 
 /** What a query gives that is not whole before a subscription is. */
 export function withSubscription<R extends object>(
   result: LiveResult<R>,
-  { state: subscribed, error: refused }: SubscriptionResult,
+  { state: subscribed, error: refused }: Pick<Subscription, "state" | "error">,
 ): LiveResult<R> {
   // A subscription that was ended has nothing to say of the query, and one of a closed client no more than the query.
   const error = result.error ?? (subscribed === "idle" ? null : refused);
@@ -108,7 +109,7 @@ export function withSubscription<R extends object>(
   return state === result.state && error === result.error ? result : { ...result, state, error };
 }
 
-function stateWith({ state, rows }: LiveResult<object>, subscribed: SubscriptionResult["state"]): ResultState {
+function stateWith({ state, rows }: LiveResult<object>, subscribed: SubscriptionState): ResultState {
   if (state === "loading" || state === "cached") return state;
   switch (subscribed) {
     case "loading":
