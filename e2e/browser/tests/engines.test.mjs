@@ -90,12 +90,19 @@ async function silent(t, engine) {
   const { server, site, browser } = await engineWorld(t, engine, NOTES);
   const [leader, other] = [await browser.open(site.at("obedient")), await browser.open(site.at("obedient"))];
   for (const page of [leader, other]) await page.evaluate(() => openWith("ann", "app.notes"));
-  await leader.evaluate(() => workers.at(-1).postMessage({ type: "busy", ms: 12_000 }));
+  await leader.evaluate(() => workers.at(-1).postMessage({ type: "busy", ms: 15_000 }));
+  const meanwhile = await other.evaluate(async () => {
+    const words = [];
+    client.onStatus(({ word }) => words.push(word));
+    globalThis.held = client.insert("app.notes", { id: 1, room: 7 });
+    await until("it is said", () => words.includes("error"));
+    const { state } = await (await client.insert("app.notes", { id: 2, room: 7 })).decided();
+    return { state, isOther: client.status.storage.kind !== "opfs" };
+  });
+  assert.deepEqual(meanwhile, { state: "accepted", isOther: true });
   await other.evaluate(async () => {
-    const held = client.insert("app.notes", { id: 1, room: 7 });
-    await until("it is said", () => client.status.word === "error");
     await (await held).decided();
-    await (await client.insert("app.notes", { id: 2, room: 7 })).decided();
+    await until("the replica is there", () => ["opfs", "indexeddb"].includes(client.status.storage.kind));
   });
   for (const page of [leader, other]) {
     await page.evaluate(() => client.waitForSync({ timeout: 30_000 }));

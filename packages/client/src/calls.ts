@@ -20,6 +20,17 @@ export interface Call {
   wasPosted: boolean;
   /** Whether a worker has stopped in the middle of it. */
   hasStopped: boolean;
+  /** Whoever has the replica may do it still, or is to do it alone: no stand-in is asked for it. */
+  isHeld: boolean;
+}
+
+/** How whoever was to answer has gone. */
+export interface Loss {
+  /** What was called may be the reason. */
+  readonly isTrap: boolean;
+  /** It was a stand-in. What it has done, it has said before it has gone; but not when that was sudden. */
+  readonly isStandIn: boolean;
+  readonly isSudden: boolean;
 }
 
 /** Which argument has the options of what is stored with its effect, so that it is done once however often asked for. */
@@ -29,7 +40,10 @@ const REQUESTS: Partial<Record<keyof Calls, number>> = { write: 1, begin: 1, ret
 const STEPS = new Set<keyof Calls>(["begin", "run", "over"]);
 
 /** What the page sets up again by itself, and what is done when the worker is gone. */
-const NOT_AGAIN = new Set<keyof Calls>(["watch", "subscribe", "unwatch", "release", "rollback", "close"]);
+const NOT_AGAIN = new Set<keyof Calls>(["watch", "subscribe", "loadOlder", "unwatch", "release", "rollback", "close"]);
+
+/** What only whoever has the replica is to do. */
+const FOR_LEADER = new Set<keyof Calls>(["unsubscribe", "answer"]);
 
 /** Calls that may have done something by the time that their answer is lost. */
 const WRITES = new Set<keyof Calls>(["write", "commit", "answer", "retry", "discard", "cancel", "signOut"]);
@@ -50,7 +64,7 @@ export class OpenCalls {
   add(call: Pick<Call, "op" | "args" | "onPosted" | "resolve" | "reject">): Call {
     this.#last += 1;
     const requestId = call.op === "remote" ? randomBytes() : undefined;
-    const made = { ...call, id: this.#last, requestId, isPosted: false, wasPosted: false, hasStopped: false };
+    const made = { ...call, id: this.#last, requestId, ...UNTOUCHED, isHeld: FOR_LEADER.has(call.op) };
     this.#open.set(made.id, made);
     if (REQUESTS[call.op] !== undefined) this.#requests.add(made.id);
     if (call.op === "begin") this.#begun.set(String(call.args[0]), made.id);
@@ -88,13 +102,16 @@ export class OpenCalls {
   }
 
   /** Whoever was to answer has gone. What is not to be called again knows why. */
-  lose(error: TidewireError, isTrap: boolean): void {
-    for (const call of [...this.#open.values()].filter(({ isPosted }) => isPosted)) {
+  lose(error: TidewireError, { isTrap, isStandIn, isSudden }: Loss): void {
+    // A watch may wait for rows.
+    for (const call of [...this.#open.values()].filter(({ isPosted, op }) => isPosted || op === "watch")) {
       if (NOT_AGAIN.has(call.op)) this.#drop(call, error);
       else if (STEPS.has(call.op)) this.#drop(call, undone(error));
+      else if (isStandIn && isSudden && WRITES.has(call.op)) this.#drop(call, unknown(call.op, error));
       else if (isTrap && call.hasStopped) this.#drop(call, unknown(call.op, error));
       else call.hasStopped ||= isTrap;
-      if (call.op === "commit") this.#ask(call, error);
+      if (call.op === "commit" && this.#open.has(call.id)) this.#ask(call, error);
+      call.isHeld ||= !isStandIn && WRITES.has(call.op);
       call.isPosted = false;
     }
     for (const [handle, id] of this.#begun) {
@@ -142,6 +159,9 @@ export class OpenCalls {
     };
   }
 }
+
+/** How it is with a call that nobody had. */
+const UNTOUCHED = { isPosted: false, wasPosted: false, hasStopped: false, isHeld: false };
 
 function undone({ code, message }: TidewireError): TidewireError {
   return new TidewireError(code, `${message}. The transaction is undone: start it again`);

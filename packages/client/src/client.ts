@@ -69,9 +69,10 @@ export class TidewireClient<T extends TablesOf<T> = AnyTables> {
     const user: LinkUser = {
       token: () => tokenOf(options),
       log: options.log,
-      onOpened: () => this.#setUp(),
-      onReady: (opened, isAgain) => {
-        this.#ready(opened, isAgain);
+      onOpened: (opened) => this.#setUp(opened),
+      hasRows: () => Promise.all([...this.#subscriptions.values()].map((subscription) => subscription.hasRows())),
+      onReady: (isAgain) => {
+        this.#ready(isAgain);
         onOpened();
       },
       onEvents: (events) => this.#apply(events),
@@ -313,16 +314,15 @@ export class TidewireClient<T extends TablesOf<T> = AnyTables> {
     return `${kind}${this.#lastHandle}`;
   }
 
-  #setUp(): void {
+  #setUp({ storage: kind }: Opened): void {
     this.#again.forget();
+    const { isPersistent } = this.#status.storage;
+    this.#show({ ...this.#status, storage: { kind, isPersistent } });
     for (const subscription of this.#subscriptions.values()) subscription.setUp();
     for (const watch of this.#watches.values()) watch.setUp();
   }
 
-  #ready({ rest, storage: kind }: Opened, isAgain: boolean): void {
-    this.#link.rest = rest;
-    const { isPersistent } = this.#status.storage;
-    this.#show({ ...this.#status, storage: { kind, isPersistent } });
+  #ready(isAgain: boolean): void {
     this.#fates.askAgain();
     // What was asked of a worker before this one is not answered.
     if (this.#link.generation > 0) this.#tellRejections();

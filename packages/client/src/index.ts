@@ -7,7 +7,7 @@
  * | what the compiler knows of tables | `tables.ts`, and `types/`, a program that writes it |
  * | how a client is set up, and how it is | `options.ts`, `status.ts`, `errors.ts` |
  * | the worker, and the calls to it | `link.ts`, `calls.ts`, `again.ts`, `messages.ts` |
- * | what a worker does for pages; which of several has the replicas | `worker/`: `host.ts`, `shared.ts`; `tab.ts`, `leading.ts`, `channel.ts`, `version.ts` |
+ * | what a worker does for pages; which of several has the replicas | `worker/`: `host.ts`, `shared.ts`; `tab.ts`, `leadership.ts`, `leading.ts`, `stand-in.ts`, `channel.ts`, `version.ts` |
  * | where replicas are | `worker/storages.ts`: `indexed.ts`, `gate.ts`; in Node `node/directory.ts`, `memory.ts` |
  * | browsers, Node | `surroundings.ts`: `browser.ts`, `program.ts`, `worker.ts`; `node/` |
  * | what the WebAssembly gives | `core.ts`, `wasm.ts` |

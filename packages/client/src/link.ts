@@ -16,7 +16,7 @@
  */
 
 import { type Call, OpenCalls } from "./calls.js";
-import type { CoreConfig, LogLevel } from "./core.js";
+import type { CoreConfig, CoreWrote, LogLevel } from "./core.js";
 import { type ErrorCode, TidewireError, invalid, messageOf } from "./errors.js";
 import type { Calls, FromWorker, PageEvent, Rest, ToWorker } from "./messages.js";
 import type { Unsubscribe } from "./listeners.js";
@@ -41,6 +41,23 @@ const GONE_AFTER_MS = 500;
 const NO_SCRIPT =
   "its script cannot be loaded: serve worker.js with the application, and allow worker-src 'self' in its policy";
 
+/** What does not wait for rows where another replica has taken the place of one. */
+const BEFORE_ROWS = new Set<keyof Calls>([
+  "subscribe",
+  "release",
+  "loadOlder",
+  "pause",
+  "suspend",
+  "resume",
+  "nudge",
+  "remote",
+  "waitForSync",
+  "close",
+]);
+
+/** How long it is waited for those that the replica has missed while it was silent, in milliseconds. */
+const CATCH_UP_WITHIN_MS = 5_000;
+
 /** What a worker says when the replica is open. */
 export type Opened = FromWorker & { type: "opened" };
 
@@ -50,8 +67,10 @@ export interface LinkUser {
   readonly log: ((level: LogLevel, line: string) => void) | undefined;
   /** The replica is open, and nothing is known there of what this page has. What is called now goes first. */
   onOpened(opened: Opened): void;
+  /** Is fulfilled when the rows are there that the page has subscribed to. */
+  hasRows(): Promise<unknown>;
   /** All is called that waited for it: the first time, or again. */
-  onReady(opened: Opened, isAgain: boolean): void;
+  onReady(isAgain: boolean): void;
   onEvents(events: PageEvent[]): void;
   /** For a while nobody serves the page. */
   onDown(error: TidewireError): void;
@@ -67,7 +86,18 @@ export class Link {
   /** Nobody asks any more whether it has gone. */
   #unwatch: Unsubscribe | undefined;
   #isOpen = false;
+  /** What is open is a stand-in, or what was open last. */
+  #isStandIn = false;
+  /** A stand-in was, and what is open may not have the rows that it had. */
+  #isBehind = false;
+  /** It does not have all rows yet that it is to have. */
+  #isFilling = false;
+  /** What the application has said of the connection to a stand-in: the leader does not know it. */
+  #saidAside: Rest | undefined;
+  /** Writes that have made something there for this device. */
+  readonly #madeAside: Parameters<Calls["write"]>[] = [];
   #isFirst = true;
+  #wasReady = false;
   /** Why there will be no worker any more. */
   #ended: TidewireError | undefined;
   #isClosed = false;
@@ -90,6 +120,11 @@ export class Link {
 
   get isOpen(): boolean {
     return this.#isOpen;
+  }
+
+  /** Whether it is a stand-in, which has only what is subscribed to now. */
+  get isStandIn(): boolean {
+    return this.#isOpen && this.#isStandIn;
   }
 
   get ended(): TidewireError | undefined {
@@ -118,6 +153,8 @@ export class Link {
 
   /** What the application wants, for a worker that opens the replica anew. */
   set rest(rest: Rest) {
+    // Also when it has gone, and there is no other one yet.
+    if (this.#isStandIn) this.#saidAside = rest;
     this.#rest = rest;
     this.say({ type: "rest", rest });
   }
@@ -180,7 +217,7 @@ export class Link {
         return;
       }
       const call = this.#calls.add({ op, args, onPosted, resolve: resolve as (value: unknown) => void, reject });
-      if (this.#isOpen) this.#send(call);
+      if (this.#isOpen && this.#isFor(call)) this.#send(call);
     });
   }
 
@@ -203,7 +240,7 @@ export class Link {
     this.#restart = undefined;
     if (!this.#worker) return;
     this.#stop();
-    this.#lose(gone(), false);
+    this.#lose(gone(), { isTrap: false, isSudden: true });
   }
 
   /** The page is back. */
@@ -254,20 +291,21 @@ export class Link {
         break;
       case "lost":
         this.#losses += 1;
-        this.#lose(message.why ? TidewireError.from(message.why) : gone(), message.isTrap);
+        this.#lose(message.why ? TidewireError.from(message.why) : gone(), { isTrap: message.isTrap, isSudden: false });
         if (message.why) this.#user.onDown(TidewireError.from(message.why));
         break;
       case "ended":
         this.#end(TidewireError.from(message.error), message.error.code === "invalid_request");
         break;
       case "done":
-        this.#calls.take(message.id)?.resolve(message.value);
+        this.#done(message.id, message.value);
         break;
       case "failed":
         this.#calls.take(message.id)?.reject(TidewireError.from(message.error));
         break;
       case "events":
-        this.#user.onEvents(message.events);
+        // One that was silent may tell what it was asked for before it is asked anew.
+        this.#user.onEvents(this.#isOpen ? message.events : message.events.filter(isForAll));
         break;
       case "token":
         this.#token(worker, message.id);
@@ -282,15 +320,65 @@ export class Link {
   }
 
   #opened(opened: Opened): void {
-    const isAgain = !this.#isFirst;
+    this.#isStandIn = opened.storage === "stand-in";
+    this.#isBehind ||= this.#isStandIn;
+    this.#isFilling = this.#isBehind;
     this.#isOpen = true;
     this.#isFirst = false;
     this.#openedAt = Date.now();
-    const waiting = this.#calls.waiting;
-    // What the page had goes first, so that calls find it.
+    if (!this.#isStandIn) this.#tellLeader(opened.rest);
+    const { waiting } = this.#calls;
+    // What was ended goes first: the same may have been begun again.
+    this.#sendAll(waiting.filter(({ op }) => op === "unsubscribe"));
+    // Then what the page has, so that calls find it.
     this.#user.onOpened(opened);
-    for (const call of waiting) this.#send(call);
-    this.#user.onReady(opened, isAgain);
+    this.#sendAll(waiting);
+    if (this.#isFilling) void this.#fill();
+    else this.#ready();
+  }
+
+  #ready(): void {
+    const isAgain = this.#wasReady;
+    this.#wasReady = true;
+    this.#user.onReady(isAgain);
+  }
+
+  /** What the page shows, and builds on, was read from another replica: it goes on when this one has the same rows. */
+  async #fill(): Promise<void> {
+    const generation = this.#generation;
+    if (this.#isStandIn) await this.#user.hasRows();
+    else if (!this.#rest) await this.call("waitForSync", CATCH_UP_WITHIN_MS).catch(() => undefined);
+    if (generation !== this.#generation) return;
+    this.#isBehind = this.#isStandIn;
+    this.#isFilling = false;
+    this.#sendAll(this.#calls.waiting);
+    this.#ready();
+  }
+
+  /** What was said and made meanwhile. `rest`: what it knows. */
+  #tellLeader(rest: Rest): void {
+    const said = this.#saidAside;
+    this.#saidAside = undefined;
+    this.rest = said === undefined ? rest : said;
+    if (said === null) this.tell("resume");
+    else if (said === "paused") this.tell("pause");
+    else if (said) this.tell("suspend", said.within);
+    for (const made of this.#madeAside.splice(0)) this.tell("write", ...made);
+  }
+
+  #done(id: number, value: unknown): void {
+    const call = this.#calls.take(id);
+    const isMade = call?.op === "write" && (value as CoreWrote).state.state === "local";
+    if (isMade && this.#isStandIn) this.#madeAside.push(call.args as Parameters<Calls["write"]>);
+    call?.resolve(value);
+  }
+
+  #isFor({ op, isHeld }: Call): boolean {
+    return isHeld ? !this.#isStandIn : !this.#isFilling || BEFORE_ROWS.has(op);
+  }
+
+  #sendAll(calls: Call[]): void {
+    for (const call of calls) if (!call.isPosted && this.#isFor(call)) this.#send(call);
   }
 
   /** What ends by itself is waited for. Otherwise it is final the first time, and later tried again. */
@@ -312,7 +400,7 @@ export class Link {
   /** Without a pause it is one of those that are counted. */
   #startAgain(error: TidewireError, passing?: number): void {
     this.#stop();
-    this.#lose(error, true);
+    this.#lose(error, { isTrap: true, isSudden: true });
     const pause = passing ?? PAUSES_MS[this.#failures];
     if (pause === undefined) {
       this.#end(error);
@@ -337,12 +425,14 @@ export class Link {
   }
 
   /** What was called is called again, when somebody serves the page again. */
-  #lose(error: TidewireError, isTrap: boolean): void {
+  #lose(error: TidewireError, how: { isTrap: boolean; isSudden: boolean }): void {
     if (this.#isOpen && Date.now() - this.#openedAt > WELL_AFTER_MS) this.#failures = 0;
+    const { isStandIn } = this;
     this.#isOpen = false;
+    this.#isFilling = false;
     this.#generation += 1;
     this.#loss = error;
-    this.#calls.lose(error, isTrap);
+    this.#calls.lose(error, { ...how, isStandIn });
   }
 
   #end(error: TidewireError, isClosed = false): void {
@@ -379,6 +469,10 @@ export class Link {
   #post(worker: WorkerPort | undefined, message: ToWorker): void {
     if (worker === this.#worker) worker?.postMessage(message);
   }
+}
+
+function isForAll({ type }: PageEvent): boolean {
+  return type !== "result" && type !== "subscription";
 }
 
 function gone(): TidewireError {

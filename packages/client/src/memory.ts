@@ -63,6 +63,12 @@ export class MemoryFiles implements CoreFiles {
     return this.#named.has(name);
   }
 
+  /** Removes all of them. None is open. */
+  clear(): void {
+    this.#named.clear();
+    this.#open.clear();
+  }
+
   remove(name: string): void {
     this.#named.delete(name);
   }

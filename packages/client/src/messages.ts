@@ -62,7 +62,10 @@ export type FromWorker =
   /** It has this lock for as long as it lives. */
   | { type: "present"; lock: string }
   | { type: "refused"; error: CoreError }
-  /** Nobody serves the page, for a moment; or for longer, and why. `isTrap`: what it has called may be the reason. */
+  /**
+   * Nobody serves the page, for a moment; or for longer, and why. `isTrap`: what it has called may be the reason. A
+   * stand-in has done nothing then that it has not answered.
+   */
   | { type: "lost"; isTrap: boolean; why: CoreError | null }
   /** Another page has ended the client: it has signed out, or needs another version of this one. */
   | { type: "ended"; error: CoreError }

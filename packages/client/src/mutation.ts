@@ -155,20 +155,22 @@ export class Fates {
     this.#onWaiting = onWaiting;
   }
 
-  /** Whether something that was written here is not decided. */
+  /** Whether something that was written here is not decided, or not even stored. */
   get isWaiting(): boolean {
-    return this.#undecided.size > 0;
+    return this.#undecided.size > 0 || this.#asked > 0;
   }
 
   /** Makes a handle of what the core answers. */
   async mutation(answer: Promise<CoreWrote>): Promise<Mutation> {
     this.#asked += 1;
+    this.#onWaiting();
     try {
       const wrote = await answer;
       return new Mutation(this.#link, wrote, this.#fate(wrote));
     } finally {
       this.#asked -= 1;
       if (this.#asked === 0) this.#early.clear();
+      this.#onWaiting();
     }
   }
 

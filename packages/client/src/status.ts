@@ -54,8 +54,12 @@ export interface StorageStatus {
   /**
    * `opfs` is the origin's private file system, `indexeddb` memory that is kept in IndexedDB, where there is no such
    * file system; `file` a directory of Node, `memory` nothing that lasts; `none` before the replica is open.
+   *
+   * `stand-in` is a replica in memory of this page alone, for as long as another page of the site has the files and
+   * does not answer. It has what the page subscribes to. A write is done when the server has accepted it, and rejects
+   * when the server rejects it; what was written before, and tables of the application, the other replica has alone.
    */
-  readonly kind: "opfs" | "indexeddb" | "file" | "memory" | "none";
+  readonly kind: "opfs" | "indexeddb" | "stand-in" | "file" | "memory" | "none";
   /** Whether the browser has promised not to clear it by itself; `null` as long as it has not answered. */
   readonly isPersistent: boolean | null;
 }
@@ -77,7 +81,7 @@ export interface Progress {
  * Something that should not happen, and what was done about it. Nothing has to be done but to know of it.
  */
 export interface Incident {
-  /** `rebuilt`, `stalled`, `mismatched`, `dropped` or `outdated`. There may be others later. */
+  /** `rebuilt`, `stalled`, `mismatched`, `dropped`, `outdated` or `stand-in`. There may be others later. */
   readonly kind: string;
   /** What it was, for people. It has no row in it. */
   readonly message: string;

@@ -43,6 +43,9 @@ export class Subscription {
   #progress: Progress = { rows: 0, remaining: null, fraction: null };
   #error: TidewireError | null = null;
   #isOver = false;
+  /** By how many rows it was made wider; and of those, by how many without whoever has the replica. */
+  #older = 0;
+  #olderAside = 0;
   /** Something was told since it was set up, which is newer than the answer to that. */
   #isTold = false;
 
@@ -116,7 +119,10 @@ export class Subscription {
     if (!Number.isSafeInteger(rows) || rows < 0) {
       throw invalid(`the number of rows is a whole number from 0 on, not ${rows}`);
     }
-    this.#link.tell("loadOlder", this.handle, rows);
+    this.#older += rows;
+    this.#olderAside += rows;
+    if (this.#link.isStandIn) this.#link.tell("loadOlder", this.handle, rows);
+    else if (this.#link.isOpen) this.#askOlder();
   }
 
   /** Loads it anew. Its rows stay until the new ones are here; nothing else is touched. */
@@ -168,8 +174,35 @@ export class Subscription {
   async #ask(): Promise<CoreSubscriptionView | undefined> {
     if (this.#isOver) return undefined;
     const { sql, params, options } = this.#request;
+    const { fetchLast } = options;
     this.#isTold = false;
-    return await this.#link.call("subscribe", this.handle, sql, params, options);
+    if (this.#link.isStandIn) {
+      // It has not seen how it was made wider.
+      const wider = fetchLast === undefined ? options : { ...options, fetchLast: fetchLast + this.#older };
+      return await this.#link.call("subscribe", this.handle, sql, params, wider);
+    }
+    const view = await this.#link.call("subscribe", this.handle, sql, params, options);
+    if (this.#olderAside > 0) this.#askOlder();
+    return view;
+  }
+
+  #askOlder(): void {
+    const rows = this.#olderAside;
+    this.#olderAside = 0;
+    this.#link.call("loadOlder", this.handle, rows).catch(() => (this.#olderAside += rows));
+  }
+
+  /** @internal Is fulfilled when the core that is open has its rows, or says why not. */
+  hasRows(): Promise<void> {
+    const isDone = (): boolean => this.#isOver || (this.#isTold && this.#state !== "loading");
+    return new Promise((resolve) => {
+      if (isDone()) return resolve();
+      const leave = this.#listeners.add(() => {
+        if (!isDone()) return;
+        leave();
+        resolve();
+      });
+    });
   }
 
   /** @internal What the core says. */

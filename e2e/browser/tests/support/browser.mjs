@@ -70,16 +70,14 @@ export class Browser {
     return page;
   }
 
-  /** Gives what has the process of a page stand still, with its workers; and that gives what has it go on. */
+  /** The process of a page, with its workers: it can be stopped where it stands, go on, and be killed. */
   async processOf(page) {
     const id = await this.#rendererOf(page);
-    return () => {
-      process.kill(id, "SIGSTOP");
-      return () => {
-        // It may have ended.
-        if (this.#processes().some((it) => it.id === id)) process.kill(id, "SIGCONT");
-      };
+    const signal = (name) => {
+      // It may have ended.
+      if (this.#processes().some((it) => it.id === id)) process.kill(id, name);
     };
+    return { stop: () => signal("SIGSTOP"), goOn: () => signal("SIGCONT"), kill: () => signal("SIGKILL") };
   }
 
   /** Ends it as somebody does who closes its window. */

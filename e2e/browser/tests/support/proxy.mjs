@@ -5,6 +5,8 @@ import { connect, createServer } from "node:net";
 export class Proxy {
   #listener;
   #streams = new Set();
+  /** Those of them that come from the server. */
+  #answers = new Set();
   #target;
   #isOpen = true;
   /** How many there were. */
@@ -40,6 +42,15 @@ export class Proxy {
     this.#isOpen = true;
   }
 
+  /** What the server says to those who are there does not come, until it goes on. */
+  stall() {
+    for (const stream of this.#answers) stream.pause();
+  }
+
+  goOn() {
+    for (const stream of this.#answers) stream.resume();
+  }
+
   async remove() {
     this.cut();
     this.#listener.close();
@@ -54,6 +65,8 @@ export class Proxy {
     this.connections += 1;
     const [host, port] = this.#target.address.split(":");
     const server = connect(Number(port), host);
+    this.#answers.add(server);
+    server.on("close", () => this.#answers.delete(server));
     for (const [from, to] of [[page, server], [server, page]]) {
       this.#streams.add(from);
       from.on("error", () => to.destroy());

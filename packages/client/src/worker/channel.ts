@@ -69,6 +69,13 @@ export function presence(client: string, id: string): string {
   return `${PRESENCE}${client}:${id}`;
 }
 
+/** Holds a lock until what this gives is called, or the worker ends. Nothing where nobody may have locks. */
+export function hold(locks: LockManager, name: string): Promise<(() => void) | undefined> {
+  return new Promise((resolve) => {
+    locks.request(name, () => new Promise<void>((release) => resolve(release))).catch(() => resolve(undefined));
+  });
+}
+
 /** The clients that are there. */
 export async function presentClients(locks: LockManager): Promise<string[]> {
   const { held = [] } = await locks.query();

@@ -1,6 +1,6 @@
 /** Whom a worker serves, and what with. */
 
-import type { Core, CoreError, CoreFiles } from "../core.js";
+import type { Core, CoreError, CoreFiles, CoreHost } from "../core.js";
 import type { Unsubscribe } from "../listeners.js";
 import type { FromWorker } from "../messages.js";
 import type { StorageStatus } from "../status.js";
@@ -20,6 +20,8 @@ export interface Storage {
    * there are none.
    */
   files(directory: string | null): Promise<CoreFiles | undefined>;
+  /** Opens a core on them, where pages have another one than that. */
+  open?(host: CoreHost, open: (host: CoreHost) => Promise<Core>): Promise<Core>;
   /** Whether this browser has it. Others may fail all the same. */
   readonly isHere?: boolean;
   /**

@@ -159,7 +159,8 @@ export class Host {
     for (const storage of this.#storages) {
       try {
         const files = await storage.files(config.directory);
-        const core = await openCore(config, host, files);
+        const open = (host: CoreHost): Promise<Core> => openCore(config, host, files);
+        const core = await (storage.open ? storage.open(host, open) : open(host));
         storage.use?.((why) => this.fail(why));
         return { core, storage };
       } catch (error) {

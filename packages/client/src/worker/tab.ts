@@ -12,18 +12,22 @@
  *
  * A leader that ends, however that is, gives up its lock, and the browser gives it to the next. A leader whose page
  * nobody sees lets go for a page that is seen, because browsers freeze hidden pages; so it does for a newer version.
- * From one that is silent all the same a page that is seen takes the lock, where the files can be had from it.
+ *
+ * From one that is silent all the same a page that is seen takes the lock, where the files can be had from it. Where
+ * they cannot, it goes on with a replica of its own (`stand-in.ts`), until the leader answers or there is another one.
  */
 
 import { messageOf } from "../errors.js";
 import type { FromWorker, Opening, Program, Rest, ToHost, ToWorker } from "../messages.js";
 import { randomId } from "../random.js";
 import { HELLO, type Hello, PROTOCOL, compare } from "../version.js";
-import { type Answer, type Asked, LEADERSHIP, type Said, openChannel, openInbox, presence } from "./channel.js";
+import { type Answer, type Asked, type Said, hold, openChannel, openInbox, presence } from "./channel.js";
 import { failure } from "./failures.js";
 import type { Guest, Storage } from "./guest.js";
-import { prepare } from "./host.js";
+import { Host, prepare } from "./host.js";
+import { Leadership, type LeadershipUser } from "./leadership.js";
 import { Leading } from "./leading.js";
+import { StandIn } from "./stand-in.js";
 
 /** How often it is looked whether all is well, in milliseconds. */
 const LOOK_EVERY_MS = 1_000;
@@ -44,6 +48,8 @@ const PREPARE_AFTER_MS = 1_000;
 const LET_GO_WITHIN_MS = 5_000;
 
 const SILENT = "another page of this site has the replica and does not answer: show that page, or close it";
+const STANDS_IN =
+  "another page of this site has the replica and does not answer: until it does, this page goes on with one of its own";
 const OUTDATED = "another page of this site has a newer version of it: load this page again";
 
 export class Tab {
@@ -58,10 +64,10 @@ export class Tab {
   #inbox: BroadcastChannel | undefined;
   #depart: (() => void) | undefined;
   #clock: ReturnType<typeof setInterval> | undefined;
-  /** It waits for the lock, or has it. */
-  #wanting: AbortController | undefined;
-  #release: (() => void) | undefined;
+  #leadership: Leadership | undefined;
   #leading: Leading | undefined;
+  /** What the page has as long as its leader is silent. */
+  #standIn: { readonly host: Host; readonly storage: StandIn; ended: Promise<void> | undefined } | undefined;
   /** Whom it follows. */
   #leader: string | undefined;
   #heardAt = 0;
@@ -111,7 +117,12 @@ export class Tab {
 
   /** The WebAssembly has trapped. */
   fail(error: Error): void {
-    this.#leading?.host.fail(error);
+    this.#host?.fail(error);
+  }
+
+  /** What serves the page, where this worker does. */
+  get #host(): Host | undefined {
+    return this.#leading?.host ?? this.#standIn?.host;
   }
 
   /** The page of this worker. */
@@ -131,26 +142,17 @@ export class Tab {
     }
     this.#clock = setInterval(() => this.#look(), LOOK_EVERY_MS);
     // A leader that hears of this worker waits for this lock, and must not have it first.
-    await this.#arrive(this.#locks, id);
-    if (id !== this.#id) return;
+    const lock = presence(this.#given.opening.client, id);
+    const depart = await hold(this.#locks, lock);
+    if (id !== this.#id) return depart?.();
+    this.#depart = depart;
+    // When a browser ends a worker alone, nobody tells its page.
+    if (depart) this.#toPage({ type: "present", lock });
     this.#channel = openChannel((said) => this.#hear(said));
     this.#inbox = openInbox(id, (answer) => this.#hearAnswer(answer));
-    void this.#want(false);
+    this.#leadership = new Leadership(this.#locks, this.#turns);
+    void this.#leadership.want(false);
     this.#sayWho();
-  }
-
-  #arrive(locks: LockManager, id: string): Promise<void> {
-    const lock = presence(this.#given?.opening.client ?? "", id);
-    return new Promise((resolve) => {
-      const held = locks.request(lock, () => {
-        resolve();
-        if (id !== this.#id) return undefined;
-        // When a browser ends a worker alone, nobody tells its page.
-        this.#toPage({ type: "present", lock });
-        return new Promise<void>((depart) => (this.#depart = depart));
-      });
-      held.catch(() => resolve());
-    });
   }
 
   async #leave(): Promise<void> {
@@ -159,53 +161,45 @@ export class Tab {
     clearInterval(this.#clock);
     this.#lose(null);
     this.#leader = undefined;
-    const [wanting, depart, channels] = [this.#wanting, this.#depart, [this.#channel, this.#inbox]];
+    const [depart, channels] = [this.#depart, [this.#channel, this.#inbox]];
     this.#channel = this.#inbox = undefined;
+    await this.#standIn?.host.end();
+    this.#standIn = undefined;
     await this.#letGo();
-    wanting?.abort();
-    this.#release?.();
+    this.#leadership?.end();
     depart?.();
     for (const channel of channels) channel?.close();
   }
 
-  /** Waits for the lock, or takes it from a leader that has let go. */
-  async #want(isTaking: boolean): Promise<void> {
-    this.#wanting?.abort();
-    const wanting = new AbortController();
-    this.#wanting = wanting;
-    const options: LockOptions = isTaking ? { steal: true } : { signal: wanting.signal };
-    try {
-      await this.#locks?.request(LEADERSHIP, options, () => (wanting.signal.aborted ? undefined : this.#lead()));
-    } catch (error) {
-      // Another one has taken it, or it is not wanted any more. Otherwise nobody may have locks here.
-      if ((error as DOMException).name !== "AbortError") {
-        this.#beAlone();
-        return;
-      }
-    }
-    if (wanting.signal.aborted || wanting !== this.#wanting) return;
-    // It was taken without having been let go.
-    if (this.#leading) {
+  readonly #turns: LeadershipUser = {
+    onGiven: () => {
+      const release = this.#leadership?.release;
+      void this.#endStandIn().then(() => {
+        // It may have been taken meanwhile, or not be wanted any more.
+        if (release === this.#leadership?.release) this.#lead();
+      });
+    },
+    onOver: async () => {
+      // It was taken without having been let go.
+      if (!this.#leading) return;
       this.#lose(null);
       await this.#letGo();
       this.#heardAt = Date.now();
-    }
-    if (this.#id !== undefined && wanting === this.#wanting) void this.#want(false);
-  }
+    },
+    onRefused: () => this.#beAlone(),
+  };
 
   #beAlone(): void {
     this.#locks = undefined;
     clearInterval(this.#clock);
     for (const channel of [this.#channel, this.#inbox]) channel?.close();
     this.#channel = this.#inbox = undefined;
-    void this.#lead();
+    this.#lead();
   }
 
-  /** Done when it does not lead any more. */
-  #lead(): Promise<void> {
+  #lead(): void {
     const [id, given] = [this.#id, this.#given];
-    if (id === undefined || !given) return Promise.resolve();
-    const over = new Promise<void>((resolve) => (this.#release = resolve));
+    if (id === undefined || !given) return;
     this.#lose(null);
     this.#leader = undefined;
     this.#isSilent = false;
@@ -213,16 +207,42 @@ export class Tab {
     this.#leading = leading;
     void leading.host.open(this.#me, given.opening, given.module);
     this.#say({ type: "leader", leader: id, hello: HELLO });
-    return over;
+  }
+
+  #standBy(): void {
+    // It would never have rows.
+    if (this.#standIn || !this.#given || this.#given.opening.rest) return;
+    const storage = new StandIn();
+    const host = new Host([storage], this.#end);
+    this.#standIn = { host, storage, ended: undefined };
+    void host.open(this.#me, this.#given.opening, this.#given.module);
+  }
+
+  /** Done when there is none any more, and the page is not served by it. */
+  async #endStandIn(): Promise<void> {
+    const standIn = this.#standIn;
+    if (!standIn) return;
+    standIn.ended ??= (async () => {
+      await standIn.storage.end();
+      if (standIn !== this.#standIn) return;
+      this.#lose(null);
+      await this.#closed(standIn.host.end().then(() => standIn.storage.letGo()));
+      this.#standIn = undefined;
+    })();
+    await standIn.ended;
   }
 
   async #letGo(): Promise<void> {
     const leading = this.#leading;
     this.#leading = undefined;
-    if (!leading) return;
+    if (leading) await this.#closed(leading.end());
+  }
+
+  /** Ends the worker where it takes too long. */
+  async #closed(closing: Promise<void>): Promise<void> {
     const late = new Promise((_, reject) => setTimeout(() => reject(new Error("it takes too long")), LET_GO_WITHIN_MS));
     try {
-      await Promise.race([leading.end(), late]);
+      await Promise.race([closing, late]);
     } catch (error) {
       // With the end of the worker everything is free.
       this.#toPage({ type: "fatal", message: `the replicas cannot be closed: ${messageOf(error)}` });
@@ -232,7 +252,7 @@ export class Tab {
 
   /** Lets another worker lead. */
   async #handOver(to: string): Promise<void> {
-    const [id, release] = [this.#id, this.#release];
+    const [id, release] = [this.#id, this.#leadership?.release];
     if (!this.#leading || id === undefined) return;
     this.#lose(null);
     await this.#letGo();
@@ -253,7 +273,7 @@ export class Tab {
         this.#follow(said.leader, said.hello);
         break;
       case "take":
-        if (said.to === this.#id && !this.#leading) void this.#want(true);
+        if (said.to === this.#id && !this.#leading) void this.#leadership?.want(true);
         break;
       case "ask":
         if (said.leader === this.#id) this.#leading?.receive(said);
@@ -281,6 +301,11 @@ export class Tab {
   }
 
   #attach(leader: string): void {
+    if (this.#standIn) {
+      // By then it may be another one.
+      void this.#endStandIn().then(() => this.#sayWho());
+      return;
+    }
     this.#lose(null);
     this.#leader = leader;
     this.#heardAt = Date.now();
@@ -289,18 +314,23 @@ export class Tab {
   }
 
   #hearAnswer({ leader, told }: Answer): void {
+    // Also of one that has let go since, or has gone.
+    if (told.type === "ended") this.#tell(told);
     if (leader !== this.#leader) return;
     this.#heardAt = Date.now();
     if (told.type === "fatal") {
       // Its page has another worker soon.
-      this.#lose(null, true);
+      if (!this.#standIn) this.#lose(null, true);
       this.#leader = undefined;
+    } else if (this.#standIn) {
+      // What it was asked for before it was silent, it may have done.
+      if (told.type === "done" || told.type === "failed") this.#tell(told);
     } else if (told.type === "lost") {
       this.#lose(null);
     } else if (told.type !== "pong") {
       this.#tell(told);
     }
-    if (this.#isSilent) this.#attach(leader);
+    if (this.#isSilent && leader === this.#leader) this.#attach(leader);
   }
 
   /** Tells the page what a leader says. */
@@ -310,7 +340,11 @@ export class Tab {
     if (message.type === "ended") void this.#leave();
     if (message.type !== "opened") return;
     this.#isServed = true;
-    this.#kind = message.storage;
+    if (message.storage === "stand-in") {
+      this.#toPage({ type: "events", events: [{ type: "incident", kind: "stand-in", message: STANDS_IN }] });
+    } else {
+      this.#kind = message.storage;
+    }
     // So that it can lead at once; and not before its page has begun.
     if (!this.#leading) setTimeout(() => this.#prepare(), PREPARE_AFTER_MS);
   }
@@ -329,12 +363,10 @@ export class Tab {
   }
 
   #pass(message: ToHost): void {
-    if (!this.#leading) {
-      this.#ask(message);
-      return;
-    }
-    if (message.type === "call" && message.op === "close") void this.#close(message.id);
-    else void this.#leading.host.receive(this.#me, message);
+    const host = this.#host;
+    if (!host) this.#ask(message);
+    else if (message.type === "call" && message.op === "close") void this.#close(message.id);
+    else void host.receive(this.#me, message);
   }
 
   /** Whoever is next can begin at once. */
@@ -361,11 +393,14 @@ export class Tab {
       this.#isSilent = true;
       this.#lose(SILENT);
     }
-    if (this.#mayTake && this.#hiddenAt === 0) {
-      // Not again at once: others may do the same.
-      this.#heardAt = now;
-      void this.#want(true);
+    if (this.#hiddenAt > 0) return;
+    if (!this.#mayTake) {
+      this.#standBy();
+      return;
     }
+    // Not again at once: others may do the same.
+    this.#heardAt = now;
+    void this.#leadership?.want(true);
   }
 
   /** Whether the files can be had that the leader has. */
