@@ -4,6 +4,7 @@ import { test } from "node:test";
 
 import { until } from "./support/browser.mjs";
 import { chat, notify } from "./support/chat.mjs";
+import { Device } from "./support/device.mjs";
 import { TIMEOUT } from "./support/world.mjs";
 
 test("two people chat: what one does, the other sees", TIMEOUT, async (t) => {
@@ -321,4 +322,38 @@ test("the history goes back as far as one scrolls, and a message that was found 
   await ann.page.getByRole("searchbox", { name: "Search messages" }).fill("number 7");
   await ann.page.locator(".found-item", { hasText: "number 7 of" }).click();
   await ann.page.locator(".message.is-target", { hasText: "number 7 of many" }).waitFor();
+});
+
+test("while the worker of one page of the app does not answer, another page goes on", TIMEOUT, async (t) => {
+  const { device } = await chat(t, { rooms: ["lunch"] });
+  const [ann, bob] = [await device(), await device()];
+  await ann.signIn("ann");
+  await bob.signIn("bob");
+  for (const it of [ann, bob]) await it.enter("lunch");
+  await ann.say("hello bob");
+  await bob.sees("hello bob");
+  const other = new Device(await ann.browser.page());
+  await other.page.goto(ann.site.url);
+  await other.enter("lunch");
+  await other.sees("hello bob");
+  // Its worker alone: in the process of the page is also the service worker, by which the other one asks for tokens.
+  const busy = ann.page.workers()[0].evaluate(() => {
+    const end = performance.now() + 100_000;
+    while (performance.now() < end);
+  });
+  let isBusy = true;
+  busy.catch(() => undefined).then(() => (isBusy = false));
+  await bob.say("are you there?");
+  await other.sees("are you there?");
+  await other.say("here I am");
+  await bob.sees("here I am");
+  await other.message("are you there?").hover();
+  await other.message("are you there?").getByRole("button", { name: "Like", exact: true }).click();
+  await bob.page.getByRole("button", { name: "1 like" }).waitFor();
+  assert.ok(isBusy);
+  await ann.page.close();
+  await bob.say("so you are");
+  for (const said of ["hello bob", "are you there?", "here I am", "so you are"]) await other.sees(said);
+  await other.say("and with all of it");
+  await bob.sees("and with all of it");
 });

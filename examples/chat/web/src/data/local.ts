@@ -41,6 +41,8 @@ export function prepare(client: TidewireClient): void {
   // What the app has made goes when it is in the way of what the server says, and with a damaged replica.
   client.onIncident(({ kind }: Incident) => {
     if (kind === "dropped" || kind === "rebuilt") client.batch(TABLES).then(() => makeTriggers(client), report);
+    // Another page has the replica and stands still. What the app has noted there is not shown meanwhile.
+    if (kind === "stand-in") client.batch(TABLES).catch(report);
   });
   // A trigger needs its table, which is here as soon as the server has told of it once.
   const subscription = client.subscribe("SELECT * FROM chat.rooms");
