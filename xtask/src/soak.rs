@@ -45,6 +45,12 @@ pub(crate) const SOAKS: &[Soak] = &[
         about: "kill -9 of a browser twice at seed 0, then 8 times in 100,000 rows that are loaded",
     },
     Soak {
+        name: "browser-silences",
+        package: BROWSER,
+        test: "silences.test.mjs",
+        about: "the page that has the replica does not answer twice at seed 0, then 15 times, while others write",
+    },
+    Soak {
         name: "browser-tabs",
         package: BROWSER,
         test: "many-tabs.test.mjs",
