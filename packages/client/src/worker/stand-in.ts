@@ -33,9 +33,6 @@ const MAKES = /^\s*(CREATE|ALTER|DROP)\b/i;
 
 const UNDECIDED = new Set(["local", "queued", "sent", "stuck"]);
 
-/** Whoever is next is asked. */
-const NEVER = new Promise<never>(() => undefined);
-
 /** A write that the page waits for. */
 interface Write {
   /** What the core has answered. */
@@ -89,7 +86,7 @@ export class StandIn implements Storage {
       },
       commit: (handle) => this.#write(core, this.#changing.delete(handle), () => core.commit(handle)),
       // What is taken back is not there any more.
-      query: (sql, params) => (this.#isEnding ? NEVER : core.query(sql, params)),
+      query: (sql, params) => (this.#isEnding ? never() : core.query(sql, params)),
       pending: elsewhere,
       mutation: elsewhere,
       cancel: elsewhere,
@@ -130,7 +127,7 @@ export class StandIn implements Storage {
   }
 
   #write(core: Core, isChanging: boolean, begin: () => Promise<CoreWrote>): Promise<CoreWrote> {
-    if (this.#isEnding) return NEVER;
+    if (this.#isEnding) return never();
     return new Promise((resolve, reject) => {
       let end = (): void => undefined;
       const over = new Promise<void>((resolve) => (end = resolve));
@@ -201,6 +198,11 @@ function makes(statement: CoreStatement): boolean {
 
 function check(options?: CoreWriteOptions): void {
   if (options?.replaces !== undefined) throw failure("leader_changed", ELSEWHERE);
+}
+
+/** Whoever is next is asked. */
+function never(): Promise<never> {
+  return new Promise(() => undefined);
 }
 
 function elsewhere(): Promise<never> {

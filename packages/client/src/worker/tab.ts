@@ -315,7 +315,10 @@ export class Tab {
 
   #hearAnswer({ leader, told }: Answer): void {
     // Also of one that has let go since, or has gone.
-    if (told.type === "ended") this.#tell(told);
+    if (told.type === "ended") {
+      this.#tell(told);
+      return;
+    }
     if (leader !== this.#leader) return;
     this.#heardAt = Date.now();
     if (told.type === "fatal") {
