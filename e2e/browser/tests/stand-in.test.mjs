@@ -166,11 +166,15 @@ test("a write that a stand-in has not sent is done by the leader, and one that i
     await until("offline", () => client.status.word === "offline");
     globalThis.written = client.insert("app.notes", { id: 3, room: 7, body: "offline" });
     written.then(() => (globalThis.isDone = true));
+    const edit = "UPDATE app.notes SET body = 'mine' WHERE id = 1";
+    globalThis.guarded = failure(() => client.execute(edit, [], { expect: "unchanged" }));
     await until("it is shown", () => shown.at(-1).length === 3);
   });
   assert.equal(await other.evaluate(() => !!globalThis.isDone), false);
   itsProcess.goOn();
   await has(other, "opfs");
+  // Elsewhere it would count on other rows than were shown.
+  assert.match((await other.evaluate(() => guarded)).message, /do it again/);
   assert.equal(await other.evaluate(async () => (await written) && (await client.pending()).count), 1);
   proxy.open();
   await other.evaluate(() => client.waitForSync({ timeout: 30_000 }));

@@ -3,7 +3,7 @@
 import { Again } from "./again.js";
 import type { CorePosition, CoreWrote } from "./core.js";
 import { type TidewireError, invalid } from "./errors.js";
-import { Link, type LinkUser, type Opened } from "./link.js";
+import { Link, type LinkUser } from "./link.js";
 import { Listeners, type Notices, type Unsubscribe, tell } from "./listeners.js";
 import type { PageEvent } from "./messages.js";
 import { Fates, type Mutation, type WriteOptions } from "./mutation.js";
@@ -69,7 +69,11 @@ export class TidewireClient<T extends TablesOf<T> = AnyTables> {
     const user: LinkUser = {
       token: () => tokenOf(options),
       log: options.log,
-      onOpened: (opened) => this.#setUp(opened),
+      onOpened: () => this.#setUp(),
+      onServed: ({ storage: kind }) => {
+        const { isPersistent } = this.#status.storage;
+        this.#show({ ...this.#status, storage: { kind, isPersistent } });
+      },
       hasRows: () => Promise.all([...this.#subscriptions.values()].map((subscription) => subscription.hasRows())),
       onReady: (isAgain) => {
         this.#ready(isAgain);
@@ -174,7 +178,7 @@ export class TidewireClient<T extends TablesOf<T> = AnyTables> {
       isKnown = wrote !== undefined && wrote !== null;
       return wrote ?? NOTHING;
     });
-    const mutation = await this.#fates.mutation(found);
+    const mutation = await this.#fates.mutation(found, false);
     return isKnown ? mutation : undefined;
   }
 
@@ -314,10 +318,8 @@ export class TidewireClient<T extends TablesOf<T> = AnyTables> {
     return `${kind}${this.#lastHandle}`;
   }
 
-  #setUp({ storage: kind }: Opened): void {
+  #setUp(): void {
     this.#again.forget();
-    const { isPersistent } = this.#status.storage;
-    this.#show({ ...this.#status, storage: { kind, isPersistent } });
     for (const subscription of this.#subscriptions.values()) subscription.setUp();
     for (const watch of this.#watches.values()) watch.setUp();
   }
@@ -358,7 +360,7 @@ export class TidewireClient<T extends TablesOf<T> = AnyTables> {
           break;
         case "status": {
           const before = this.#status.word;
-          this.#status = toStatus(event, this.#status.storage);
+          this.#status = toStatus(event, this.#status);
           this.#statuses.notify(this.#status, notices);
           if (this.#status.word !== before && !isTrouble(this.#status)) notices.push(() => this.#again.again());
           break;

@@ -52,6 +52,8 @@ const BEFORE_ROWS = new Set<keyof Calls>([
   "nudge",
   "remote",
   "waitForSync",
+  "syncOnce",
+  "diagnose",
   "close",
 ]);
 
@@ -66,7 +68,9 @@ export interface LinkUser {
   token(): Promise<string>;
   readonly log: ((level: LogLevel, line: string) => void) | undefined;
   /** The replica is open, and nothing is known there of what this page has. What is called now goes first. */
-  onOpened(opened: Opened): void;
+  onOpened(): void;
+  /** It is called for all that it can be called for now. */
+  onServed(opened: Opened): void;
   /** Is fulfilled when the rows are there that the page has subscribed to. */
   hasRows(): Promise<unknown>;
   /** All is called that waited for it: the first time, or again. */
@@ -328,11 +332,11 @@ export class Link {
     this.#openedAt = Date.now();
     if (!this.#isStandIn) this.#tellLeader(opened.rest);
     const { waiting } = this.#calls;
-    // What was ended goes first: the same may have been begun again.
-    this.#sendAll(waiting.filter(({ op }) => op === "unsubscribe"));
-    // Then what the page has, so that calls find it.
-    this.#user.onOpened(opened);
+    if (this.#isBehind) this.#sendEnds(waiting);
+    // What the page had goes first, so that calls find it.
+    this.#user.onOpened();
     this.#sendAll(waiting);
+    this.#user.onServed(opened);
     if (this.#isFilling) void this.#fill();
     else this.#ready();
   }
@@ -351,11 +355,12 @@ export class Link {
     if (generation !== this.#generation) return;
     this.#isBehind = this.#isStandIn;
     this.#isFilling = false;
+    if (!this.#isStandIn) for (const made of this.#madeAside.splice(0)) this.tell("write", ...made);
     this.#sendAll(this.#calls.waiting);
     this.#ready();
   }
 
-  /** What was said and made meanwhile. `rest`: what it knows. */
+  /** What was said meanwhile. `rest`: what it knows. */
   #tellLeader(rest: Rest): void {
     const said = this.#saidAside;
     this.#saidAside = undefined;
@@ -363,18 +368,25 @@ export class Link {
     if (said === null) this.tell("resume");
     else if (said === "paused") this.tell("pause");
     else if (said) this.tell("suspend", said.within);
-    for (const made of this.#madeAside.splice(0)) this.tell("write", ...made);
   }
 
   #done(id: number, value: unknown): void {
     const call = this.#calls.take(id);
     const isMade = call?.op === "write" && (value as CoreWrote).state.state === "local";
-    if (isMade && this.#isStandIn) this.#madeAside.push(call.args as Parameters<Calls["write"]>);
+    // What is held was answered by the one that was silent.
+    if (isMade && this.#isStandIn && !call.isHeld) this.#madeAside.push(call.args as Parameters<Calls["write"]>);
     call?.resolve(value);
   }
 
-  #isFor({ op, isHeld }: Call): boolean {
-    return isHeld ? !this.#isStandIn : !this.#isFilling || BEFORE_ROWS.has(op);
+  /** What was ended in a stand-in: the same may have been begun again. A write that was called before it goes before it. */
+  #sendEnds(waiting: Call[]): void {
+    if (this.#isStandIn || waiting.some(({ op }) => op === "write")) return;
+    for (const call of waiting.filter(isEnd)) this.#send(call);
+  }
+
+  #isFor(call: Call): boolean {
+    if (call.isHeld && this.#isStandIn) return false;
+    return !this.#isFilling || BEFORE_ROWS.has(call.op) || (call.isHeld && !isEnd(call));
   }
 
   #sendAll(calls: Call[]): void {
@@ -469,6 +481,10 @@ export class Link {
   #post(worker: WorkerPort | undefined, message: ToWorker): void {
     if (worker === this.#worker) worker?.postMessage(message);
   }
+}
+
+function isEnd({ op }: Call): boolean {
+  return op === "unsubscribe";
 }
 
 function isForAll({ type }: PageEvent): boolean {

@@ -49,7 +49,8 @@ export interface WriteOptions {
 /** What a write has done here, and what becomes of it. It is stored on this device; to drop this changes nothing. */
 export class Mutation {
   /**
-   * By which {@link TidewireClient.mutation} finds it, also after a reload; `null` for one that is local. If a power
+   * By which {@link TidewireClient.mutation} finds it, also after a reload; `null` for one that is local, or was accepted in a
+   * stand-in. If a power
    * cut takes a write that was not sent, another one may be given its id.
    */
   readonly id: number | null;
@@ -144,8 +145,9 @@ export class Fates {
   readonly #undecided = new Map<number, Fate>();
   /** Is called when that may be another. */
   readonly #onWaiting: () => void;
-  /** Writes that the core was asked for, and has not answered. */
+  /** Writes that the core was asked for, or about, and has not answered; and those of them that are new. */
   #asked = 0;
+  #unstored = 0;
   /** What was told of writes whose answer was still on its way. */
   readonly #early = new Map<number, MutationState>();
 
@@ -157,18 +159,20 @@ export class Fates {
 
   /** Whether something that was written here is not decided, or not even stored. */
   get isWaiting(): boolean {
-    return this.#undecided.size > 0 || this.#asked > 0;
+    return this.#undecided.size > 0 || this.#unstored > 0;
   }
 
-  /** Makes a handle of what the core answers. */
-  async mutation(answer: Promise<CoreWrote>): Promise<Mutation> {
+  /** Makes a handle of what the core answers. `isNew`: it was not written before. */
+  async mutation(answer: Promise<CoreWrote>, isNew = true): Promise<Mutation> {
     this.#asked += 1;
+    this.#unstored += Number(isNew);
     this.#onWaiting();
     try {
       const wrote = await answer;
       return new Mutation(this.#link, wrote, this.#fate(wrote));
     } finally {
       this.#asked -= 1;
+      this.#unstored -= Number(isNew);
       if (this.#asked === 0) this.#early.clear();
       this.#onWaiting();
     }

@@ -97,12 +97,15 @@ export const FIRST_STATUS: Status = {
 };
 
 /** What the core says, with the storage that is known here. */
-export function toStatus(event: CoreEvent & { type: "status" }, storage: StorageStatus): Status {
-  const { reason, lastSyncedAt } = event;
+export function toStatus(event: CoreEvent & { type: "status" }, { lastSyncedAt, storage }: Status): Status {
+  const { reason } = event;
+  const syncedAt = event.lastSyncedAt === null ? null : fromMicroseconds(event.lastSyncedAt);
+  // A stand-in does not know what was before it.
+  const isEarlier = lastSyncedAt !== null && (syncedAt === null || syncedAt < lastSyncedAt);
   return {
     word: WORDS.find((word) => word === event.word) ?? "error",
     reason: reason && { code: codeOf(reason.code), message: reason.message },
-    lastSyncedAt: lastSyncedAt === null ? null : fromMicroseconds(lastSyncedAt),
+    lastSyncedAt: isEarlier ? lastSyncedAt : syncedAt,
     progress: toProgress(event.progress),
     storage,
   };

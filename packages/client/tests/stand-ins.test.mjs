@@ -216,3 +216,63 @@ test("lasting storage is asked for once something is ready, also when a stand-in
   delete globalThis.navigator;
   if (before) Object.defineProperty(globalThis, "navigator", before);
 });
+
+test("what the silent one has done meanwhile is not done again, and tables come before what was written to them", async () => {
+  const { client, worker } = await openClient(createClient);
+  const held = client.execute("UPDATE mine SET n = n + 1");
+  await settle();
+  await standIn(worker);
+  answerLast(worker, "write", { ...LOCAL, rowsAffected: 1 });
+  await held;
+  const made = client.execute("CREATE TABLE mine (id INTEGER PRIMARY KEY)");
+  answerLast(worker, "write", LOCAL);
+  await made;
+  client.execute("INSERT INTO mine VALUES (1)");
+  const before = worker.calls.length;
+  await back(worker);
+  const writes = worker.calls.slice(before).filter(({ op }) => op === "write").map(({ args }) => args[0][0].sql);
+  assert.deepEqual(writes, ["CREATE TABLE mine (id INTEGER PRIMARY KEY)", "INSERT INTO mine VALUES (1)"]);
+});
+
+test("what is ended waits for what was written before, with a stand-in and without", async () => {
+  const { client, worker } = await createdClient(createClient);
+  const ended = client.subscribe("SELECT * FROM a.b");
+  client.execute("UPDATE");
+  ended.unsubscribe();
+  worker.say(OPENED);
+  assert.deepEqual(worker.ops, ["write", "unsubscribe"]);
+  await worker.answer("unsubscribe");
+  await standIn(worker);
+  client.subscribe("SELECT * FROM a.c").unsubscribe();
+  client.execute("UPDATE");
+  const { first, later } = await back(worker);
+  const order = [...first, ...later].filter((op) => op === "write" || op === "unsubscribe");
+  assert.deepEqual(order, ["write", "unsubscribe", "write"]);
+});
+
+test("whoever hears of the status as it opens comes after what waited, and is set up once", async () => {
+  const { client, worker } = await createdClient(createClient);
+  client.execute("first");
+  let isFirst = true;
+  client.onStatus(() => {
+    if (!isFirst) return;
+    isFirst = false;
+    client.subscribe("SELECT * FROM a.b");
+    client.watch("SELECT 1").onResult(() => undefined);
+  });
+  worker.say(OPENED);
+  assert.deepEqual(worker.ops, ["write", "subscribe", "watch"]);
+});
+
+test("a stand-in keeps what is known of the last sync, and who gives it a time has an answer by then", async () => {
+  const { client, worker } = await openClient(createClient);
+  worker.emit({ ...status("connected"), lastSyncedAt: 5_000_000 });
+  client.subscribe("SELECT * FROM a.b");
+  worker.say(SILENT);
+  worker.say(STAND_IN);
+  worker.emit(status("connecting"));
+  assert.equal(client.status.lastSyncedAt?.getTime(), 5_000);
+  const synced = client.syncOnce(1_000);
+  await worker.refuse("syncOnce", "timeout");
+  await assert.rejects(synced, { code: "timeout" });
+});

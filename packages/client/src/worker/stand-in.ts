@@ -6,6 +6,7 @@
 
 import type {
   Core,
+  CoreError,
   CoreEvent,
   CoreHost,
   CoreMutationState,
@@ -25,10 +26,12 @@ const LONGEST_MS = 2 ** 31 - 1;
 
 const LEADER = "another page of this site has the replica and does not answer: show that page, or close it";
 const ELSEWHERE = `only that replica knows of what was written before: ${LEADER}`;
+const APART = `make tables in a write of their own, not in one of rows: ${LEADER}`;
+const EXPECTED = "it was not done, since it counts on rows as they were shown meanwhile: look at them, and do it again";
 const NOTHING = `it has changed nothing of what is here, which is not all, or a table of this device: ${LEADER}`;
 const NOT_KNOWN = "whether this was done is not known: look at the rows before it is done again";
 
-/** Makes what is on this device alone, and no rows. */
+/** Makes what is on this device alone: the page has it made in the other replica, too. */
 const MAKES = /^\s*(CREATE|ALTER|DROP)\b/i;
 
 const UNDECIDED = new Set(["local", "queued", "sent", "stuck"]);
@@ -37,6 +40,10 @@ const UNDECIDED = new Set(["local", "queued", "sent", "stuck"]);
 interface Write {
   /** What the core has answered. */
   wrote: (CoreWrote & { id: number }) | undefined;
+  /** It is to be done only where the server has what was shown. */
+  readonly isGuarded: boolean;
+  /** It may have left the device. */
+  isSent: boolean;
   /** It has been asked to take it back. */
   isTakenBack: boolean;
   resolve(wrote: CoreWrote): void;
@@ -52,8 +59,8 @@ export class StandIn implements Storage {
   readonly kind = "stand-in";
   readonly #files = new MemoryFiles();
   readonly #writes = new Set<Write>();
-  /** Transactions that are to do more than read. */
-  readonly #changing = new Set<string>();
+  /** Transactions that are open, and whether they are to do more than read. */
+  readonly #transactions = new Map<string, boolean>();
   #core: Core | undefined;
   #isEnding = false;
 
@@ -74,17 +81,34 @@ export class StandIn implements Storage {
     const other: Partial<Core> = {
       write: (statements, options) => {
         check(options);
-        return this.#write(core, !statements.every(makes), () => core.write(statements, options));
+        const isMaking = statements.some(makes);
+        if (isMaking && !statements.every(makes)) throw failure("leader_changed", APART);
+        const how = { isChanging: !isMaking, isGuarded: options?.unchanged ?? false };
+        return this.#write(core, how, () => core.write(statements, options));
       },
       begin: (handle, options) => {
         check(options);
+        if (this.#isEnding) return;
+        this.#transactions.set(handle, false);
         core.begin(handle, options);
       },
       run: (handle, statement) => {
-        if (!("query" in statement)) this.#changing.add(handle);
+        if (this.#isEnding) return never();
+        if (makes(statement)) throw failure("leader_changed", APART);
+        if (!("query" in statement)) this.#transactions.set(handle, true);
         return core.run(handle, statement);
       },
-      commit: (handle) => this.#write(core, this.#changing.delete(handle), () => core.commit(handle)),
+      commit: (handle) => {
+        const isChanging = this.#transactions.get(handle) ?? false;
+        return this.#write(core, { isChanging, isGuarded: false }, () => {
+          this.#transactions.delete(handle);
+          return core.commit(handle);
+        });
+      },
+      rollback: (handle) => {
+        this.#transactions.delete(handle);
+        core.rollback(handle);
+      },
       // What is taken back is not there any more.
       query: (sql, params) => (this.#isEnding ? never() : core.query(sql, params)),
       pending: elsewhere,
@@ -115,18 +139,32 @@ export class StandIn implements Storage {
   }
 
   async #takeBack(core: Core): Promise<void> {
+    // Writes wait for them; and they would go with this, in any case.
+    for (const handle of this.#transactions.keys()) core.rollback(handle);
+    this.#transactions.clear();
     await Promise.all([...this.#writes].map(({ begun }) => begun));
     // The last first: otherwise a later one could leave the device when one before it was taken back.
     for (const write of [...this.#writes].reverse()) {
       if (!write.wrote || !this.#writes.has(write)) continue;
       write.isTakenBack = true;
-      if (await core.cancel(write.wrote.id).catch(() => false)) this.#settle(write);
-      else this.#look(core, write);
+      // While it is suspended nothing can be taken back, and nothing is sent.
+      const isBack = await core.cancel(write.wrote.id).catch(({ code }: CoreError) => code === "cancelled" && !write.isSent);
+      if (!isBack) {
+        this.#look(core, write);
+        continue;
+      }
+      this.#settle(write);
+      // Elsewhere the rows may be others that it would count on.
+      if (write.isGuarded) write.reject(failure("leader_changed", EXPECTED));
     }
     await Promise.all([...this.#writes].map(({ over }) => over));
   }
 
-  #write(core: Core, isChanging: boolean, begin: () => Promise<CoreWrote>): Promise<CoreWrote> {
+  #write(
+    core: Core,
+    { isChanging, isGuarded }: { isChanging: boolean; isGuarded: boolean },
+    begin: () => Promise<CoreWrote>,
+  ): Promise<CoreWrote> {
     if (this.#isEnding) return never();
     return new Promise((resolve, reject) => {
       let end = (): void => undefined;
@@ -138,7 +176,7 @@ export class StandIn implements Storage {
           reject(error);
         },
       );
-      const write: Write = { wrote: undefined, isTakenBack: false, resolve, reject, begun, over, end };
+      const write: Write = { wrote: undefined, isGuarded, isSent: false, isTakenBack: false, resolve, reject, begun, over, end };
       this.#writes.add(write);
     });
   }
@@ -147,6 +185,7 @@ export class StandIn implements Storage {
     const { id } = wrote;
     if (id !== null) {
       write.wrote = { ...wrote, id };
+      this.#told(write, wrote.state);
       this.#look(core, write);
       return;
     }
@@ -159,10 +198,11 @@ export class StandIn implements Storage {
   /** Asks how it is with a write, since it may have been told before its number was known. */
   #look(core: Core, write: Write): void {
     if (!write.wrote) return;
-    core.mutation(write.wrote.id).then((found) => found && this.#told(core, write, found.state), () => undefined);
+    core.mutation(write.wrote.id).then((found) => found && this.#told(write, found.state), () => undefined);
   }
 
-  #told(core: Core, write: Write, state: CoreMutationState): void {
+  #told(write: Write, state: CoreMutationState): void {
+    write.isSent ||= state.state !== "local" && state.state !== "queued";
     if (UNDECIDED.has(state.state) || !write.wrote || !this.#writes.has(write)) return;
     // It was taken back; or `#takeBack` says so in a moment.
     if (write.isTakenBack && state.state === "rejected" && state.code === "cancelled") return;
@@ -172,7 +212,7 @@ export class StandIn implements Storage {
       write.resolve({ ...write.wrote, id: null, state });
       return;
     }
-    core.discard(write.wrote.id).catch(() => undefined);
+    // It is not discarded: later writes of a queue that holds wait, and are asked of whoever is next.
     write.reject(state.state === "rejected" ? failure(state.code, state.reason) : failure("leader_changed", NOT_KNOWN));
   }
 
@@ -182,9 +222,9 @@ export class StandIn implements Storage {
   }
 
   #isForPage(event: CoreEvent): boolean {
-    if (event.type === "mutation" && this.#core) {
+    if (event.type === "mutation") {
       const write = [...this.#writes].find(({ wrote }) => wrote?.id === event.id);
-      if (write) this.#told(this.#core, write, event.state);
+      if (write) this.#told(write, event.state);
     }
     // What is taken back is shown until whoever is next has it.
     if (event.type === "result") return !this.#isEnding;

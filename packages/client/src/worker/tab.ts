@@ -228,6 +228,11 @@ export class Tab {
       this.#lose(null);
       await this.#closed(standIn.host.end().then(() => standIn.storage.letGo()));
       this.#standIn = undefined;
+      // By now it may be another one, or silent again.
+      this.#leader = undefined;
+      this.#isSilent = false;
+      this.#heardAt = Date.now();
+      this.#sayWho();
     })();
     await standIn.ended;
   }
@@ -302,8 +307,7 @@ export class Tab {
 
   #attach(leader: string): void {
     if (this.#standIn) {
-      // By then it may be another one.
-      void this.#endStandIn().then(() => this.#sayWho());
+      void this.#endStandIn();
       return;
     }
     this.#lose(null);
