@@ -45,6 +45,12 @@ pub(crate) const SOAKS: &[Soak] = &[
         about: "kill -9 of a browser twice at seed 0, then 8 times in 100,000 rows that are loaded",
     },
     Soak {
+        name: "browser-large-load",
+        package: BROWSER,
+        test: "large-load.test.mjs",
+        about: "the memory of a page that loads 20,000 rows at seed 0, then 1,000,000, and who waits for it",
+    },
+    Soak {
         name: "browser-silences",
         package: BROWSER,
         test: "silences.test.mjs",

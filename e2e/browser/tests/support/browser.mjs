@@ -70,14 +70,20 @@ export class Browser {
     return page;
   }
 
-  /** The process of a page, with its workers: it can be stopped where it stands, go on, and be killed. */
+  /** The process of a page, with its workers: it can be stopped where it stands, go on, be killed and weighed. */
   async processOf(page) {
     const id = await this.#rendererOf(page);
     const signal = (name) => {
       // It may have ended.
       if (this.#processes().some((it) => it.id === id)) process.kill(id, name);
     };
-    return { stop: () => signal("SIGSTOP"), goOn: () => signal("SIGCONT"), kill: () => signal("SIGKILL") };
+    return {
+      stop: () => signal("SIGSTOP"),
+      goOn: () => signal("SIGCONT"),
+      kill: () => signal("SIGKILL"),
+      /** What is resident of it, in MiB. */
+      memory: () => Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${id}/status`, "utf8"))?.[1]) / 1_024,
+    };
   }
 
   /** Ends it as somebody does who closes its window. */

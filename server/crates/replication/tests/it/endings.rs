@@ -42,7 +42,10 @@ impl Observer for InTheWay {
         assert!(!self.panics.swap(false, Ordering::SeqCst), "on request");
         let is_closed = self.is_closed.lock().unwrap();
         self.held_up.fetch_add(usize::from(*is_closed), Ordering::SeqCst);
-        drop(self.opened.wait_while(is_closed, |is_closed| *is_closed).unwrap());
+        // Otherwise what this thread was to run next would be held up as well, and nobody else runs it.
+        tokio::task::block_in_place(|| {
+            drop(self.opened.wait_while(is_closed, |is_closed| *is_closed).unwrap());
+        });
         self.applied.fetch_add(1, Ordering::SeqCst);
     }
 
