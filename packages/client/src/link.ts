@@ -69,7 +69,7 @@ export interface LinkUser {
   readonly log: ((level: LogLevel, line: string) => void) | undefined;
   /** The replica is open, and nothing is known there of what this page has. What is called now goes first. */
   onOpened(): void;
-  /** It is called for all that it can be called for now. */
+  /** Whatever need not wait for rows has been called. */
   onServed(opened: Opened): void;
   /** Is fulfilled when the rows are there that the page has subscribed to. */
   hasRows(): Promise<unknown>;

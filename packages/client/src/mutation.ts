@@ -49,8 +49,8 @@ export interface WriteOptions {
 /** What a write has done here, and what becomes of it. It is stored on this device; to drop this changes nothing. */
 export class Mutation {
   /**
-   * By which {@link TidewireClient.mutation} finds it, also after a reload; `null` for one that is local, or was accepted in a
-   * stand-in. If a power
+   * By which {@link TidewireClient.mutation} finds it, also after a reload; `null` for one that is local, or was
+   * accepted in a stand-in. If a power
    * cut takes a write that was not sent, another one may be given its id.
    */
   readonly id: number | null;
